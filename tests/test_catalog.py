@@ -1,0 +1,213 @@
+"""Catalogues: formats, binning against arithmetic, the released maps, bad input."""
+
+import logging
+
+from astropy import units as u
+from astropy.io import fits
+from astropy.table import MaskedColumn
+from astropy.table import Table
+import numpy as np
+import pytest
+
+from tfp_massmap import catalog
+from tfp_massmap import geometry
+
+
+def _table(num_rows=200, seed=0):
+  rng = np.random.default_rng(seed)
+  return Table({
+      "ra": rng.uniform(150.0, 150.2, num_rows),
+      "dec": rng.uniform(2.0, 2.2, num_rows),
+      "e1": rng.normal(0, 0.3, num_rows).clip(-0.6, 0.6),
+      "e2": rng.normal(0, 0.3, num_rows).clip(-0.6, 0.6),
+      "w": rng.uniform(0.5, 1.5, num_rows),
+  })
+
+
+def _catalogue(**changes):
+  table = _table()
+  for name, value in changes.items():
+    table[name] = value
+  return catalog.catalogue_from_table(table)
+
+
+@pytest.mark.parametrize("suffix", ["fits", "csv", "ecsv", "parquet"])
+def test_formats(tmp_path, suffix):
+  table, path = _table(), tmp_path / f"catalogue.{suffix}"
+  table.write(path)
+  read = catalog.read_catalogue(path)
+  for name, role in zip(("ra", "dec", "e1", "e2", "w"), ("ra", "dec", "e1", "e2",
+                                                         "weight")):
+    np.testing.assert_allclose(getattr(read, role), table[name], rtol=1e-12)
+
+
+def test_columns_are_guessed_or_named():
+  names = ["ALPHA_J2000", "DELTA_J2000", "g1", "g2", "z"]
+  assert catalog.resolve_columns(names) == dict(
+      ra="ALPHA_J2000", dec="DELTA_J2000", e1="g1", e2="g2"
+  )
+  both = ["ra", "dec", "e1", "e2", "g1", "g2", "w"]
+  with pytest.raises(ValueError, match="Several columns could be e1: e1, g1"):
+    catalog.resolve_columns(both)
+  chosen = catalog.resolve_columns(both, dict(e1="g1", e2="g2", weight=None))
+  assert chosen["e1"] == "g1" and chosen["weight"] == "w"
+
+
+def test_units_of_positions_are_honoured():
+  table = _table()
+  expected = np.array(table["ra"])
+  table["ra"] = (expected * u.deg).to(u.rad)
+  np.testing.assert_allclose(catalog.catalogue_from_table(table).ra, expected)
+
+
+def test_weighted_mean_and_noise_by_hand():
+  grid = geometry.PixelGrid.tangent((150.0, 2.0), (4, 4), 1 * u.arcmin)
+  ra, dec = grid.pixel_to_world([1, 1, 2], [2, 2, 0])
+  galaxies = catalog.ShearCatalogue(
+      ra, dec, e1=[0.1, 0.4, -0.2], e2=[0.2, -0.1, 0.3], weight=[1.0, 3.0, 2.0]
+  )
+  binned = catalog.bin_catalogue(galaxies, grid, sigma_e=0.5)
+  np.testing.assert_allclose(binned.shear[:, 1, 2], [(0.1 + 1.2) / 4, (0.2 - 0.3) / 4])
+  np.testing.assert_allclose(binned.noise_std[:, 1, 2], 0.5 * np.sqrt(10) / 4)
+  np.testing.assert_allclose(binned.noise_std[:, 2, 0], 0.5)
+  assert binned.count.sum() == 3 and binned.mask.sum() == 2
+  assert binned.count[1, 2] == 2 and binned.mask[1, 2]
+  unweighted = catalog.bin_catalogue(galaxies, grid, sigma_e=0.5, noise="unweighted")
+  np.testing.assert_allclose(unweighted.noise_std[:, 1, 2], 0.5 / np.sqrt(2))
+  flipped = catalog.bin_catalogue(galaxies, grid, sigma_e=0.5, flip_e2=True)
+  np.testing.assert_array_equal(flipped.shear[0], binned.shear[0])
+  np.testing.assert_array_equal(flipped.shear[1], -binned.shear[1])
+
+
+def test_noise_is_the_scatter_of_the_weighted_mean():
+  grid = geometry.PixelGrid.tangent((150.1, 2.1), (10, 10), 1.3 * u.arcmin)
+  values = []
+  for seed in range(60):
+    galaxies = _catalogue(e1=np.random.default_rng(seed).normal(0, 0.2, 200))
+    binned = catalog.bin_catalogue(galaxies, grid, sigma_e=0.2)
+    values.append((binned.shear[0] / np.where(binned.mask, binned.noise_std[0], 1))[
+        binned.mask
+    ])
+  # About 5,000 unit normals: the error of their std is 1 %; 4 sigma.
+  assert abs(np.std(np.concatenate(values)) - 1) < 0.04
+
+
+def test_pixels_of_zero_weight_are_masked():
+  weight = np.ones(200)
+  weight[:100] = 0
+  galaxies = _catalogue(w=weight)
+  grid = catalog.tangent_grid(galaxies, 2 * u.arcmin)
+  binned = catalog.bin_catalogue(galaxies, grid)
+  assert (binned.mask <= (binned.count > 0)).all()
+  assert binned.mask.sum() < (binned.count > 0).sum()
+
+
+def test_galaxies_outside_are_counted_and_reported(caplog):
+  galaxies = _catalogue()
+  grid = geometry.PixelGrid.tangent((150.1, 2.1), (5, 5), 1 * u.arcmin)
+  with caplog.at_level(logging.WARNING):
+    binned = catalog.bin_catalogue(galaxies, grid)
+  outside = binned.settings["num_outside"]
+  assert outside > 0 and outside + binned.count.sum() == 200
+  assert f"{outside} of 200 galaxies lie outside" in caplog.text
+
+
+def test_tangent_grid_holds_every_galaxy_and_a_margin():
+  galaxies = _catalogue(ra=np.linspace(359.9, 360.2, 200) % 360)
+  grid = catalog.tangent_grid(galaxies, 1 * u.arcmin)
+  binned = catalog.bin_catalogue(galaxies, grid)
+  assert binned.settings["num_outside"] == 0
+  rows = np.flatnonzero(binned.mask.any(axis=1))
+  assert rows[0] >= 1 and rows[-1] < grid.shape[0] - 1
+  assert grid.shape[1] * 1.0 > 1.25 * 18
+  fixed = catalog.tangent_grid(galaxies, 1 * u.arcmin, size=(30, 40))
+  assert fixed.shape == (30, 40)
+
+
+def test_released_cosmos_maps(cosmos_data):
+  galaxies = catalog.read_schrabback2010(cosmos_data)
+  grid = geometry.PixelGrid.plate_carree(
+      (np.median(galaxies.ra), np.median(galaxies.dec)), (360, 360), 0.29 * u.arcmin
+  )
+  binned = catalog.bin_catalogue(galaxies, grid, noise="unweighted", flip_e2=True)
+
+  def released(name):
+    return fits.getdata(cosmos_data / f"{name}.fits")
+
+  mask = released("cosmos_full_mask_0.29arcmin360") > 0
+  np.testing.assert_array_equal(binned.mask, mask)
+  assert mask.sum() == 69191
+  for index in (0, 1):
+    shear = released(f"cosmos_full_e{index + 1}_0.29arcmin360")
+    np.testing.assert_allclose(binned.shear[index], shear, atol=1e-6)
+    np.testing.assert_allclose(
+        binned.noise_std[index], released(f"std{index + 1}"), atol=1e-6
+    )
+
+
+def _expect(message, **changes):
+  with pytest.raises(ValueError, match=message):
+    _catalogue(**changes)
+
+
+def test_bad_values():
+  bad = np.zeros(200)
+  bad[[3, 7]] = np.nan, np.inf
+  for name in ("ra", "dec", "e1", "e2"):
+    _expect(rf"Column {name} is NaN or infinite in 2 of 200 rows, .* row 3", **{name: bad})
+  _expect("Column weight is negative in 200 of 200", w=-np.ones(200))
+  _expect("Every weight is zero", w=np.zeros(200))
+  _expect("Column dec is outside", dec=np.full(200, 150.0))
+  _expect(r"200 of 200 galaxies have \|e\| > 1", e1=np.full(200, 30.0))
+  _expect("must hold one number a row", e1=["a"] * 200)
+
+
+def test_a_few_large_ellipticities_are_kept():
+  shapes = np.full(200, 0.2)
+  shapes[:5] = 1.2
+  assert _catalogue(e1=shapes).e1.max() == 1.2
+
+
+def test_invalid_rows_are_dropped_only_on_request(caplog):
+  table = _table()
+  table["e1"] = MaskedColumn(table["e1"], mask=np.arange(200) < 4)
+  with pytest.raises(ValueError, match="e1 is NaN or infinite in 4 of 200"):
+    catalog.catalogue_from_table(table)
+  with caplog.at_level(logging.WARNING):
+    kept = catalog.catalogue_from_table(table, drop_invalid=True)
+  assert len(kept) == 196 and "Dropped 4 of 200 rows" in caplog.text
+
+
+def test_missing_columns_and_files(tmp_path):
+  table = _table()
+  table.remove_column("e2")
+  with pytest.raises(ValueError, match="No column for e2.*columns are: ra, dec, e1, w"):
+    catalog.catalogue_from_table(table)
+  with pytest.raises(ValueError, match="no column 'x' for ra.*columns are: ra, dec"):
+    catalog.catalogue_from_table(_table(), dict(ra="x"))
+  with pytest.raises(ValueError, match="Unknown roles"):
+    catalog.resolve_columns(["ra"], dict(shape="e1"))
+  with pytest.raises(FileNotFoundError, match="No catalogue at"):
+    catalog.read_catalogue(tmp_path / "absent.fits")
+  (tmp_path / "broken.fits").write_bytes(b"not a table")
+  with pytest.raises(ValueError, match="astropy cannot read"):
+    catalog.read_catalogue(tmp_path / "broken.fits")
+  with pytest.raises(FileNotFoundError, match="No ra.fits"):
+    catalog.read_schrabback2010(tmp_path)
+  with pytest.raises(ValueError, match="The catalogue is empty"):
+    catalog.catalogue_from_table(_table(0))
+
+
+def test_boxes_without_galaxies_and_bad_options():
+  galaxies = _catalogue()
+  far = geometry.PixelGrid.tangent((20.0, -40.0), (10, 10), 1 * u.arcmin)
+  with pytest.raises(ValueError, match="None of the 200 galaxies.*ra 20.0000"):
+    catalog.bin_catalogue(galaxies, far)
+  grid = catalog.tangent_grid(galaxies, 1 * u.arcmin)
+  with pytest.raises(ValueError, match="noise must be"):
+    catalog.bin_catalogue(galaxies, grid, noise="none")
+  with pytest.raises(ValueError, match="sigma_e must be positive"):
+    catalog.bin_catalogue(galaxies, grid, sigma_e=0.0)
+  wide = _catalogue(ra=np.linspace(0, 350, 200))
+  with pytest.raises(ValueError, match="more than 20 deg"):
+    catalog.tangent_grid(wide, 1 * u.arcmin)

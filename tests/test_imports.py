@@ -1,0 +1,92 @@
+"""The layer rule, and what importing must not load."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "tfp_massmap"
+
+# A module may import only what stands in an earlier row.
+LAYERS = [
+    {"geometry"},
+    {"io", "lensing", "spectra"},
+    {"shear_map"},
+    {"catalog", "b_modes", "likelihood", "prior", "simulate"},
+    {"posterior"},
+    {"mcmc"},
+    {"samplers", "baselines"},
+    {"summary", "plot"},
+    {"reconstruction"},
+    {"cli"},
+]
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+STANDALONE = {"__init__", "tables"}
+
+
+def _imports(path):
+  """Top-level modules of the package that a file imports."""
+  found = set()
+  for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    if isinstance(node, ast.ImportFrom) and node.module:
+      words = node.module.split(".")
+      if words[0] == "tfp_massmap":
+        found |= {words[1]} if len(words) > 1 else {a.name for a in node.names}
+    elif isinstance(node, ast.Import):
+      for alias in node.names:
+        words = alias.name.split(".")
+        if words[0] == "tfp_massmap" and len(words) > 1:
+          found.add(words[1])
+  return found
+
+
+def _module(path):
+  return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE))
+)
+def test_modules_import_only_what_stands_before_them(path):
+  module = _module(path)
+  if module in STANDALONE:
+    return
+  assert module in RANK, f"{module} has no layer: add it to LAYERS"
+  for other in _imports(path) - {module}:
+    assert RANK[other] < RANK[module], f"{module} must not import {other}"
+
+
+def test_kernels_know_only_tensorflow_tfp_and_numpy():
+  allowed = {"tensorflow", "tensorflow_probability", "numpy", "collections"}
+  for path in (PACKAGE / "mcmc").glob("*.py"):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+      names = []
+      if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+      elif isinstance(node, ast.ImportFrom):
+        names = [node.module]
+      for name in names:
+        assert name in allowed or name.startswith("tfp_massmap.mcmc"), (path, name)
+
+
+def test_import_is_light():
+  code = (
+      "import sys, tfp_massmap;"
+      "print([m for m in ('matplotlib', 'tensorflow_datasets', 'astropy',"
+      " 'tensorflow') if m in sys.modules])"
+  )
+  result = subprocess.run(
+      [sys.executable, "-c", code], capture_output=True, text=True, check=True
+  )
+  assert result.stdout.strip() == "[]"
+
+
+def test_submodules_load_on_demand():
+  import tfp_massmap  # pylint: disable=g-import-not-at-top
+
+  for name in tfp_massmap.__all__:
+    assert getattr(tfp_massmap, name)
+  with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+    tfp_massmap.nothing  # pylint: disable=pointless-statement

@@ -1,0 +1,196 @@
+"""Likelihood, Gaussian prior, posterior: gradients, dense algebra, masks."""
+
+import dataclasses
+
+from astropy import units as u
+import numpy as np
+import pytest
+from scipy import stats
+import tensorflow as tf
+
+from tfp_massmap import geometry
+from tfp_massmap import lensing
+from tfp_massmap import likelihood as likelihood_lib
+from tfp_massmap import posterior as posterior_lib
+from tfp_massmap import prior as prior_lib
+from tfp_massmap import shear_map as shear_map_lib
+
+SHAPES = [(6, 8), (5, 7), (7, 6)]
+SIGMAS = [0.0, 0.3]
+
+
+def _dense(operator, shape, dtype=tf.float64):
+  """Matrix of a linear operator on maps: its value for every unit pixel."""
+  basis = tf.reshape(tf.eye(int(np.prod(shape)), dtype=dtype), [-1, *shape])
+  columns = operator(basis)
+  return tf.transpose(tf.reshape(columns, [basis.shape[0], -1])).numpy()
+
+
+def _prior(shape, fiducial, dtype=tf.float64):
+  grid = geometry.PixelGrid(shape, 1 * u.arcmin)
+  return prior_lib.GaussianPrior.from_spectrum(fiducial, grid, dtype=dtype)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("sigma", SIGMAS)
+def test_prior_against_a_dense_gaussian(shape, sigma, fiducial):
+  prior = _prior(shape, fiducial)
+  # D = S (S + 1)^-1 gives S = (D^-1 - 1)^-1.
+  denoiser = _dense(lambda x: prior.denoise(x, 1.0), shape)
+  covariance = np.linalg.inv(np.linalg.inv(denoiser) - np.eye(len(denoiser)))
+  covariance += sigma**2 * np.eye(len(denoiser))
+  x = 0.1 * np.random.default_rng(0).standard_normal((3, *shape))
+  flat = x.reshape(3, -1)
+  oracle = stats.multivariate_normal(cov=covariance)
+  np.testing.assert_allclose(prior.log_prob(x, sigma), oracle.logpdf(flat), rtol=1e-6)
+  score = -np.linalg.solve(covariance, flat.T).T.reshape(x.shape)
+  np.testing.assert_allclose(prior.score(x, sigma), score, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("sigma", SIGMAS)
+def test_scores_are_gradients_of_the_log_densities(shape, sigma, fiducial,
+                                                   make_shear_map):
+  likelihood = likelihood_lib.ShearLikelihood(make_shear_map(shape), tf.float64)
+  prior = _prior(shape, fiducial)
+  posterior = posterior_lib.Posterior(likelihood, prior)
+  x = tf.constant(0.1 * np.random.default_rng(1).standard_normal((2, *shape)))
+  for part in (likelihood, prior):
+    with tf.GradientTape() as tape:
+      tape.watch(x)
+      value = part.log_prob(x, sigma)
+    np.testing.assert_allclose(
+        part.score(x, sigma), tape.gradient(value, x), rtol=1e-9, atol=1e-9
+    )
+  np.testing.assert_allclose(
+      posterior.score(x, sigma), likelihood.score(x, sigma) + prior.score(x, sigma)
+  )
+
+
+def test_likelihood_is_the_density_of_the_data(make_shear_map):
+  shear_map = make_shear_map((6, 7))
+  likelihood = likelihood_lib.ShearLikelihood(shear_map, tf.float64)
+  kappa = 0.1 * np.random.default_rng(2).standard_normal((6, 7))
+  model = lensing.shear_from_convergence(kappa).numpy()
+  inside = np.broadcast_to(shear_map.mask, model.shape)
+  for sigma in SIGMAS:
+    std = np.hypot(shear_map.noise_std, sigma)[inside]
+    expected = stats.norm(model[inside], std).logpdf(shear_map.shear[inside]).sum()
+    np.testing.assert_allclose(likelihood.log_prob(kappa, sigma), expected)
+
+
+def test_temperature_is_the_convolution_of_the_paper():
+  """Paper Appendix D: p(y | x) smoothed in x has variance sigma_n^2 + sigma^2."""
+  shape, noise, sigma = (4, 5), 0.2, 0.5
+  rng = np.random.default_rng(3)
+  grid = geometry.PixelGrid(shape, 1 * u.arcmin)
+  shear_map = shear_map_lib.ShearMap(
+      rng.standard_normal((2, *shape)), np.full(shape, noise), np.ones(shape, bool), grid
+  )
+  likelihood = likelihood_lib.ShearLikelihood(shear_map, tf.float64)
+  # The E modes of the data have covariance noise^2 + sigma^2 after smoothing kappa.
+  operator = _dense(lensing.shear_from_convergence, shape)
+  smoothed = noise**2 * np.eye(len(operator)) + sigma**2 * operator @ operator.T
+  kappa = rng.standard_normal(shape)
+  difference = shear_map.shear.ravel() - operator @ kappa.ravel()
+  exact = operator.T @ np.linalg.solve(smoothed, difference)
+  np.testing.assert_allclose(
+      likelihood.score(kappa, sigma), exact.reshape(shape), rtol=1e-9, atol=1e-9
+  )
+
+
+def test_masked_pixels_carry_no_information(make_shear_map):
+  shear_map = make_shear_map((8, 9))
+  likelihood = likelihood_lib.ShearLikelihood(shear_map, tf.float64)
+  weight = likelihood.inverse_variance(tf.constant([0.0, 0.5], tf.float64)).numpy()
+  assert weight.shape == (2, 2, 8, 9)
+  assert (weight[..., ~shear_map.mask] == 0).all()
+  assert (weight[..., shear_map.mask] > 0).all()
+  shear = shear_map.shear.copy()
+  shear[:, ~shear_map.mask] = np.nan
+  noise_std = shear_map.noise_std.copy()
+  noise_std[:, ~shear_map.mask] = 0
+  other = dataclasses.replace(shear_map, shear=shear, noise_std=noise_std)
+  kappa = np.random.default_rng(0).standard_normal((8, 9))
+  np.testing.assert_array_equal(
+      likelihood_lib.ShearLikelihood(other, tf.float64).score(kappa, 0.1),
+      likelihood.score(kappa, 0.1),
+  )
+
+
+def test_the_masked_variance_of_the_paper(make_shear_map):
+  shear_map = make_shear_map((8, 9))
+  exact = likelihood_lib.ShearLikelihood(shear_map, tf.float64)
+  paper = likelihood_lib.ShearLikelihood(shear_map, tf.float64, masked_variance=1e10)
+  kappa = np.random.default_rng(0).standard_normal((8, 9))
+  weight = paper.inverse_variance().numpy()
+  np.testing.assert_allclose(weight[:, ~shear_map.mask], 1e-10)
+  np.testing.assert_allclose(
+      paper.score(kappa, 0.2), exact.score(kappa, 0.2), rtol=1e-6, atol=1e-7
+  )
+  with pytest.raises(ValueError, match="masked_variance must be positive"):
+    likelihood_lib.ShearLikelihood(shear_map, masked_variance=0.0)
+
+
+def test_sigma_broadcasts_over_chains(fiducial, make_shear_map):
+  shape = (6, 8)
+  posterior = posterior_lib.Posterior(
+      likelihood_lib.ShearLikelihood(make_shear_map(shape), tf.float64),
+      _prior(shape, fiducial),
+  )
+  x = np.random.default_rng(0).standard_normal((3, *shape))
+  sigma = np.array([0.0, 0.1, 2.0])
+  together = posterior.score(x, sigma)
+  precision = posterior.fourier_precision(sigma)
+  for i in range(3):
+    np.testing.assert_allclose(together[i], posterior.score(x[i], sigma[i]))
+    np.testing.assert_allclose(precision[i], posterior.fourier_precision(sigma[i]))
+
+
+def test_fourier_precision_is_exact_without_mask_and_with_even_noise(fiducial):
+  shape, noise, sigma = (6, 7), 0.3, 0.1
+  shear_map = shear_map_lib.ShearMap(
+      np.zeros((2, *shape)), np.full(shape, noise), np.ones(shape, bool),
+      geometry.PixelGrid(shape, 1 * u.arcmin),
+  )
+  posterior = posterior_lib.Posterior(
+      likelihood_lib.ShearLikelihood(shear_map, tf.float64), _prior(shape, fiducial)
+  )
+  x = np.random.default_rng(0).standard_normal(shape)
+  modes = np.fft.rfft2(x) * posterior.fourier_precision(sigma).numpy()
+  np.testing.assert_allclose(
+      posterior.score(x, sigma), -np.fft.irfft2(modes, s=shape), rtol=1e-8, atol=1e-8
+  )
+
+
+def test_denoiser_is_tweedies(fiducial):
+  prior = _prior((6, 8), fiducial)
+  x = np.random.default_rng(0).standard_normal((6, 8))
+  np.testing.assert_allclose(
+      prior.denoise(x, 0.2), x + 0.2**2 * prior.score(x, 0.2).numpy(), atol=1e-10
+  )
+
+
+def test_prior_draws_have_its_covariance(fiducial):
+  prior = _prior((6, 8), fiducial)
+  draws = prior.sample([20000], seed=(1, 2)).numpy()
+  score = -prior.score(draws).numpy()
+  # E[x (S^-1 x)'] = 1: the mean over pixels of 20,000 draws is 1 +- .0015; 5 sigma.
+  assert abs(np.mean(np.sum(draws * score, axis=(1, 2))) / 48 - 1) < 0.0075
+
+
+def test_mismatched_parts_are_refused(fiducial, make_shear_map):
+  likelihood = likelihood_lib.ShearLikelihood(make_shear_map((6, 8)))
+  with pytest.raises(ValueError, match=r"shape \(6, 8\), the prior for \(5, 7\)"):
+    posterior_lib.Posterior(likelihood, _prior((5, 7), fiducial))
+  with pytest.raises(ValueError, match="dtype float32, the prior float64"):
+    posterior_lib.Posterior(likelihood, _prior((6, 8), fiducial))
+
+
+def test_bad_priors():
+  with pytest.raises(ValueError, match="layout of rfft2"):
+    prior_lib.GaussianPrior(np.ones((6, 8)), (6, 8))
+  variance = np.ones((6, 5))
+  variance[2, 3] = 0
+  with pytest.raises(ValueError, match=r"1 modes are not, the first at \[2, 3\]"):
+    prior_lib.GaussianPrior(variance, (6, 8))

@@ -1,0 +1,41 @@
+"""Posterior samples of weak-lensing convergence maps, with TensorFlow Probability.
+
+Data flow: catalogue -> `ShearMap` -> likelihood; power spectrum -> prior; both ->
+posterior score -> score-only kernels -> samples -> summary, FITS, figures.
+
+Sub-modules load on first use, so that `import tfp_massmap` stays light.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_SUBMODULES = (
+    "baselines",
+    "catalog",
+    "geometry",
+    "io",
+    "lensing",
+    "likelihood",
+    "mcmc",
+    "plot",
+    "posterior",
+    "prior",
+    "reconstruction",
+    "samplers",
+    "simulate",
+    "spectra",
+    "summary",
+)
+
+__all__ = ["__version__", *_SUBMODULES]
+
+
+def __getattr__(name):
+  if name in _SUBMODULES:
+    return importlib.import_module(f"{__name__}.{name}")
+  raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+  return sorted(__all__)

@@ -1,0 +1,215 @@
+"""The `tfp-massmap` command: thin sub-commands over the library."""
+
+import argparse
+import logging
+import os
+import pathlib
+import sys
+
+import tfp_massmap
+
+
+def main(arguments=None):
+  """Runs a sub-command; returns the exit status.
+
+  0 success, 1 bad input (one line on standard error), 130 interrupted.
+  """
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+  logging.basicConfig(format="%(message)s", level=logging.WARNING)
+  options = _parser().parse_args(arguments)
+  try:
+    options.run(options)
+  except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
+    print(f"tfp-massmap: {error}", file=sys.stderr)
+    return 1
+  except KeyboardInterrupt:
+    print("tfp-massmap: interrupted; no product was written.", file=sys.stderr)
+    return 130
+  return 0
+
+
+def _parser():
+  parser = argparse.ArgumentParser(prog="tfp-massmap", description=tfp_massmap.__doc__)
+  parser.add_argument("--version", action="version", version=tfp_massmap.__version__)
+  commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+  demo = commands.add_parser(
+      "demo", help="sample the posterior of a mock field; needs no data",
+      formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+  )
+  demo.set_defaults(run=_demo)
+  demo.add_argument("-o", "--output", default="demo", help="folder of the products")
+  demo.add_argument("--size", type=_positive, default=360, help="pixels on a side")
+  _add_sampling_options(demo)
+
+  reconstruct = commands.add_parser(
+      "reconstruct", help="sample the posterior of a shape catalogue",
+      formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+  )
+  reconstruct.set_defaults(run=_reconstruct)
+  reconstruct.add_argument(
+      "catalogue", help="table of galaxies: FITS, CSV, ECSV or Parquet"
+  )
+  reconstruct.add_argument(
+      "-o", "--output", required=True,
+      help="folder of the products, or FILE.fits (the figure is then FILE.png)",
+  )
+  for role in ("ra", "dec", "e1", "e2", "weight"):
+    reconstruct.add_argument(
+        f"--{role}", metavar="COLUMN",
+        help=f"column of {role}; guessed from the usual names",
+    )
+  reconstruct.add_argument(
+      "--pixel-scale", type=float, default=0.29, help="side of a pixel in arcmin"
+  )
+  reconstruct.add_argument(
+      "--size", type=_positive, nargs="+", metavar="N",
+      help="pixels: one number, or rows and columns; default: the catalogue, with a"
+      " margin of 15 %% of its span on each side",
+  )
+  reconstruct.add_argument(
+      "--flip-e2", action="store_true",
+      help="change the sign of e2, for shapes whose x axis runs to the west",
+  )
+  reconstruct.add_argument(
+      "--sigma-e", type=float,
+      help="standard deviation of an ellipticity component; measured if not given",
+  )
+  reconstruct.add_argument(
+      "--spectrum", metavar="TABLE",
+      help="table with columns ell and c_ell (steradian) for the prior; default: the"
+      " fiducial COSMOS n(z)",
+  )
+  reconstruct.add_argument(
+      "--drop-invalid", action="store_true",
+      help="leave out rows with NaN or infinite values instead of stopping",
+  )
+  _add_sampling_options(reconstruct)
+  return parser
+
+
+def _add_sampling_options(parser):
+  parser.add_argument("--num-samples", type=_positive, default=8)
+  parser.add_argument("--batch-size", type=_positive, default=8,
+                      help="chains run together; fewer need less memory")
+  parser.add_argument("--seed", type=int, default=0)
+  parser.add_argument("--overwrite", action="store_true",
+                      help="replace products that exist")
+  parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def _positive(text):
+  value = int(text)
+  if value < 1:
+    raise argparse.ArgumentTypeError(f"must be positive; got {value}")
+  return value
+
+
+def _demo(options):
+  fits_path, png_path = _products(options)
+  from astropy import units as u  # pylint: disable=g-import-not-at-top
+  from tfp_massmap import geometry  # pylint: disable=g-import-not-at-top
+  from tfp_massmap import prior as prior_lib  # pylint: disable=g-import-not-at-top
+  from tfp_massmap import simulate  # pylint: disable=g-import-not-at-top
+  from tfp_massmap import spectra  # pylint: disable=g-import-not-at-top
+
+  # Placed at the centre of COSMOS, so that its files open like those of a real field.
+  grid = geometry.PixelGrid.tangent(
+      (150.12, 2.25), (options.size, options.size), 0.29 * u.arcmin
+  )
+  spectrum = spectra.PowerSpectrum.fiducial_cosmos()
+  prior = prior_lib.GaussianPrior.from_spectrum(spectrum, grid)
+  truth = prior.sample(seed=(options.seed, 0)).numpy()
+  shear_map = simulate.mock_observation(
+      truth, grid, simulate.cosmos_like_survey(), seed=options.seed
+  )
+  print(
+      f"Mock field of {options.size} x {options.size} pixels,"
+      f" {shear_map.settings['num_galaxies']} galaxies in"
+      f" {shear_map.mask.mean():.0%} of it."
+  )
+  result = _sample(options, shear_map, spectrum, truth, {"data": "mock field"})
+  _write(options, result, fits_path, png_path, "Mock COSMOS-like field")
+
+
+def _reconstruct(options):
+  fits_path, png_path = _products(options)
+  if options.size and len(options.size) > 2:
+    raise ValueError(f"--size takes one or two numbers; got {len(options.size)}.")
+  from astropy import units as u  # pylint: disable=g-import-not-at-top
+  from tfp_massmap import b_modes  # pylint: disable=g-import-not-at-top
+  from tfp_massmap import catalog  # pylint: disable=g-import-not-at-top
+  from tfp_massmap import spectra  # pylint: disable=g-import-not-at-top
+
+  spectrum = spectra.PowerSpectrum.fiducial_cosmos()
+  if options.spectrum:
+    spectrum = spectra.PowerSpectrum.read(options.spectrum)
+  columns = {k: getattr(options, k) for k in ("ra", "dec", "e1", "e2", "weight")}
+  catalogue = catalog.read_catalogue(options.catalogue, columns, options.drop_invalid)
+  size = options.size
+  grid = catalog.tangent_grid(
+      catalogue, options.pixel_scale * u.arcmin,
+      size=size[0] if size and len(size) == 1 else size,
+  )
+  shear_map = catalog.bin_catalogue(
+      catalogue, grid, sigma_e=options.sigma_e, flip_e2=options.flip_e2
+  )
+  print(
+      f"{shear_map.settings['num_galaxies']} galaxies on {grid.shape[0]} x"
+      f" {grid.shape[1]} pixels, {shear_map.mask.mean():.0%} of them measured."
+  )
+  handedness = b_modes.check_handedness(shear_map)
+  print(f"{handedness}.")
+  if handedness.verdict == "wrong sign of e2":
+    print(
+        "WARNING: the E-mode signal is stronger with the other sign of e2. Nothing"
+        " was changed; check the catalogue's convention and try"
+        f" {'without' if options.flip_e2 else 'with'} --flip-e2.",
+        file=sys.stderr,
+    )
+  settings = {
+      "data": pathlib.Path(options.catalogue).name,
+      "handedness": str(handedness),
+  }
+  result = _sample(options, shear_map, spectrum, None, settings)
+  _write(options, result, fits_path, png_path, pathlib.Path(options.catalogue).name)
+
+
+def _products(options):
+  """Paths of the products, refused now if they exist."""
+  from tfp_massmap import io  # pylint: disable=g-import-not-at-top
+
+  output = pathlib.Path(options.output)
+  if output.suffix.lower() in (".fits", ".fit"):
+    fits_path = output
+  else:
+    fits_path = output / "posterior.fits"
+  png_path = fits_path.with_suffix(".png")
+  for path in (fits_path, png_path):
+    io.check_writable(path, options.overwrite)
+  return fits_path, png_path
+
+
+def _sample(options, shear_map, spectrum, truth, settings):
+  from tfp_massmap import reconstruction  # pylint: disable=g-import-not-at-top
+
+  return reconstruction.reconstruct(
+      shear_map, spectrum, options.num_samples, options.seed, truth=truth,
+      settings=settings, batch_size=options.batch_size, progress=not options.quiet,
+  )
+
+
+def _write(options, result, fits_path, png_path, title):
+  result.save(fits_path, options.overwrite)
+  result.save_figure(png_path, options.overwrite, title=title)
+  samples = result.sample_set
+  print(
+      f"{options.num_samples} samples,"
+      f" {samples.num_score_evaluations:.0f} score evaluations each,"
+      f" {samples.seconds:.0f} s; acceptance {samples.acceptance:.2f}.\n"
+      f"Wrote {fits_path} and {png_path}."
+  )
+
+
+if __name__ == "__main__":
+  sys.exit(main())

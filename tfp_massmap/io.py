@@ -1,0 +1,143 @@
+"""Files that are whole or absent, and say how they were made.
+
+Products are FITS with the world coordinate system of their grid, units and
+provenance in the primary header, so that DS9 and astropy open them as they are.
+"""
+
+import contextlib
+import datetime
+import os
+import pathlib
+import tempfile
+
+from astropy.io import fits
+import numpy as np
+
+import tfp_massmap
+
+CREATOR = f"tfp_massmap {tfp_massmap.__version__}"
+
+
+@contextlib.contextmanager
+def atomic_path(path, overwrite=False):
+  """Yields a temporary name that becomes `path` only if the block succeeds.
+
+  Args:
+    path: final name. Its folder is made if absent.
+    overwrite: whether an existing file may be replaced.
+
+  Raises:
+    FileExistsError: if `path` exists and `overwrite` is false.
+  """
+  path = pathlib.Path(path)
+  check_writable(path, overwrite)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  handle, temporary = tempfile.mkstemp(
+      dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
+  )
+  os.close(handle)
+  try:
+    yield temporary
+    os.chmod(temporary, 0o666 & ~_umask())
+    os.replace(temporary, path)
+  finally:
+    if os.path.exists(temporary):
+      os.remove(temporary)
+
+
+def check_writable(path, overwrite=False):
+  """Raises `FileExistsError` now rather than after an hour of sampling."""
+  if pathlib.Path(path).exists() and not overwrite:
+    raise FileExistsError(
+        f"{path} exists. Choose another name, or allow its replacement with"
+        " overwrite=True (--overwrite on the command line)."
+    )
+
+
+def write_fits(path, hdus, overwrite=False):
+  """Writes a list of HDUs as one FITS file, atomically."""
+  with atomic_path(path, overwrite) as temporary:
+    fits.HDUList(hdus).writeto(temporary, overwrite=True, checksum=True)
+
+
+def provenance_header(settings):
+  """FITS cards that say how a product was made.
+
+  Args:
+    settings: dict of names to strings, numbers or booleans; `None` is left out.
+      Written as `HIERARCH MASSMAP <name>`.
+
+  Returns:
+    An `astropy.io.fits.Header` with the date, the versions of this library and of
+    those it computes with, and the settings.
+  """
+  header = fits.Header()
+  header["DATE"] = (
+      datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+      "UTC date of this file",
+  )
+  header["CREATOR"] = (CREATOR, "software")
+  for library, version in library_versions().items():
+    header[f"HIERARCH VERSION {library}"] = version
+  for name, value in settings.items():
+    if value is not None:
+      header[f"HIERARCH MASSMAP {name}"] = _card_value(value)
+  return header
+
+
+def library_versions():
+  """Versions of the libraries that the numbers depend on, a dict of strings."""
+  import astropy  # pylint: disable=g-import-not-at-top
+  import tensorflow as tf  # pylint: disable=g-import-not-at-top
+  import tensorflow_probability as tfp  # pylint: disable=g-import-not-at-top
+
+  return {
+      "tensorflow": tf.__version__,
+      "tensorflow_probability": tfp.__version__,
+      "numpy": np.__version__,
+      "astropy": astropy.__version__,
+  }
+
+
+def image_hdu(data, grid, name, description, unit=""):
+  """Image extension with the WCS of `grid`; float maps are stored as float32.
+
+  Args:
+    data: `[ny, nx]`, or `[n, ny, nx]` for a cube.
+    grid: the `PixelGrid` of the last two axes.
+    name: EXTNAME.
+    description: comment of BUNIT, in words.
+    unit: BUNIT; convergence and shear have none.
+  """
+  data = np.asarray(data)
+  if data.dtype.kind == "f":
+    data = data.astype(np.float32)
+  elif data.dtype.kind == "b":
+    data = data.astype(np.uint8)
+  header = grid.to_header()
+  header["BUNIT"] = (unit, f"{description}, dimensionless" if not unit else description)
+  return fits.ImageHDU(data, header=header, name=name)
+
+
+def primary_hdu(data, grid, description, settings, unit=""):
+  """Primary image with the WCS of `grid` and the provenance of the product."""
+  image = image_hdu(data, grid, "PRIMARY", description, unit)
+  header = image.header
+  header.extend(provenance_header(settings))
+  return fits.PrimaryHDU(image.data, header=header)
+
+
+def _card_value(value):
+  if isinstance(value, (bool, np.bool_)):
+    return bool(value)
+  if isinstance(value, (int, np.integer)):
+    return int(value)
+  if isinstance(value, (float, np.floating)):
+    return float(value) if np.isfinite(value) else str(value)
+  return str(value)
+
+
+def _umask():
+  current = os.umask(0)
+  os.umask(current)
+  return current

@@ -1,0 +1,146 @@
+"""Annealing: a kernel whose target is smoothed less and less.
+
+Temperature is T = sigma^2, with sigma the standard deviation of the white noise that
+smooths the target (paper section 4.3). It is not an inverse temperature: the target
+at sigma is the smoothed density itself, not a power of the density.
+"""
+
+import collections
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+TemperedMCResults = collections.namedtuple(
+    "TemperedMCResults",
+    [
+        "inner_results",
+        "sigma",
+        "num_steps_at_sigma",
+        "num_score_evaluations",
+        "seed",
+    ],
+)
+TemperedMCResults.__doc__ = """Results of `TemperedMC`.
+
+Fields:
+  inner_results: of the inner kernel.
+  sigma: smoothing of the target of the step just taken, shape of the chains.
+  num_steps_at_sigma: steps taken at it, int32, shape of the chains.
+  num_score_evaluations: since `bootstrap_results`, temperature moves included, int32,
+    shape of the chains.
+  seed: of the step.
+"""
+
+
+class TemperedMC(tfp.mcmc.TransitionKernel):
+  """Geometric cooling around any inner kernel.
+
+  Each chain takes `min_steps` steps of the inner kernel at its sigma, then sigma is
+  multiplied by `cooling`, until it reaches `min_sigma`, where the chain stays. The
+  inner results are bootstrapped anew, one score evaluation, only when a chain cools.
+
+  Args:
+    target_score_fn: `fn(*state_parts, sigma)`, the score of the target smoothed by
+      sigma; sigma has the shape of the chains.
+    make_kernel_fn: `fn(target_score_fn, sigma)` that returns the inner kernel for
+      `target_score_fn(*state_parts)`, the score at that sigma. Step size and
+      momentum distribution may depend on sigma.
+    initial_sigma: positive, a number or one per chain.
+    min_sigma: floor of sigma, positive, a number or one per chain.
+    cooling: factor in (0, 1).
+    min_steps: steps at each temperature, at least 1.
+    chain_ndims: number of leading axes of the state that are chains.
+    name: prefix of op names.
+
+  Raises:
+    ValueError: for a cooling factor outside (0, 1), or fewer steps than 1.
+  """
+
+  def __init__(self, target_score_fn, make_kernel_fn, initial_sigma, min_sigma,
+               cooling, min_steps=1, chain_ndims=1, name=None):
+    if not 0 < cooling < 1:
+      raise ValueError(
+          f"cooling multiplies sigma and must lie in (0, 1); got {cooling}."
+      )
+    if min_steps < 1:
+      raise ValueError(f"min_steps must be at least 1; got {min_steps}.")
+    self._parameters = dict(
+        target_score_fn=target_score_fn,
+        make_kernel_fn=make_kernel_fn,
+        initial_sigma=initial_sigma,
+        min_sigma=min_sigma,
+        cooling=cooling,
+        min_steps=min_steps,
+        chain_ndims=chain_ndims,
+        name=name or "tempered_mc",
+    )
+
+  @property
+  def parameters(self):
+    return self._parameters
+
+  @property
+  def is_calibrated(self):
+    """False: while sigma falls, no one distribution is left invariant."""
+    return False
+
+  def one_step(self, current_state, previous_kernel_results, seed=None):
+    """Cools the chains that are due, then takes one inner step."""
+    with tf.name_scope(f"{self._parameters['name']}/one_step"):
+      previous = previous_kernel_results
+      floor = tf.cast(self._parameters["min_sigma"], previous.sigma.dtype)
+      due = (previous.num_steps_at_sigma >= self._parameters["min_steps"]) & (
+          previous.sigma > floor
+      )
+      cooled = tf.maximum(self._parameters["cooling"] * previous.sigma, floor)
+      sigma = tf.where(due, cooled, previous.sigma)
+      any_due = tf.reduce_any(due)
+      kernel = self._inner_kernel(sigma)
+      inner = tf.cond(
+          any_due,
+          lambda: kernel.bootstrap_results(current_state),
+          lambda: previous.inner_results,
+      )
+      seed = tfp.random.sanitize_seed(seed)
+      next_state, next_inner = kernel.one_step(current_state, inner, seed=seed)
+      spent = _evaluations(next_inner) - _evaluations(inner)
+      spent += tf.where(any_due, _evaluations(inner), 0)
+      return next_state, TemperedMCResults(
+          inner_results=next_inner,
+          sigma=sigma,
+          num_steps_at_sigma=tf.where(due, 0, previous.num_steps_at_sigma) + 1,
+          num_score_evaluations=previous.num_score_evaluations + spent,
+          seed=seed,
+      )
+
+  def bootstrap_results(self, init_state):
+    """Bootstraps the inner kernel at `initial_sigma`."""
+    with tf.name_scope(f"{self._parameters['name']}/bootstrap_results"):
+      first = tf.convert_to_tensor(tf.nest.flatten(init_state)[0])
+      chains = tf.shape(first)[: self._parameters["chain_ndims"]]
+      initial = tf.convert_to_tensor(self._parameters["initial_sigma"], first.dtype)
+      sigma = tf.broadcast_to(initial, chains)
+      sigma = tf.ensure_shape(sigma, first.shape[: self._parameters["chain_ndims"]])
+      inner = self._inner_kernel(sigma).bootstrap_results(init_state)
+      return TemperedMCResults(
+          inner_results=inner,
+          sigma=sigma,
+          num_steps_at_sigma=tf.zeros(chains, tf.int32),
+          num_score_evaluations=tf.broadcast_to(_evaluations(inner), chains),
+          seed=tfp.random.sanitize_seed((0, 0)),
+      )
+
+  def _inner_kernel(self, sigma):
+    target = self._parameters["target_score_fn"]
+    return self._parameters["make_kernel_fn"](
+        lambda *parts: target(*parts, sigma), sigma
+    )
+
+
+def _evaluations(results):
+  """Score evaluations that kernel results, or those inside them, have counted."""
+  while results is not None:
+    if hasattr(results, "num_score_evaluations"):
+      return results.num_score_evaluations
+    results = getattr(results, "inner_results", None)
+  return tf.constant(0, tf.int32)

@@ -1,0 +1,135 @@
+"""From a shear map to products: samples, mean and standard deviation, FITS, figure."""
+
+import dataclasses
+import json
+
+import numpy as np
+
+from tfp_massmap import baselines
+from tfp_massmap import io
+from tfp_massmap import likelihood as likelihood_lib
+from tfp_massmap import plot
+from tfp_massmap import posterior as posterior_lib
+from tfp_massmap import prior as prior_lib
+from tfp_massmap import shear_map as shear_map_lib
+from tfp_massmap import summary as summary_lib
+from tfp_massmap.samplers import annealed
+
+
+@dataclasses.dataclass(frozen=True)
+class Reconstruction:
+  """Posterior samples of the convergence of a field, and point estimates beside.
+
+  Attributes:
+    shear_map: the data, `shear_map.ShearMap`.
+    sample_set: `samplers.annealed.SampleSet`.
+    summary: `summary.Summary`, mean and standard deviation.
+    kaiser_squires, wiener: `baselines.MassMap`.
+    truth: `[ny, nx]` of a mock, or None.
+    settings: seed, prior, sampler, data: a flat dict.
+  """
+
+  shear_map: shear_map_lib.ShearMap
+  sample_set: annealed.SampleSet
+  summary: summary_lib.Summary
+  kaiser_squires: baselines.MassMap
+  wiener: baselines.MassMap
+  truth: np.ndarray | None
+  settings: dict
+
+  def save(self, path, overwrite=False):
+    """Writes one FITS file with WCS, units and provenance.
+
+    The primary image is the mean; extensions STD, SAMPLES (a cube), WIENER,
+    KAISER_SQUIRES, MASK, COUNT, and TRUTH for a mock.
+    """
+    grid = self.shear_map.grid
+    kappa = "convergence"
+    hdus = [
+        io.primary_hdu(self.summary.mean, grid, "posterior mean of kappa",
+                       self.settings),
+        io.image_hdu(self.summary.std, grid, "STD", "posterior std of kappa"),
+        io.image_hdu(self.sample_set.samples, grid, "SAMPLES", kappa),
+        io.image_hdu(self.wiener.kappa, grid, "WIENER", kappa),
+        io.image_hdu(self.kaiser_squires.kappa, grid, "KAISER_SQUIRES", kappa),
+        io.image_hdu(self.shear_map.mask, grid, "MASK", "1 = measured"),
+    ]
+    if self.shear_map.count is not None:
+      count = np.asarray(self.shear_map.count, np.int32)
+      hdus.append(io.image_hdu(count, grid, "COUNT", "galaxies per pixel", "count"))
+    if self.truth is not None:
+      hdus.append(io.image_hdu(self.truth, grid, "TRUTH", kappa))
+    io.write_fits(path, hdus, overwrite)
+
+  def plot(self, markers=None, title=None):
+    """Truth, Kaiser-Squires, Wiener, mean, std and two samples; `(figure, axes)`."""
+    maps = {} if self.truth is None else {"Truth": self.truth}
+    smoothing = self.kaiser_squires.settings["smoothing_arcmin"]
+    maps[f"Kaiser-Squires, {smoothing:g} arcmin"] = self.kaiser_squires.kappa
+    maps["Wiener filter"] = self.wiener.kappa
+    maps[f"Mean of {self.summary.num_samples} samples"] = self.summary.mean
+    if self.summary.num_samples > 1:
+      maps["Standard deviation of samples"] = self.summary.std
+    for index in range(min(2, self.summary.num_samples)):
+      maps[f"Sample {index + 1}"] = self.sample_set.samples[index]
+    columns = 4 if self.truth is not None else 3
+    return plot.plot_maps(
+        maps, self.shear_map.grid, self.shear_map.mask, markers, columns, title
+    )
+
+  def save_figure(self, path, overwrite=False, markers=None, title=None, dpi=150):
+    """Writes `plot` to an image file that carries the settings as metadata."""
+    figure, _ = self.plot(markers, title)
+    description = json.dumps({**self.settings, **io.library_versions()}, default=str)
+    with io.atomic_path(path, overwrite) as temporary:
+      metadata = None
+      if str(path).lower().endswith(".png"):
+        metadata = {"Description": description, "Software": io.CREATOR}
+      figure.savefig(temporary, dpi=dpi, metadata=metadata)
+
+
+def reconstruct(shear_map, spectrum, num_samples, seed, sampler=None, truth=None,
+                settings=None, batch_size=8, progress=True):
+  """Samples the posterior of a shear map with a Gaussian prior.
+
+  Args:
+    shear_map: `shear_map.ShearMap`.
+    spectrum: `spectra.PowerSpectrum` of the prior.
+    num_samples: number of independent posterior samples.
+    seed: integer.
+    sampler: `samplers.annealed.AnnealedSettings`.
+    truth: `[ny, nx]` of a mock, kept beside the results.
+    settings: further entries for the headers of the products.
+    batch_size: chains run together.
+    progress: whether to show a progress bar.
+
+  Returns:
+    A `Reconstruction`.
+  """
+  grid = shear_map.grid
+  likelihood = likelihood_lib.ShearLikelihood(shear_map)
+  prior = prior_lib.GaussianPrior.from_spectrum(spectrum, grid)
+  sample_set = annealed.sample(
+      posterior_lib.Posterior(likelihood, prior), num_samples, seed, sampler,
+      batch_size=batch_size, progress=progress,
+  )
+  return Reconstruction(
+      shear_map=shear_map,
+      sample_set=sample_set,
+      summary=summary_lib.summarise(sample_set.samples),
+      kaiser_squires=baselines.kaiser_squires.estimate(shear_map),
+      wiener=baselines.wiener.estimate(shear_map, prior),
+      truth=truth,
+      settings={
+          "seed": int(seed),
+          "num_samples": int(num_samples),
+          "batch_size": int(batch_size),
+          "method": "annealed score-HMC and probability-flow ODE",
+          "prior": f"Gaussian, {spectrum.name}",
+          "score evaluations per sample": sample_set.num_score_evaluations,
+          "acceptance": sample_set.acceptance,
+          **sample_set.settings,
+          **shear_map.settings,
+          **(settings or {}),
+      },
+  )

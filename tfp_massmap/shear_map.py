@@ -1,0 +1,124 @@
+"""`ShearMap`: binned shear with its noise, mask and place in the sky."""
+
+import dataclasses
+
+from astropy.io import fits
+import numpy as np
+
+from tfp_massmap import geometry
+from tfp_massmap import io
+
+
+@dataclasses.dataclass(frozen=True)
+class ShearMap:
+  """Binned shear with its noise: what the likelihood needs.
+
+  Attributes:
+    shear: `[2, ny, nx]`, gamma_1 and gamma_2; ignored outside the mask.
+    noise_std: `[2, ny, nx]` (or `[ny, nx]` for both components), standard deviation
+      per pixel; ignored outside the mask.
+    mask: bool `[ny, nx]`, true where there is a measurement.
+    grid: `PixelGrid`.
+    count: galaxies per pixel, int `[ny, nx]`; optional.
+    settings: how it was made, a dict of strings, numbers and booleans.
+
+  Raises:
+    ValueError: if shapes differ, or an unmasked pixel has a shear that is not
+      finite or a noise that is not finite and positive.
+  """
+
+  shear: np.ndarray
+  noise_std: np.ndarray
+  mask: np.ndarray
+  grid: geometry.PixelGrid
+  count: np.ndarray | None = None
+  settings: dict = dataclasses.field(default_factory=dict)
+
+  def __post_init__(self):
+    shear = np.asarray(self.shear)
+    noise_std = np.asarray(self.noise_std)
+    mask = np.asarray(self.mask)
+    shape = self.grid.shape
+    if noise_std.shape == shape:
+      noise_std = np.broadcast_to(noise_std, (2, *shape))
+    given = dict(shear=(shear, (2, *shape)), mask=(mask, shape))
+    given["noise_std"] = (noise_std, (2, *shape))
+    if self.count is not None:
+      given["count"] = (np.asarray(self.count), shape)
+    for name, (value, wanted) in given.items():
+      if value.shape != wanted:
+        raise ValueError(
+            f"{name} must have shape {wanted} like the grid; got {value.shape}."
+        )
+    if mask.dtype != bool:
+      if not np.isin(mask, (0, 1)).all():
+        raise ValueError(
+            "mask must be boolean, or 0 and 1; it holds other values. Write"
+            " `count > 0`, for example."
+        )
+      mask = mask.astype(bool)
+    if not mask.any():
+      raise ValueError("The mask is empty: no pixel has a measurement.")
+    _check_pixels("shear", shear, mask, np.isfinite(shear), "finite")
+    good_noise = np.isfinite(noise_std) & (noise_std > 0)
+    _check_pixels("noise_std", noise_std, mask, good_noise, "positive and finite")
+    for name, value in dict(shear=shear, noise_std=noise_std, mask=mask).items():
+      object.__setattr__(self, name, value)
+
+  def save(self, path, overwrite=False):
+    """Writes one FITS file: SHEAR, NOISE_STD, MASK and COUNT with WCS."""
+    hdus = [
+        io.primary_hdu(
+            self.shear, self.grid, "shear gamma_1, gamma_2", dict(self.settings)
+        ),
+        io.image_hdu(self.noise_std, self.grid, "NOISE_STD", "standard deviation"),
+        io.image_hdu(self.mask, self.grid, "MASK", "1 = measured"),
+    ]
+    if self.count is not None:
+      hdus.append(
+          io.image_hdu(
+              np.asarray(self.count, np.int32), self.grid, "COUNT", "galaxies", "count"
+          )
+      )
+    io.write_fits(path, hdus, overwrite)
+
+  @classmethod
+  def load(cls, path):
+    """Reads what `save` wrote."""
+    with fits.open(path) as hdus:
+      names = [hdu.name for hdu in hdus]
+      missing = {"NOISE_STD", "MASK"} - set(names)
+      if missing or hdus[0].data is None or hdus[0].data.ndim != 3:
+        raise ValueError(
+            f"{path} is not a shear map: it needs a primary [2, ny, nx] image and the"
+            f" extensions NOISE_STD and MASK; it has {names}."
+        )
+      header = hdus[0].header
+      grid = geometry.PixelGrid.from_header(header, hdus[0].data.shape[-2:])
+      return cls(
+          shear=_native(hdus[0].data),
+          noise_std=_native(hdus["NOISE_STD"].data),
+          mask=_native(hdus["MASK"].data),
+          grid=grid,
+          count=_native(hdus["COUNT"].data) if "COUNT" in names else None,
+          settings={
+              name.split(" ", 1)[1].lower(): header[name]
+              for name in header
+              if name.startswith("MASSMAP ")
+          },
+      )
+
+
+def _check_pixels(name, values, mask, good, wanted):
+  bad = ~good & mask
+  if bad.any():
+    component, row, column = np.argwhere(bad)[0]
+    raise ValueError(
+        f"{name} must be {wanted} in every unmasked pixel; {bad.any(axis=0).sum()}"
+        f" pixels are not, the first at row {row}, column {column}"
+        f" ({values[component, row, column]}). Set the mask to False there."
+    )
+
+
+def _native(array):
+  return np.asarray(array, array.dtype.newbyteorder("="))
