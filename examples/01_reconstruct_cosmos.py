@@ -6,8 +6,9 @@
 #
 #     python examples/01_reconstruct_cosmos.py --data DIR
 #
-# DIR holds `ra`, `dec`, `e1`, `e2`, `nhweight_int` `.fits` and `xray.txt` of
-# https://github.com/CosmoStat/jax-lensing (data/COSMOS, and data for xray.txt).
+# DIR holds `ra`, `dec`, `e1`, `e2`, `nhweight_int` `.fits` of
+# https://github.com/CosmoStat/jax-lensing (data/COSMOS), and `xray.txt`, there or one
+# folder up.
 # Without flags: 180 x 180 pixels and 8 samples, under a minute. `--full`: the released
 # grid of 360 x 360 pixels and 16 samples.
 
@@ -71,7 +72,9 @@ print(
     f" each, {samples.seconds:.0f} s; acceptance {samples.acceptance:.2f}"
 )
 
-cluster_ra, cluster_dec = np.loadtxt(options.data / "xray.txt", usecols=(1, 2)).T
+xray = options.data / "xray.txt"
+xray = xray if xray.is_file() else options.data.resolve().parent / "xray.txt"
+cluster_ra, cluster_dec = np.loadtxt(xray, usecols=(1, 2)).T
 row, column = (np.rint(p).astype(int) for p in grid.world_to_pixel(cluster_ra, cluster_dec))
 inside = (row >= 0) & (row < num_pixels) & (column >= 0) & (column < num_pixels)
 inside[inside] = shear_map.mask[row[inside], column[inside]]

@@ -84,7 +84,7 @@ class FourierDiagonalNormal(tfd.Distribution):
     return tf.zeros([*self._batch_shape(), *self._sides], self.dtype)
 
   def _filter(self, maps, transfer):
-    modes = tf.signal.rfft2d(maps)
+    modes = tf.signal.rfft2d(tf.convert_to_tensor(maps, self.dtype))
     return tf.signal.irfft2d(
         tf.cast(transfer, modes.dtype) * modes, fft_length=list(self._sides)
     )

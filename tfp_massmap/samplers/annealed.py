@@ -45,9 +45,9 @@ class AnnealedSettings:
   final_sigma: float = 0.01
   cooling: float = 0.8
   min_steps: int = 2
-  final_steps: int = 6
-  step_size: float = 0.1
-  num_leapfrog_steps: int = 16
+  final_steps: int = 8
+  step_size: float = 0.13
+  num_leapfrog_steps: int = 12
   path_integral: str = "trajectory"
   preconditioner: str = "fourier"
   ode_rtol: float = 1e-3

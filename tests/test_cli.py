@@ -1,0 +1,209 @@
+"""The commands: products, refusals, and interruptions."""
+
+import json
+import sys
+
+from astropy import units as u
+from astropy import wcs as astropy_wcs
+from astropy.io import fits
+from astropy.table import Table
+import numpy as np
+from PIL import Image
+import pytest
+
+from tfp_massmap import cli
+from tfp_massmap import geometry
+from tfp_massmap import plot
+from tfp_massmap import reconstruction
+from tfp_massmap import spectra
+from tfp_massmap.samplers import annealed
+
+
+@pytest.fixture(name="quick", autouse=True)
+def _quick(monkeypatch):
+  """A short schedule: these tests are about files, not about convergence."""
+  settings = annealed.AnnealedSettings(
+      cooling=0.3, final_steps=1, min_steps=1, step_size=0.2, num_leapfrog_steps=2
+  )
+  monkeypatch.setattr(annealed, "AnnealedSettings", lambda: settings)
+
+
+@pytest.fixture(name="catalogue")
+def _catalogue(tmp_path):
+  """A field at declination 60 of shapes lensed by a Gaussian field."""
+  grid = geometry.PixelGrid.tangent((30.0, 60.0), (48, 48), 1.5 * u.arcmin)
+  variance = spectra.PowerSpectrum.fiducial_cosmos().mode_variance(grid)
+  from tfp_massmap import lensing  # pylint: disable=g-import-not-at-top
+
+  kappa = spectra.gaussian_field(variance, grid.shape, seed=(1, 2))
+  shear = lensing.shear_from_convergence(kappa).numpy()
+  rng = np.random.default_rng(0)
+  row, column = rng.uniform(6, 41, (2, 60000))
+  ra, dec = grid.pixel_to_world(row, column)
+  pixel = np.rint(row).astype(int), np.rint(column).astype(int)
+  e1, e2 = shear[:, pixel[0], pixel[1]] + 0.1 * rng.standard_normal((2, 60000))
+  path = tmp_path / "shapes.fits"
+  Table(dict(RA=ra, DEC=dec, e1=e1, e2=e2, w=rng.uniform(0.5, 1, 60000))).write(path)
+  return path
+
+
+def _header_settings(path):
+  header = fits.getheader(path)
+  return {
+      name.split(" ", 1)[1].lower(): header[name]
+      for name in header
+      if name.startswith("MASSMAP ")
+  }
+
+
+def test_demo_writes_products_that_open(tmp_path, capsys):
+  folder = tmp_path / "demo"
+  arguments = ["demo", "-o", str(folder), "--size", "40", "--num-samples", "3",
+               "--seed", "5"]
+  assert cli.main(arguments) == 0
+  assert "Wrote" in capsys.readouterr().out
+  with fits.open(folder / "posterior.fits", checksum=True) as hdus:
+    assert [hdu.name for hdu in hdus] == [
+        "PRIMARY", "STD", "SAMPLES", "WIENER", "KAISER_SQUIRES", "MASK", "COUNT",
+        "TRUTH",
+    ]
+    samples = hdus["SAMPLES"].data
+    assert samples.shape == (3, 40, 40)
+    np.testing.assert_allclose(hdus[0].data, samples.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(
+        hdus["STD"].data, samples.std(axis=0, ddof=1), atol=1e-6
+    )
+    for hdu in hdus:
+      assert "BUNIT" in hdu.header
+      assert astropy_wcs.WCS(hdu.header).celestial.wcs.ctype[0] == "RA---TAN"
+    assert "VERSION TENSORFLOW" in hdus[0].header
+  settings = _header_settings(folder / "posterior.fits")
+  assert settings["seed"] == 5 and settings["num_samples"] == 3
+  assert settings["path_integral"] == "trajectory"
+  with Image.open(folder / "posterior.png") as image:
+    assert image.width > 1000
+    assert json.loads(image.text["Description"])["seed"] == 5
+  # Again: refused before any work, and nothing changed.
+  before = (folder / "posterior.fits").read_bytes()
+  assert cli.main(arguments) == 1
+  assert "--overwrite" in capsys.readouterr().err
+  assert (folder / "posterior.fits").read_bytes() == before
+
+
+def test_reconstruct_a_catalogue(tmp_path, catalogue, capsys):
+  out = tmp_path / "field.fits"
+  arguments = ["reconstruct", str(catalogue), "-o", str(out), "--pixel-scale", "1.5",
+               "--num-samples", "2", "--quiet"]
+  assert cli.main(arguments) == 0
+  printed = capsys.readouterr()
+  assert "consistent" in printed.out and "WARNING" not in printed.err
+  settings = _header_settings(out)
+  assert settings["num_galaxies"] == 60000 and settings["data"] == "shapes.fits"
+  assert settings["noise"] == "weighted" and settings["flip_e2"] is False
+  assert (tmp_path / "field.png").exists()
+  with fits.open(out) as hdus:
+    ra, dec = astropy_wcs.WCS(hdus[0].header).wcs_pix2world(
+        (hdus[0].header["NAXIS1"] - 1) / 2, (hdus[0].header["NAXIS2"] - 1) / 2, 0
+    )
+    assert abs(ra - 30) < 0.1 and abs(dec - 60) < 0.05
+
+
+def test_wrong_sign_of_e2_is_reported_and_left(tmp_path, catalogue, capsys):
+  arguments = ["reconstruct", str(catalogue), "-o", str(tmp_path / "out"), "--flip-e2",
+               "--pixel-scale", "1.5", "--size", "50", "60", "--num-samples", "1",
+               "--quiet"]
+  assert cli.main(arguments) == 0
+  printed = capsys.readouterr()
+  assert "wrong sign of e2" in printed.out
+  assert "WARNING" in printed.err and "without --flip-e2" in printed.err
+  settings = _header_settings(tmp_path / "out" / "posterior.fits")
+  assert settings["flip_e2"] is True and "wrong sign" in settings["handedness"]
+  with fits.open(tmp_path / "out" / "posterior.fits") as hdus:
+    assert hdus[0].data.shape == (50, 60)
+    assert np.isnan(hdus["STD"].data).all()  # one sample has no deviation
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--e1", "shape"], "no column 'shape' for e1. The columns are: RA, DEC"),
+        (["--size", "10", "10", "10"], "--size takes one or two numbers"),
+        (["--pixel-scale", "-1"], "positive angle"),
+        (["--spectrum", "absent.csv"], "absent.csv"),
+        (["--sigma-e", "-0.3"], "sigma_e must be positive"),
+    ],
+)
+def test_bad_input_ends_in_one_line(tmp_path, catalogue, capsys, options, message):
+  status = cli.main(
+      ["reconstruct", str(catalogue), "-o", str(tmp_path / "out"), *options]
+  )
+  error = capsys.readouterr().err
+  assert status == 1 and error.startswith("tfp-massmap: ") and message in error
+  assert "Traceback" not in error
+  assert not (tmp_path / "out").exists()
+
+
+def test_missing_catalogue(tmp_path, capsys):
+  assert cli.main(["reconstruct", str(tmp_path / "no.fits"), "-o", "x"]) == 1
+  assert "No catalogue at" in capsys.readouterr().err
+
+
+def test_interruption_leaves_nothing(tmp_path, capsys, monkeypatch):
+  def interrupt(*_, **__):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(fits.HDUList, "writeto", interrupt)
+  status = cli.main(
+      ["demo", "-o", str(tmp_path / "demo"), "--size", "24", "--num-samples", "1",
+       "--quiet"]
+  )
+  assert status == 130 and "interrupted" in capsys.readouterr().err
+  assert not list((tmp_path / "demo").iterdir())
+
+
+def test_importing_the_commands_loads_nothing_heavy():
+  import subprocess  # pylint: disable=g-import-not-at-top
+
+  code = "import sys, tfp_massmap.cli; print('tensorflow' in sys.modules)"
+  result = subprocess.run(
+      [sys.executable, "-c", code], capture_output=True, text=True, check=True
+  )
+  assert result.stdout.strip() == "False"
+
+
+def test_figures_have_one_panel_a_map_and_mark_the_right_place():
+  grid = geometry.PixelGrid.tangent((150.0, 2.0), (30, 40), 1 * u.arcmin)
+  kappa = np.random.default_rng(0).standard_normal(grid.shape)
+  mask = np.zeros(grid.shape, bool)
+  mask[5:25, 5:35] = True
+  maps = {"A": kappa, "B": kappa, "Standard deviation": np.abs(kappa)}
+  figure, axes = plot.plot_maps(maps, grid, mask, markers=([150.0], [2.0]))
+  assert len(axes) == 3
+  figure.canvas.draw()
+  left, right = axes[0].get_xlim()
+  assert left > right  # east to the left
+  limits = [axis.images[0].get_clim() for axis in axes]
+  assert limits[0] == limits[1] != limits[2]
+  flat = geometry.PixelGrid((30, 40), 1 * u.arcmin)
+  plot.plot_maps(maps, flat, mask)
+  with pytest.raises(ValueError, match="no WCS"):
+    plot.plot_maps(maps, flat, markers=([1], [1]))
+
+
+def test_reconstruction_uses_its_seed():
+  grid = geometry.PixelGrid((24, 24), 1 * u.arcmin)
+  from tfp_massmap import simulate  # pylint: disable=g-import-not-at-top
+
+  spectrum = spectra.PowerSpectrum.fiducial_cosmos()
+  shear_map = simulate.mock_observation(
+      np.zeros(grid.shape), grid, simulate.uniform_survey(60 / u.arcmin**2, 0.3), 0
+  )
+  runs = [
+      reconstruction.reconstruct(shear_map, spectrum, 2, seed, progress=False)
+      for seed in (1, 1, 2)
+  ]
+  samples = [run.sample_set.samples for run in runs]
+  np.testing.assert_array_equal(samples[0], samples[1])
+  assert (samples[0] != samples[2]).all()
+  with pytest.raises(ValueError, match="must be positive"):
+    reconstruction.reconstruct(shear_map, spectrum, 0, 1)
