@@ -14,7 +14,6 @@ def main(arguments=None):
 
   0 success, 1 bad input (one line on standard error), 130 interrupted.
   """
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
   logging.basicConfig(format="%(message)s", level=logging.WARNING)
   options = _parser().parse_args(arguments)
   try:
@@ -26,6 +25,28 @@ def main(arguments=None):
     print("tfp-massmap: interrupted; no product was written.", file=sys.stderr)
     return 130
   return 0
+
+
+def _start_tensorflow():
+  """Loads TensorFlow without the lines that its C++ part prints at every start.
+
+  They come before its log level is read. Users who set the level see everything.
+  """
+  if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    return
+  os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+  sys.stderr.flush()
+  kept = os.dup(2)
+  nowhere = os.open(os.devnull, os.O_WRONLY)
+  os.dup2(nowhere, 2)
+  try:
+    import tensorflow as tf  # pylint: disable=g-import-not-at-top
+
+    tf.config.list_logical_devices()
+  finally:
+    os.dup2(kept, 2)
+    os.close(kept)
+    os.close(nowhere)
 
 
 def _parser():
@@ -107,6 +128,7 @@ def _positive(text):
 
 def _demo(options):
   fits_path, png_path = _products(options)
+  _start_tensorflow()
   from astropy import units as u  # pylint: disable=g-import-not-at-top
   from tfp_massmap import geometry  # pylint: disable=g-import-not-at-top
   from tfp_massmap import prior as prior_lib  # pylint: disable=g-import-not-at-top
@@ -136,6 +158,7 @@ def _reconstruct(options):
   fits_path, png_path = _products(options)
   if options.size and len(options.size) > 2:
     raise ValueError(f"--size takes one or two numbers; got {len(options.size)}.")
+  _start_tensorflow()
   from astropy import units as u  # pylint: disable=g-import-not-at-top
   from tfp_massmap import b_modes  # pylint: disable=g-import-not-at-top
   from tfp_massmap import catalog  # pylint: disable=g-import-not-at-top
