@@ -107,11 +107,19 @@ def test_path_integral_of_one_proposal_on_a_non_gaussian_target(rule):
   np.testing.assert_allclose(results.log_prob_difference, exact, atol=0.02)
 
 
-def _straight(score, start, end, num_intervals):
-  return path_integral.straight_line(
+def _total(values):
+  return tf.add_n([tf.reduce_sum(value, axis=-1) for value in values])
+
+
+def _along_line(rule, score, start, end):
+  return rule(
       lambda parts: [score(parts[0])], [start], [end], [score(start)], [score(end)],
-      [[-1]], num_intervals,
+      _total,
   )
+
+
+def _straight(score, start, end, num_intervals):
+  return _along_line(path_integral.simpson(num_intervals), score, start, end)
 
 
 def test_straight_line_is_antisymmetric_and_of_fourth_order():
@@ -142,8 +150,8 @@ def _leapfrog(x, m, step, num_steps):
 
 def _along(points, scores):
   return sum(
-      path_integral.trajectory_segment(
-          [[p] for p in points[i : i + 3]], [[s] for s in scores[i : i + 3]], [[-1]]
+      path_integral.parabola(
+          [[p] for p in points[i : i + 3]], [[s] for s in scores[i : i + 3]], _total
       )
       for i in range(0, len(points) - 1, 2)
   )
@@ -391,10 +399,13 @@ def test_gradients_stop_on_request():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        (dict(path_integral="trajectory", num_leapfrog_steps=3), "even"),
         (dict(path_integral="simpson"), "'straight' or 'trajectory'"),
         (dict(num_intervals=3), "even and at least 2"),
         (dict(num_leapfrog_steps=0), "positive"),
+        (dict(num_leapfrog_steps=(3, 2)), "smallest, largest"),
+        (dict(num_leapfrog_steps=None), "num_leapfrog_steps is missing"),
+        (dict(step_size=None), "step_size is missing"),
+        (dict(integrator="euler"), "'leapfrog' or 'split'"),
         (dict(event_ndims=None), "number of axes of one event"),
         (dict(target_score_fn=None), "callable"),
     ],
@@ -424,7 +435,7 @@ def test_wrong_states_and_scores():
     bootstrap(lambda x: -x, event_ndims=3)
   with pytest.raises(ValueError, match="event_ndims has 2 entries for 1"):
     bootstrap(lambda x: -x, event_ndims=[1, 1])
-  with pytest.raises(ValueError, match="2 step sizes for 1"):
+  with pytest.raises(ValueError, match="2 values of step_size for 1"):
     bootstrap(lambda x: -x, step_size=[0.1, 0.2])
   with pytest.raises(ValueError, match="momentum_distribution has 2 entries"):
     bootstrap(lambda x: -x, momentum_distribution=[None, None])

@@ -3,20 +3,30 @@
 They know nothing of lensing, and compose with `tfp.mcmc`.
 """
 
+from tfp_massmap.mcmc.metropolis import ScoreMetropolisHastings
+from tfp_massmap.mcmc.metropolis import ScoreMetropolisHastingsResults
 from tfp_massmap.mcmc.momentum import FourierDiagonalNormal
+from tfp_massmap.mcmc.momentum import LinearOperatorNormal
+from tfp_massmap.mcmc.path_integral import gauss_lobatto
+from tfp_massmap.mcmc.path_integral import simpson
 from tfp_massmap.mcmc.score_hmc import ScoreHamiltonianMonteCarlo
-from tfp_massmap.mcmc.score_hmc import ScoreHMCResults
 from tfp_massmap.mcmc.score_hmc import ScoreUncalibratedHamiltonianMonteCarlo
-from tfp_massmap.mcmc.score_hmc import UncalibratedScoreHMCResults
+from tfp_massmap.mcmc.score_hmc import ScoreUncalibratedHamiltonianMonteCarloResults
+from tfp_massmap.mcmc.target import score_as_log_prob
 from tfp_massmap.mcmc.tempering import TemperedMC
 from tfp_massmap.mcmc.tempering import TemperedMCResults
 
 __all__ = [
     "FourierDiagonalNormal",
-    "ScoreHMCResults",
+    "LinearOperatorNormal",
     "ScoreHamiltonianMonteCarlo",
+    "ScoreMetropolisHastings",
+    "ScoreMetropolisHastingsResults",
     "ScoreUncalibratedHamiltonianMonteCarlo",
+    "ScoreUncalibratedHamiltonianMonteCarloResults",
     "TemperedMC",
     "TemperedMCResults",
-    "UncalibratedScoreHMCResults",
+    "gauss_lobatto",
+    "score_as_log_prob",
+    "simpson",
 ]

@@ -4,6 +4,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfp_massmap.mcmc import state_parts
+
 tfd = tfp.distributions
 
 
@@ -49,6 +51,10 @@ class FourierDiagonalNormal(tfd.Distribution):
     """Covariance^-1 times momentum, minus the gradient of the log-density."""
     return self._filter(momentum, 1 / self._mode_variance)
 
+  def momentum(self, velocity):
+    """Covariance times velocity, the inverse of `velocity`."""
+    return self._filter(velocity, self._mode_variance)
+
   def _event_shape(self):
     return tf.TensorShape(self._sides)
 
@@ -88,3 +94,217 @@ class FourierDiagonalNormal(tfd.Distribution):
     return tf.signal.irfft2d(
         tf.cast(transfer, modes.dtype) * modes, fft_length=list(self._sides)
     )
+
+
+class LinearOperatorNormal(tfd.Distribution):
+  """Gaussian vector whose covariance is a linear operator.
+
+  As a momentum distribution its covariance is the mass matrix.
+
+  Args:
+    operator: `tf.linalg.LinearOperator`, self-adjoint and positive definite,
+      `[..., n, n]`.
+    validate_args, allow_nan_stats, name: as in `tfd.Distribution`.
+  """
+
+  def __init__(self, operator, validate_args=False, allow_nan_stats=True,
+               name="LinearOperatorNormal"):
+    parameters = dict(locals())
+    if not isinstance(operator, tf.linalg.LinearOperator) or operator.is_square is False:
+      raise ValueError(
+          f"operator must be a square tf.linalg.LinearOperator; got {operator!r}."
+      )
+    self._operator = operator
+    super().__init__(
+        dtype=operator.dtype.real_dtype,
+        reparameterization_type=tfd.FULLY_REPARAMETERIZED,
+        validate_args=validate_args,
+        allow_nan_stats=allow_nan_stats,
+        parameters=parameters,
+        name=name,
+    )
+
+  @property
+  def operator(self):
+    return self._operator
+
+  def velocity(self, momentum):
+    """Operator^-1 times momentum, minus the gradient of the log-density."""
+    return self._real(self._operator.solvevec(self._cast(momentum)))
+
+  def momentum(self, velocity):
+    """Operator times velocity."""
+    return self._real(self._operator.matvec(self._cast(velocity)))
+
+  def _event_shape(self):
+    return self._operator.shape[-1:]
+
+  def _event_shape_tensor(self):
+    return self._operator.shape_tensor()[-1:]
+
+  def _batch_shape(self):
+    return self._operator.batch_shape
+
+  def _batch_shape_tensor(self):
+    return self._operator.batch_shape_tensor()
+
+  def _sample_n(self, n, seed=None):
+    seed = tfp.random.sanitize_seed(seed)
+    shape = tf.concat([[n], self._operator.shape_tensor()[:-1]], axis=0)
+    white = tf.random.stateless_normal(shape, seed=seed, dtype=self.dtype)
+    return self._real(self._root().matvec(self._cast(white)))
+
+  def _log_prob(self, value):
+    size = tf.cast(self._event_shape_tensor()[0], self.dtype)
+    log_det = self._real(self._operator.log_abs_determinant())
+    square = tf.reduce_sum(value * self.velocity(value), axis=-1)
+    constant = size * tf.constant(np.log(2 * np.pi), self.dtype)
+    return -0.5 * (square + log_det + constant)
+
+  def _root(self):
+    """An operator whose product with its adjoint is the covariance."""
+    circulant = (
+        tf.linalg.LinearOperatorCirculant,
+        tf.linalg.LinearOperatorCirculant2D,
+        tf.linalg.LinearOperatorCirculant3D,
+    )
+    if isinstance(self._operator, circulant):
+      return type(self._operator)(
+          tf.sqrt(self._operator.spectrum),
+          input_output_dtype=self._operator.dtype,
+          is_self_adjoint=True,
+      )
+    return self._operator.cholesky()
+
+  def _cast(self, value):
+    return tf.cast(value, self._operator.dtype)
+
+  def _real(self, value):
+    return tf.cast(tf.math.real(value), self.dtype)
+
+
+class Momenta:
+  """The momenta of a list of state parts.
+
+  Args:
+    distribution: None, a distribution, a linear operator, a list of these, or one
+      joint distribution of all parts.
+    parts: list of state parts.
+    axes: their event axes.
+    total: sums a list of parts over their events.
+  """
+
+  def __init__(self, distribution, parts, axes, total):
+    self._parts = parts
+    self._axes = axes
+    self._total = total
+    self._joint = None
+    if hasattr(distribution, "sample_distributions") or (
+        isinstance(distribution, tfd.Distribution)
+        and isinstance(distribution.dtype, (list, tuple))
+    ):
+      self._joint = distribution
+      return
+    given = distribution if isinstance(distribution, (list, tuple)) else [distribution]
+    if distribution is None:
+      given = [None] * len(parts)
+    if len(given) != len(parts):
+      raise ValueError(
+          f"momentum_distribution has {len(given)} entries for {len(parts)} state"
+          " parts; give one each."
+      )
+    self._each = [
+        LinearOperatorNormal(d) if isinstance(d, tf.linalg.LinearOperator) else d
+        for d in given
+    ]
+
+  def sample(self, seed, shard_axis_names=None):
+    """Momenta of all chains, list of state parts."""
+    if self._joint is not None:
+      chains = tf.shape(self._parts[0])[
+          : len(self._parts[0].shape) - len(self._axes[0])
+      ]
+      batch = self._joint.batch_shape_tensor()
+      batch = batch[0] if isinstance(batch, (list, tuple)) else batch
+      extra = chains[: tf.size(chains) - tf.size(batch)]
+      drawn = self._joint.sample(extra, seed=seed)
+      return [tf.ensure_shape(m, p.shape) for m, p in zip(drawn, self._parts)]
+    names = shard_axis_names or [None] * len(self._parts)
+    seeds = tfp.random.split_seed(seed, n=len(self._parts))
+    return [
+        self._sample_part(d, part, axes, state_parts.shard_seed(s, name))
+        for d, part, axes, s, name in zip(
+            self._each, self._parts, self._axes, tf.unstack(tf.stack(seeds)), names
+        )
+    ]
+
+  def velocity(self, momentum):
+    """Minus the gradient of the log-density of the momenta."""
+    if self._joint is not None:
+      log_prob = lambda *m: self._joint.log_prob(list(m))
+      return [-g for g in tfp.math.value_and_gradient(log_prob, list(momentum))[1]]
+    return [self._velocity_part(d, m) for d, m in zip(self._each, momentum)]
+
+  def momentum(self, velocity):
+    """Inverse of `velocity`."""
+    if self._joint is not None:
+      raise ValueError("The split integrator needs one distribution per state part.")
+    inverse = []
+    for distribution, v in zip(self._each, velocity):
+      if distribution is None:
+        inverse.append(v)
+      elif hasattr(distribution, "momentum"):
+        inverse.append(distribution.momentum(v))
+      else:
+        raise ValueError(
+            "The split integrator needs a momentum distribution with the methods"
+            f" velocity and momentum; {type(distribution).__name__} has none. Use"
+            " mcmc.FourierDiagonalNormal, or a tf.linalg.LinearOperator."
+        )
+    return inverse
+
+  def log_prob(self, momentum):
+    """Log-density of the momenta, shape of the chains; constants are left out."""
+    if self._joint is not None:
+      return self._joint.log_prob(list(momentum))
+    squares = [
+        m if d is None else tf.zeros_like(m) for d, m in zip(self._each, momentum)
+    ]
+    value = -0.5 * self._total([tf.square(m) for m in squares])
+    for distribution, m in zip(self._each, momentum):
+      if distribution is not None:
+        value += distribution.log_prob(m)
+    return value
+
+  def _sample_part(self, distribution, part, axes, seed):
+    if distribution is None:
+      return tf.random.stateless_normal(tf.shape(part), seed=seed, dtype=part.dtype)
+    chains = tf.shape(part)[: len(part.shape) - len(axes)]
+    batch = distribution.batch_shape_tensor()
+    extra = chains[: tf.size(chains) - tf.size(batch)]
+    sample = distribution.sample(extra, seed=seed)
+    return tf.ensure_shape(tf.broadcast_to(sample, tf.shape(part)), part.shape)
+
+  def _velocity_part(self, distribution, momentum):
+    if distribution is None:
+      return momentum
+    if hasattr(distribution, "velocity"):
+      return distribution.velocity(momentum)
+    return -tfp.math.value_and_gradient(distribution.log_prob, momentum)[1]
+
+
+def standard_normal_composite(parts, log_prob_like):
+  """A standard normal that can live in kernel results, of TFP's own making.
+
+  TFP's mass-matrix adaptation updates distributions of one particular class only;
+  its own preconditioned kernel is the public way to get one.
+  """
+  kernel = tfp.experimental.mcmc.PreconditionedHamiltonianMonteCarlo(
+      lambda *parts: tf.zeros_like(log_prob_like) + 0 * sum(
+          tf.reduce_sum(p, axis=list(range(len(log_prob_like.shape), len(p.shape))))
+          for p in parts
+      ),
+      step_size=1.0, num_leapfrog_steps=1, store_parameters_in_results=True,
+  )
+  state = list(parts) if len(parts) > 1 else parts[0]
+  return kernel.bootstrap_results(state).accepted_results.momentum_distribution

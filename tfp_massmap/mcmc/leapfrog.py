@@ -1,0 +1,174 @@
+"""Integrators of Hamilton's equations, and the work of the score along them.
+
+Leapfrog needs only the score (paper Eq. 21):
+
+  m <- m + step/2 score(x);  x <- x + step M^-1 m;  m <- m + step/2 score(x).
+
+The split integrator rotates a Gaussian part N(mu, M^-1) of the target exactly and
+kicks with the rest of the score: with the velocity v = M^-1 m,
+
+  v <- v + step/2 [M^-1 score(x) + x - mu]
+  x - mu, v <- cos(step) (x - mu) + sin(step) v, cos(step) v - sin(step) (x - mu)
+  v <- v + step/2 [M^-1 score(x) + x - mu],
+
+so that a target that is Gaussian with precision M is sampled without any error, and
+another with an error of its distance from that (B. Shahbaba, S. Lan, W. Johnson and
+R. Neal 2014, Statistics and Computing 24, 339).
+"""
+
+import collections
+
+import tensorflow as tf
+
+from tfp_massmap.mcmc import path_integral
+
+Trajectory = collections.namedtuple(
+    "Trajectory", ["parts", "motion", "scores", "path_scores", "difference"]
+)
+Trajectory.__doc__ = """End of a trajectory, lists of state parts.
+
+`motion` is the momentum for leapfrog, the velocity for the split integrator;
+`path_scores` the scores that the path integral uses; `difference` is the integral
+along the trajectory, or zeros.
+"""
+
+
+def leapfrog_step(score_fn, velocity_fn, steps):
+  """`fn(parts, momentum, scores)` that takes one leapfrog step."""
+
+  def step(parts, momentum, scores):
+    half = [m + 0.5 * h * s for m, h, s in zip(momentum, steps, scores)]
+    parts = [x + h * v for x, h, v in zip(parts, steps, velocity_fn(half))]
+    scores = score_fn(parts)
+    momentum = [m + 0.5 * h * s for m, h, s in zip(half, steps, scores)]
+    return parts, momentum, scores
+
+  return step
+
+
+def split_step(score_fn, velocity_fn, steps, means):
+  """`fn(parts, velocity, scores)` that takes one step of the split integrator."""
+
+  def kick(parts, velocity, scores):
+    pulls = velocity_fn(scores)
+    return [
+        v + 0.5 * h * (pull + x - mean)
+        for v, h, pull, x, mean in zip(velocity, steps, pulls, parts, means)
+    ]
+
+  def step(parts, velocity, scores):
+    velocity = kick(parts, velocity, scores)
+    turned = []
+    for x, v, h, mean in zip(parts, velocity, steps, means):
+      cos, sin = tf.cos(h), tf.sin(h)
+      turned.append((mean + cos * (x - mean) + sin * v, cos * v - sin * (x - mean)))
+    parts, velocity = ([pair[i] for pair in turned] for i in (0, 1))
+    scores = score_fn(parts)
+    return parts, kick(parts, velocity, scores), scores
+
+  return step
+
+
+def run(step_fn, num_steps, parts, motion, scores, path_score_fn, total):
+  """Takes `num_steps` steps, and integrates the score along them if asked to.
+
+  Args:
+    step_fn: of `leapfrog_step` or `split_step`.
+    num_steps: positive integer, or int32 tensor.
+    parts, motion, scores: at the start, lists of state parts.
+    path_score_fn: None for no integral, or `fn(parts, scores)` that gives the scores
+      to integrate.
+    total: sums a list of parts over their events.
+
+  Returns:
+    A `Trajectory`.
+  """
+  if path_score_fn is None:
+    _, parts, motion, scores = tf.while_loop(
+        lambda i, *_: i < num_steps,
+        lambda i, *state: (i + 1, *step_fn(*state)),
+        (0, parts, motion, scores),
+    )
+    return Trajectory(parts, motion, scores, None, None)
+  static = tf.get_static_value(num_steps)
+  if static is not None and static % 2 == 0:
+    return _run_pairs(
+        step_fn, num_steps, parts, motion, scores, path_score_fn, total
+    )
+  return _run_any(step_fn, num_steps, parts, motion, scores, path_score_fn, total)
+
+
+def _run_pairs(step_fn, num_steps, parts, motion, scores, path_score_fn, total):
+  """Even number of steps: Simpson's rule over pairs of them."""
+
+  def pair(i, parts, motion, scores, path_scores, difference):
+    middle, motion, middle_scores = step_fn(parts, motion, scores)
+    middle_path = path_score_fn(middle, middle_scores)
+    end, motion, end_scores = step_fn(middle, motion, middle_scores)
+    end_path = path_score_fn(end, end_scores)
+    segment = path_integral.parabola(
+        (parts, middle, end), (path_scores, middle_path, end_path), total
+    )
+    return i + 2, end, motion, end_scores, end_path, difference + segment
+
+  path_scores = path_score_fn(parts, scores)
+  zero = tf.zeros_like(total(parts))
+  _, *end = tf.while_loop(
+      lambda i, *_: i < num_steps,
+      pair,
+      (0, parts, motion, scores, path_scores, zero),
+  )
+  return Trajectory(*end)
+
+
+def _run_any(step_fn, num_steps, parts, motion, scores, path_score_fn, total):
+  """Any number of steps, perhaps not known before: three sums at once.
+
+  An odd number has three steps more than an even one: a cubic at the one end and
+  parabolas elsewhere. The mean of both choices of the end is the same either way
+  along the path, up to its sign.
+  """
+  zero = tf.zeros_like(total(parts))
+  path_scores = path_score_fn(parts, scores)
+  num_steps = tf.convert_to_tensor(num_steps, tf.int32)
+
+  def step(i, points, path, motion, scores, sums):
+    """Points and path hold the last four positions and their scores."""
+    new, motion, scores = step_fn(points[-1], motion, scores)
+    points = [*points[1:], new]
+    path = [*path[1:], path_score_fn(new, scores)]
+    i += 1
+    last_pair = path_integral.parabola(points[1:], path[1:], total)
+    even, odd = sums
+    even += tf.where(i % 2 == 0, last_pair, zero)
+    # Parabolas from the third step on, behind a cubic over the first three.
+    odd += tf.where((i % 2 == 1) & (i > 3), last_pair, zero)
+
+    def behind_the_first_three():
+      return odd + path_integral.cubic(points, path, total)
+
+    odd = tf.cond(tf.equal(i, 3), behind_the_first_three, lambda: odd)
+    return i, points, path, motion, scores, (even, odd)
+
+  _, points, path, motion, scores, (even, odd) = tf.while_loop(
+      lambda i, *_: i < num_steps,
+      step,
+      (0, [parts] * 4, [path_scores] * 4, motion, scores, (zero, zero)),
+  )
+
+  def of_odd_number():
+    # `even` holds the pairs up to the last step but one; the last of them, which
+    # the closing cubic covers, is taken off again.
+    pair = path_integral.parabola(points[:3], path[:3], total)
+    closing = path_integral.cubic(points, path, total)
+    return 0.5 * (odd + even - pair + closing)
+
+  def of_one():
+    return path_integral.trapezium(points[2:], path[2:], total)
+
+  difference = tf.cond(
+      tf.equal(num_steps % 2, 0),
+      lambda: even,
+      lambda: tf.cond(tf.equal(num_steps, 1), of_one, of_odd_number),
+  )
+  return Trajectory(points[-1], motion, scores, path[-1], difference)
