@@ -22,6 +22,7 @@ import numpy as np
 from tfp_massmap import b_modes
 from tfp_massmap import catalog
 from tfp_massmap import geometry
+from tfp_massmap import io
 from tfp_massmap import reconstruction
 from tfp_massmap import spectra
 
@@ -33,6 +34,8 @@ parser.add_argument("--num-samples", type=int)
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--overwrite", action="store_true")
 options = parser.parse_args()
+for name in ("posterior.fits", "posterior.png"):
+  io.check_writable(options.output / name, options.overwrite)
 num_samples = options.num_samples or (16 if options.full else 8)
 
 # %% [markdown]
@@ -54,6 +57,9 @@ print(
     f"{len(catalogue)} galaxies; {shear_map.mask.mean():.1%} of {num_pixels}^2 pixels"
     f" measured\n{b_modes.check_handedness(shear_map)}"
 )
+xray = options.data / "xray.txt"
+xray = xray if xray.is_file() else options.data.resolve().parent / "xray.txt"
+cluster_ra, cluster_dec = np.loadtxt(xray, usecols=(1, 2)).T
 
 # %% [markdown]
 # ## Posterior samples, and what they say at the known clusters
@@ -72,9 +78,6 @@ print(
     f" each, {samples.seconds:.0f} s; acceptance {samples.acceptance:.2f}"
 )
 
-xray = options.data / "xray.txt"
-xray = xray if xray.is_file() else options.data.resolve().parent / "xray.txt"
-cluster_ra, cluster_dec = np.loadtxt(xray, usecols=(1, 2)).T
 row, column = (np.rint(p).astype(int) for p in grid.world_to_pixel(cluster_ra, cluster_dec))
 inside = (row >= 0) & (row < num_pixels) & (column >= 0) & (column < num_pixels)
 inside[inside] = shear_map.mask[row[inside], column[inside]]
@@ -86,9 +89,8 @@ print(
 )
 
 # %%
-options.output.mkdir(parents=True, exist_ok=True)
-result.save(options.output / "posterior.fits", options.overwrite)
-result.save_figure(
+result.save_products(
+    options.output / "posterior.fits",
     options.output / "posterior.png",
     options.overwrite,
     markers=(cluster_ra, cluster_dec),

@@ -1,6 +1,9 @@
 """The commands: products, refusals, and interruptions."""
 
 import json
+import os
+import signal
+import subprocess
 import sys
 
 from astropy import units as u
@@ -143,6 +146,34 @@ def test_bad_input_ends_in_one_line(tmp_path, catalogue, capsys, options, messag
   assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "options", [["--seed", "-1"], ["--seed", str(2**40)], ["--num-samples", "0"],
+                ["--size", "abc"]]
+)
+def test_bad_numbers_name_their_option(capsys, options):
+  with pytest.raises(SystemExit):
+    cli.main(["demo", *options])
+  assert f"argument {options[0]}: must be a" in capsys.readouterr().err
+
+
+def test_names_beyond_ascii_and_mathematics(tmp_path, catalogue):
+  odd = catalogue.with_name("donn\u00e9es $b_$^.fits")
+  catalogue.rename(odd)
+  assert cli.main(["reconstruct", str(odd), "-o", str(tmp_path / "out"), "--size", "24",
+                   "--pixel-scale", "3", "--num-samples", "1", "--quiet"]) == 0
+  settings = _header_settings(tmp_path / "out" / "posterior.fits")
+  assert settings["data"] == r"donn\xe9es $b_$^.fits"
+
+
+def test_lack_of_memory_is_one_line(tmp_path, capsys, monkeypatch):
+  def fail(*_, **__):
+    raise MemoryError("Unable to allocate")
+
+  monkeypatch.setattr(annealed, "sample", fail)
+  assert cli.main(["demo", "-o", str(tmp_path / "x"), "--size", "24", "--quiet"]) == 1
+  assert "smaller --batch-size" in capsys.readouterr().err
+
+
 def test_missing_catalogue(tmp_path, capsys):
   assert cli.main(["reconstruct", str(tmp_path / "no.fits"), "-o", "x"]) == 1
   assert "No catalogue at" in capsys.readouterr().err
@@ -161,9 +192,19 @@ def test_interruption_leaves_nothing(tmp_path, capsys, monkeypatch):
   assert not list((tmp_path / "demo").iterdir())
 
 
-def test_importing_the_commands_loads_nothing_heavy():
-  import subprocess  # pylint: disable=g-import-not-at-top
+def test_termination_by_a_batch_system_cleans_up(tmp_path, capsys, monkeypatch):
+  monkeypatch.setattr(
+      annealed, "sample", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM)
+  )
+  before = signal.getsignal(signal.SIGTERM)
+  try:
+    assert cli.main(["demo", "-o", str(tmp_path / "x"), "--size", "24"]) == 130
+  finally:
+    signal.signal(signal.SIGTERM, before)
+  assert "interrupted" in capsys.readouterr().err
 
+
+def test_importing_the_commands_loads_nothing_heavy():
   code = "import sys, tfp_massmap.cli; print('tensorflow' in sys.modules)"
   result = subprocess.run(
       [sys.executable, "-c", code], capture_output=True, text=True, check=True
@@ -205,5 +246,7 @@ def test_reconstruction_uses_its_seed():
   samples = [run.sample_set.samples for run in runs]
   np.testing.assert_array_equal(samples[0], samples[1])
   assert (samples[0] != samples[2]).all()
+  with pytest.raises(ValueError, match="truth must have shape"):
+    reconstruction.reconstruct(shear_map, spectrum, 1, 1, truth=np.zeros((3, 3)))
   with pytest.raises(ValueError, match="must be positive"):
     reconstruction.reconstruct(shear_map, spectrum, 0, 1)

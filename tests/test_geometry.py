@@ -72,6 +72,25 @@ def test_multipoles_and_multiplicity_are_those_of_the_full_plane():
     np.testing.assert_allclose(np.sum(count * half), full.sum())
 
 
+def test_maps_of_another_orientation_are_refused():
+  header = geometry.PixelGrid.tangent(
+      (150.1, 2.2), (20, 30), 0.29 * u.arcmin
+  ).to_header()
+  for change in (
+      dict(CDELT1=-header["CDELT1"]), dict(PIXSCALE=0.3), dict(CDELT2=0.1),
+      dict(PC1_2=0.5),
+  ):
+    other = header.copy()
+    other.update(change)
+    with pytest.raises(ValueError, match="Columns must run east and rows north"):
+      geometry.PixelGrid.from_header(other, (20, 30))
+  header.remove("PIXSCALE")
+  grid = geometry.PixelGrid.from_header(header, (20, 30))
+  np.testing.assert_allclose(grid.pixel_scale.to_value(u.arcmin), 0.29)
+  with pytest.raises(ValueError, match="pixel scale is unknown"):
+    geometry.PixelGrid.from_header(fits.Header(), (20, 30))
+
+
 @pytest.mark.parametrize(
     "shape, scale, message",
     [

@@ -59,7 +59,7 @@ def test_modules_import_only_what_stands_before_them(path):
 
 
 def test_kernels_know_only_tensorflow_tfp_and_numpy():
-  allowed = {"tensorflow", "tensorflow_probability", "numpy", "collections"}
+  allowed = {"tensorflow", "tensorflow_probability", "numpy", "collections", "threading"}
   for path in (PACKAGE / "mcmc").glob("*.py"):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
       names = []
@@ -88,5 +88,8 @@ def test_submodules_load_on_demand():
 
   for name in tfp_massmap.__all__:
     assert getattr(tfp_massmap, name)
+  there = {p.stem for p in PACKAGE.glob("[a-z]*.py")}
+  there |= {p.parent.name for p in PACKAGE.glob("*/__init__.py")}
+  assert set(tfp_massmap.__all__) == there - {"cli", "tables"} | {"__version__"}
   with pytest.raises(AttributeError, match="no attribute 'nothing'"):
     tfp_massmap.nothing  # pylint: disable=pointless-statement

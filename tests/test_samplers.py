@@ -98,6 +98,40 @@ def test_annealed_samples_have_the_dense_posterior(fiducial, make_shear_map):
   assert abs(np.mean(means)) < 4 * prior_std / np.sqrt(1500)
 
 
+@pytest.mark.parametrize("pixel_scale", [5.0, 1.0])
+def test_default_settings_suit_any_pixel_scale(pixel_scale, fiducial, caplog):
+  """Large pixels have little noise, and need a lower last temperature."""
+  grid = geometry.PixelGrid((32, 32), pixel_scale * u.arcmin)
+  prior = prior_lib.GaussianPrior.from_spectrum(fiducial, grid)
+  shear_map = simulate.mock_observation(
+      prior.sample(seed=(1, 2)).numpy(), grid, simulate.cosmos_like_survey(), seed=3
+  )
+  posterior = posterior_lib.Posterior(likelihood_lib.ShearLikelihood(shear_map), prior)
+  mean = baselines.wiener.estimate(shear_map, prior).kappa
+  exact = baselines.wiener.constrained_realisations(
+      posterior.likelihood, prior, 600, seed=(5, 6)
+  ).numpy()
+  result = annealed.sample(posterior, 300, 1, batch_size=300, progress=False)
+  assert not caplog.records and result.final_acceptance > 0.4
+  edges = spectra.band_edges(grid, 5)
+  ratio = np.sqrt(
+      spectra.band_power(result.samples - mean, grid, edges).mean(axis=0)
+      / spectra.band_power(exact - mean, grid, edges).mean(axis=0)
+  )
+  # The first band has 4 modes: 300 and 600 samples leave 2.5 %.
+  np.testing.assert_allclose(ratio, 1, atol=0.075)
+  np.testing.assert_allclose(ratio[2:], 1, atol=0.03)
+
+
+def test_bad_schedules_are_reported(fiducial, make_shear_map, caplog):
+  _, posterior = _small_problem(fiducial, make_shear_map)
+  settings = annealed.AnnealedSettings(step_size=3.0, num_leapfrog_steps=4)
+  annealed.sample(posterior, 2, 1, settings, progress=False)
+  assert "accepted at the last temperature" in caplog.text
+  annealed.AnnealedSettings(final_sigma=0.5).resolve(posterior)
+  assert "will be too narrow" in caplog.text
+
+
 def test_the_papers_mass_matrix_mixes_the_mean_too(fiducial, make_shear_map):
   shear_map, posterior = _small_problem(fiducial, make_shear_map)
   mean, covariance = _dense_posterior(shear_map, fiducial)
@@ -147,6 +181,10 @@ def test_bad_settings(fiducial, make_shear_map):
   _, posterior = _small_problem(fiducial, make_shear_map)
   with pytest.raises(ValueError, match="at most initial_sigma"):
     annealed.AnnealedSettings(final_sigma=2.0)
+  with pytest.raises(ValueError, match="step_size must be positive"):
+    annealed.AnnealedSettings(step_size=-1.0)
+  with pytest.raises(ValueError, match="final_steps not negative"):
+    annealed.AnnealedSettings(final_steps=-1)
   with pytest.raises(ValueError, match="'fourier' or 'identity'"):
     annealed.AnnealedSettings(preconditioner="none")
   with pytest.raises(ValueError, match="must be positive"):

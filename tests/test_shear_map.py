@@ -24,18 +24,20 @@ def test_round_trip(tmp_path):
   mask = rng.uniform(size=grid.shape) > 0.3
   original = shear_map_lib.ShearMap(
       shear=rng.standard_normal((2, *grid.shape)).astype(np.float32),
-      noise_std=rng.uniform(0.1, 0.2, (2, *grid.shape)).astype(np.float32),
+      noise_std=rng.uniform(0.1, 0.2, (2, *grid.shape)),
       mask=mask,
       grid=grid,
       count=mask * 3,
-      settings=dict(sigma_e1=0.3, flip_e2=True, noise="weighted"),
+      settings=dict(sigma_e1=0.3, flip_e2=True, noise="weighted", data="Jos\u00e9"),
   )
   path = tmp_path / "sub" / "shear.fits"
   original.save(path)
   loaded = shear_map_lib.ShearMap.load(path)
   for name in ("shear", "noise_std", "mask", "count"):
     np.testing.assert_array_equal(getattr(loaded, name), getattr(original, name))
-  assert loaded.settings == original.settings
+  # FITS cards are ASCII.
+  assert loaded.settings == {**original.settings, "data": r"Jos\xe9"}
+  assert loaded.shear.dtype == np.float32 and loaded.noise_std.dtype == np.float64
   assert loaded.grid.shape == grid.shape
   np.testing.assert_allclose(
       loaded.grid.world_to_pixel(150.15, 2.21), grid.world_to_pixel(150.15, 2.21)
@@ -62,6 +64,18 @@ def test_files_are_not_overwritten_or_left_half_written(tmp_path, make_shear_map
   assert list(tmp_path.iterdir()) == [path]
   make_shear_map((8, 8), seed=1).save(path, overwrite=True)
   assert path.read_bytes() != before
+
+
+def test_unwritable_places_are_named_at_once(tmp_path):
+  io.check_writable(tmp_path / "new" / "folder" / "file.fits")
+  assert not (tmp_path / "new").exists()
+  with pytest.raises(IsADirectoryError, match="name a file"):
+    io.check_writable(tmp_path, overwrite=True)
+  (tmp_path / "file").write_text("x")
+  with pytest.raises(OSError, match="not a folder one may write to"):
+    io.check_writable(tmp_path / "file" / "x.fits")
+  with pytest.raises(ValueError, match="1 to 40 ASCII characters"):
+    io.provenance_header({"x" * 41: 1})
 
 
 def test_other_fits_files_are_refused(tmp_path):
@@ -137,6 +151,15 @@ def test_handedness_without_signal_is_undecided():
   # Unit normal: the largest of 12 is beyond 4 in 1 of 1,300 runs.
   assert np.abs(differences).max() < 4
   assert 0.4 < np.std(differences) < 1.8
+
+
+def test_a_handful_of_pixels_decides_nothing():
+  mock = _mock(0)
+  mask = np.zeros(mock.grid.shape, bool)
+  mask[60, 60:63] = True
+  few = dataclasses.replace(mock, mask=mask, noise_std=np.full(mask.shape, 0.1))
+  few = dataclasses.replace(few, shear=np.ones_like(few.shear))
+  assert b_modes.check_handedness(few).verdict == "undecided"
 
 
 def test_pure_b_modes_are_seen_as_such():

@@ -96,6 +96,16 @@ def test_reads_tables(tmp_path):
   table.write(tmp_path / "power.csv")
   spectrum = spectra.PowerSpectrum.read(tmp_path / "power.csv")
   np.testing.assert_allclose(spectrum.c_ell, [1e-8, 1e-12])
+  with_unit = table.copy()
+  with_unit["c_ell"] = table["c_ell"] * u.arcmin**2
+  with_unit.write(tmp_path / "unit.ecsv")
+  spectrum = spectra.PowerSpectrum.read(tmp_path / "unit.ecsv")
+  steradian = (np.pi / 180 / 60) ** 2
+  np.testing.assert_allclose(spectrum.c_ell, [1e-8 * steradian, 1e-12 * steradian])
+  with_unit["c_ell"] = table["c_ell"] * u.m
+  with_unit.write(tmp_path / "metre.ecsv")
+  with pytest.raises(ValueError, match="no solid angle"):
+    spectra.PowerSpectrum.read(tmp_path / "metre.ecsv")
   table.rename_column("c_ell", "power")
   table.write(tmp_path / "other.csv")
   with pytest.raises(ValueError, match="no column c_ell; its columns are ell, power"):

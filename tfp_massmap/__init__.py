@@ -11,6 +11,7 @@ import importlib
 __version__ = "0.1.0"
 
 _SUBMODULES = (
+    "b_modes",
     "baselines",
     "catalog",
     "geometry",
@@ -23,6 +24,7 @@ _SUBMODULES = (
     "prior",
     "reconstruction",
     "samplers",
+    "shear_map",
     "simulate",
     "spectra",
     "summary",

@@ -17,6 +17,9 @@ from tfp_massmap import geometry
 from tfp_massmap import lensing
 from tfp_massmap import spectra
 
+_NOISE_BATCH = 8
+_MIN_PIXELS = 100
+
 
 @dataclasses.dataclass(frozen=True)
 class HandednessTest:
@@ -27,6 +30,7 @@ class HandednessTest:
     e_mode_flipped, b_mode_flipped: with the sign of e2 changed.
     difference: of `e_mode` minus `e_mode_flipped` as powers, in standard deviations
       of that difference: positive if the sign given is the right one.
+    num_pixels: measured pixels.
   """
 
   e_mode: float
@@ -34,10 +38,17 @@ class HandednessTest:
   e_mode_flipped: float
   b_mode_flipped: float
   difference: float
+  num_pixels: int
 
   @property
   def verdict(self):
-    """"consistent", "wrong sign of e2" or "undecided" (within 3 sigma)."""
+    """"consistent", "wrong sign of e2", or "undecided".
+
+    Undecided within 3 sigma, and below 100 measured pixels, where the powers are too
+    few to have Gaussian errors.
+    """
+    if self.num_pixels < _MIN_PIXELS:
+      return "undecided"
     if self.difference > 3:
       return "consistent"
     return "wrong sign of e2" if self.difference < -3 else "undecided"
@@ -59,8 +70,8 @@ def check_handedness(shear_map, num_noise_maps=128, seed=(1, 2)):
 
   Args:
     shear_map: `shear_map.ShearMap`.
-    num_noise_maps: noise maps for the null distribution.
-    seed: stateless TFP seed of the noise maps.
+    num_noise_maps: noise maps for the null distribution, rounded up to 8.
+    seed: a pair of integers, stateless seed of the noise maps.
 
   Returns:
     A `HandednessTest`. With no lensing signal at all, the chance of a wrong verdict
@@ -72,16 +83,25 @@ def check_handedness(shear_map, num_noise_maps=128, seed=(1, 2)):
   # Unit weights on average keep the statistic of order one in float32.
   weight = tf.constant(weight / weight.mean(), tf.float32)
   noise_std = np.where(shear_map.mask, shear_map.noise_std, 0)
-  noise = tf.constant(noise_std, tf.float32) * tf.random.stateless_normal(
-      [num_noise_maps, *noise_std.shape], seed=seed
-  )
+  noise_std = tf.constant(noise_std, tf.float32)
+
+  def null_powers(index):
+    # A few maps at a time: memory must not grow with their number.
+    white = tf.random.stateless_normal(
+        [_NOISE_BATCH, *noise_std.shape], seed=[seed[0], seed[1] + index]
+    )
+    return np.concatenate(_powers(noise_std * white * weight))
+
   data = tf.constant(np.where(shear_map.mask, shear_map.shear, 0), tf.float32)
   observed = np.concatenate(_powers(data * weight))
-  null = np.concatenate(_powers(noise * weight))
+  batches = [null_powers(i) for i in range(-(-num_noise_maps // _NOISE_BATCH))]
+  null = np.concatenate(batches, axis=-1)
   excess = (observed - null.mean(axis=-1)) / null.std(axis=-1)
   null_difference = null[0] - null[2]
   difference = (observed[0] - observed[2]) / null_difference.std()
-  return HandednessTest(*(float(x) for x in [*excess, difference]))
+  return HandednessTest(
+      *(float(x) for x in [*excess, difference]), int(shear_map.mask.sum())
+  )
 
 
 def _powers(shear):

@@ -26,27 +26,37 @@ COLUMN_GUESSES = {
     "dec": ("dec", "dec_deg", "delta_j2000", "dej2000", "dec_gal", "dec_j2000"),
     "e1": ("e1", "e_1", "g1", "g_1", "gamma1", "shear1", "shear_1"),
     "e2": ("e2", "e_2", "g2", "g_2", "gamma2", "shear2", "shear_2"),
-    "weight": ("w", "weight", "weights", "shape_weight", "shear_weight"),
+    "weight": (
+        "w", "weight", "weights", "shape_weight", "shear_weight", "lensfit_weight",
+        "weight_lensfit", "nhweight",
+    ),
 }
+
+# Below this the scatter of the catalogue's own shapes is no measure of sigma_e.
+_MIN_GALAXIES_FOR_SIGMA_E = 30
+
+# Larger maps come from a wrong pixel scale or size, not from a survey on a plane.
+_MAX_PIXELS = 20_000**2
 
 # Above this fraction of |e| > 1 the shapes are in other units, not a noisy tail:
 # the COSMOS catalogue, with its calibration factors applied, has 0.1 %.
 _MAX_FRACTION_BEYOND_ONE = 0.05
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class ShearCatalogue:
   """Galaxy positions and shapes.
 
   Attributes:
     ra, dec: degrees, float64 `[n]`.
     e1, e2: ellipticity components, float64 `[n]`.
-    weight: non-negative, float64 `[n]`.
+    weight: non-negative, float64 `[n]`. Galaxies of weight zero count for nothing.
+    columns: names of the columns the values come from, by role; for headers.
 
   Raises:
     ValueError: if it is empty; a column is not finite; a declination is outside
-      [-90, 90]; more than 5 % of the galaxies have |e| > 1; a weight is negative
-      or all are zero.
+      [-90, 90]; more than 5 % of the galaxies with weight have |e| > 1; a weight is
+      negative or all are zero.
   """
 
   ra: np.ndarray
@@ -54,20 +64,33 @@ class ShearCatalogue:
   e1: np.ndarray
   e2: np.ndarray
   weight: np.ndarray
+  columns: dict = dataclasses.field(default_factory=dict)
 
   def __post_init__(self):
     columns = {}
-    for field in dataclasses.fields(self):
-      columns[field.name] = np.asarray(getattr(self, field.name), np.float64)
-      object.__setattr__(self, field.name, columns[field.name])
+    for name in COLUMN_GUESSES:
+      columns[name] = np.asarray(getattr(self, name), np.float64)
+      object.__setattr__(self, name, columns[name])
     _validate(columns)
 
   def __len__(self):
     return len(self.ra)
 
   def ellipticity_std(self):
-    """Standard deviation of e1 and e2 over the catalogue, `[2]`."""
-    return np.array([np.std(self.e1), np.std(self.e2)])
+    """Standard deviation of e1 and e2 of the galaxies that have weight, `[2]`.
+
+    Raises:
+      ValueError: if there are fewer than 30 of them, or all have the same shape.
+    """
+    used = self.weight > 0
+    std = np.array([np.std(self.e1[used]), np.std(self.e2[used])])
+    if used.sum() < _MIN_GALAXIES_FOR_SIGMA_E or not (std > 0).all():
+      raise ValueError(
+          f"sigma_e cannot be measured from {used.sum()} galaxies with the scatter"
+          f" {std}; at least {_MIN_GALAXIES_FOR_SIGMA_E} different ones are needed."
+          " Give it: sigma_e=0.3, for example (--sigma-e on the command line)."
+      )
+    return std
 
 
 def read_catalogue(path, columns=None, drop_invalid=False):
@@ -89,10 +112,7 @@ def read_catalogue(path, columns=None, drop_invalid=False):
     ValueError: if astropy cannot read it, a column is missing or ambiguous, or a
       value is invalid.
   """
-  path = pathlib.Path(path)
-  if not path.is_file():
-    raise FileNotFoundError(f"No catalogue at {path}.")
-  return catalogue_from_table(_read_table(path), columns, drop_invalid)
+  return catalogue_from_table(read_table(path), columns, drop_invalid)
 
 
 def catalogue_from_table(table, columns=None, drop_invalid=False):
@@ -104,7 +124,7 @@ def catalogue_from_table(table, columns=None, drop_invalid=False):
   values.setdefault("weight", np.ones(len(table)))
   if drop_invalid:
     values = _drop_invalid_rows(values)
-  return ShearCatalogue(**values)
+  return ShearCatalogue(**values, columns=names)
 
 
 def resolve_columns(available, columns=None):
@@ -191,7 +211,8 @@ def tangent_grid(catalogue, pixel_scale, size=None, margin=0.15):
     A `PixelGrid` centred on the catalogue.
 
   Raises:
-    ValueError: if the galaxies span more than a tangent plane shows well (20 deg).
+    ValueError: if the galaxies span more than a tangent plane shows well (20 deg),
+      or the map would have more than 4e8 pixels.
   """
   center = _sky_center(catalogue)
   probe = geometry.PixelGrid.tangent(center, (2, 2), pixel_scale)
@@ -214,6 +235,11 @@ def tangent_grid(catalogue, pixel_scale, size=None, margin=0.15):
     ]
   elif np.ndim(size) == 0:
     size = (size, size)
+  if np.prod(np.asarray(size, float)) > _MAX_PIXELS:
+    raise ValueError(
+        f"A map of {size[0]} x {size[1]} pixels is beyond {_MAX_PIXELS:.0e} pixels."
+        f" Choose larger pixels (now {probe.pixel_scale:.3g}) or a smaller size."
+    )
   return geometry.PixelGrid.tangent(center, size, pixel_scale)
 
 
@@ -222,11 +248,13 @@ def bin_catalogue(
 ):
   """Weighted mean shear per pixel, with its noise (paper section 6.3, Eq. 26).
 
+  Shapes are turned from local north to the rows of the grid.
+
   Args:
     catalogue: `ShearCatalogue`.
     grid: `PixelGrid` with a WCS.
     sigma_e: standard deviation of an ellipticity component, a number or one per
-      component; by default measured from the catalogue.
+      component; by default measured from the galaxies that have weight.
     noise: "weighted", sigma_e sqrt(sum w^2) / sum w, the error of the weighted
       mean; or "unweighted", sigma_e / sqrt(N), the convention of the paper and of
       the released COSMOS maps.
@@ -234,12 +262,13 @@ def bin_catalogue(
     settings: further entries for `ShearMap.settings`.
 
   Returns:
-    A `shear_map.ShearMap`; `count` is the number of galaxies per pixel, and `mask` is true
-    where the weights do not add to zero. Galaxies outside the grid are counted in
-    `settings["num_outside"]`.
+    A `shear_map.ShearMap`; `count` is the number of galaxies with weight in a pixel,
+    and `mask` is true where there is one. Galaxies outside the grid and those of
+    weight zero are counted in `settings`, as `num_outside` and `num_zero_weight`.
 
   Raises:
-    ValueError: if no galaxy falls on the grid, or an option is unknown.
+    ValueError: if no galaxy with weight falls on the grid, an option is unknown, or
+      `settings` has a name that is taken.
   """
   if noise not in ("weighted", "unweighted"):
     raise ValueError(f"noise must be 'weighted' or 'unweighted'; got {noise!r}.")
@@ -248,52 +277,65 @@ def bin_catalogue(
   if not (np.isfinite(sigma_e).all() and (sigma_e > 0).all()):
     raise ValueError(f"sigma_e must be positive; got {sigma_e}.")
   pixel = _pixel_index(catalogue, grid)
-  inside = pixel >= 0
-  if not inside.any():
+  weight = catalogue.weight
+  on_map = pixel >= 0
+  if not on_map.any():
     raise ValueError(_outside_message(catalogue, grid))
-  if not inside.all():
+  if not on_map.all():
     _LOG.warning(
-        "%d of %d galaxies lie outside the map.", (~inside).sum(), len(catalogue)
+        "%d of %d galaxies lie outside the map.", (~on_map).sum(), len(catalogue)
     )
+  inside = on_map & (weight > 0)
+  if not inside.any():
+    raise ValueError("Every galaxy on the map has weight zero.")
 
   def pixel_sum(values):
     total = np.bincount(pixel[inside], values[inside], np.prod(grid.shape))
     return total.reshape(grid.shape)
 
-  weight = catalogue.weight
-  sign = -1.0 if flip_e2 else 1.0
   count = pixel_sum(np.ones(len(catalogue))).astype(np.int32)
+  mask = count > 0
   total = pixel_sum(weight)
-  mask = total > 0
-  if not mask.any():
-    raise ValueError("Every galaxy on the map has weight zero.")
   safe = np.where(mask, total, 1)
-  shear = np.stack(
-      [pixel_sum(weight * catalogue.e1), sign * pixel_sum(weight * catalogue.e2)]
-  )
+  shapes = _shapes_on_grid(catalogue, grid, flip_e2)
+  shear = np.stack([pixel_sum(weight * shapes.real), pixel_sum(weight * shapes.imag)])
   if noise == "weighted":
     relative = np.sqrt(pixel_sum(weight**2)) / safe
   else:
     relative = 1 / np.sqrt(np.where(mask, count, 1))
+  made = dict(
+      num_galaxies=int(inside.sum()),
+      num_outside=int((~on_map).sum()),
+      num_zero_weight=int((on_map & ~inside).sum()),
+      sigma_e1=float(sigma_e[0]),
+      sigma_e2=float(sigma_e[1]),
+      noise=noise,
+      flip_e2=flip_e2,
+      **{f"column {role}": name for role, name in catalogue.columns.items()},
+  )
+  taken = set(made) & set(settings or {})
+  if taken:
+    raise ValueError(f"settings must not name {sorted(taken)}: binning sets them.")
   return shear_map.ShearMap(
       shear=np.where(mask, shear / safe, 0),
       noise_std=np.where(mask, sigma_e[:, np.newaxis, np.newaxis] * relative, 0),
       mask=mask,
       grid=grid,
       count=count,
-      settings=dict(
-          num_galaxies=int(inside.sum()),
-          num_outside=int((~inside).sum()),
-          sigma_e1=float(sigma_e[0]),
-          sigma_e2=float(sigma_e[1]),
-          noise=noise,
-          flip_e2=flip_e2,
-          **(settings or {}),
-      ),
+      settings={**made, **(settings or {})},
   )
 
 
-def _read_table(path):
+def read_table(path):
+  """An astropy `Table` from a file, its format known by the suffix.
+
+  Raises:
+    FileNotFoundError: if there is no such file.
+    ValueError: if astropy cannot read it.
+  """
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise FileNotFoundError(f"No catalogue at {path}.")
   # Text formats are named, since astropy's guess among them would take minutes for a
   # large file.
   formats = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".parquet": "parquet"}
@@ -318,12 +360,20 @@ def _numeric_column(table, name, role):
         f"Column '{name}' ({role}) must hold one number a row; it has type"
         f" {column.dtype} and shape {column.shape}."
     )
-  if role in ("ra", "dec") and getattr(column, "unit", None) is not None:
-    column = u.Quantity(column.filled(np.nan) if hasattr(column, "filled") else column)
-    return column.to_value(u.deg).astype(np.float64)
-  if hasattr(column, "filled"):
-    column = column.astype(np.float64).filled(np.nan)
-  return np.asarray(column, np.float64)
+  unit = getattr(column, "unit", None)
+  values = column.astype(np.float64)
+  values = np.asarray(values.filled(np.nan) if hasattr(values, "filled") else values)
+  if unit is None or role == "weight":
+    return values
+  wanted = u.deg if role in ("ra", "dec") else u.dimensionless_unscaled
+  try:
+    return u.Quantity(values, unit).to_value(wanted)
+  except (u.UnitsError, TypeError, ValueError) as error:
+    raise ValueError(
+        f"Column '{name}' ({role}) has the unit '{unit}', which is not"
+        f" {'an angle' if wanted is u.deg else 'dimensionless'} that astropy can read."
+        " Correct the unit of the column, or remove it."
+    ) from error
 
 
 def _drop_invalid_rows(values):
@@ -355,10 +405,11 @@ def _validate(columns):
   )
   if not columns["weight"].any():
     raise ValueError("Every weight is zero; leave out the weight column to use none.")
-  beyond = np.hypot(columns["e1"], columns["e2"]) > 1
-  if beyond.mean() > _MAX_FRACTION_BEYOND_ONE:
+  used = columns["weight"] > 0
+  beyond = (np.hypot(columns["e1"], columns["e2"]) > 1) & used
+  if beyond.sum() > _MAX_FRACTION_BEYOND_ONE * used.sum():
     raise ValueError(
-        f"{beyond.sum()} of {num_rows} galaxies have |e| > 1 in e1, e2, the first in"
+        f"{beyond.sum()} of {used.sum()} galaxies have |e| > 1 in e1, e2, the first in"
         f" row {np.argmax(beyond)}. Shapes must be ellipticities or shears, not"
         " percentages, pixel moments or significances."
     )
@@ -394,6 +445,13 @@ def _pixel_index(catalogue, grid):
   row = np.floor(np.where(inside, row, 0) + 0.5).astype(np.int64)
   column = np.floor(np.where(inside, column, 0) + 0.5).astype(np.int64)
   return np.where(inside, row * nx + column, -1)
+
+
+def _shapes_on_grid(catalogue, grid, flip_e2):
+  """e1 + i e2 with respect to columns and rows of the grid."""
+  shapes = catalogue.e1 + 1j * np.where(flip_e2, -catalogue.e2, catalogue.e2)
+  angle = grid.north_angle(catalogue.ra, catalogue.dec)
+  return shapes * np.exp(2j * np.where(np.isfinite(angle), angle, 0))
 
 
 def _outside_message(catalogue, grid):

@@ -4,7 +4,10 @@ import argparse
 import logging
 import os
 import pathlib
+import signal
 import sys
+import tempfile
+import threading
 
 import tfp_massmap
 
@@ -16,37 +19,64 @@ def main(arguments=None):
   """
   logging.basicConfig(format="%(message)s", level=logging.WARNING)
   options = _parser().parse_args(arguments)
+  if threading.current_thread() is threading.main_thread():
+    # Ended by a batch system, a run cleans up as if interrupted by hand.
+    signal.signal(signal.SIGTERM, _interrupt)
   try:
     options.run(options)
-  except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
-    print(f"tfp-massmap: {error}", file=sys.stderr)
-    return 1
   except KeyboardInterrupt:
-    print("tfp-massmap: interrupted; no product was written.", file=sys.stderr)
+    print("tfp-massmap: interrupted; unfinished files were removed.", file=sys.stderr)
     return 130
+  except Exception as error:  # pylint: disable=broad-exception-caught
+    message = _one_line(error)
+    if message is None:
+      raise
+    print(f"tfp-massmap: {message}", file=sys.stderr)
+    return 1
   return 0
+
+
+def _interrupt(*_):
+  raise KeyboardInterrupt
+
+
+def _one_line(error):
+  """What to tell the user of an error of the input, or None for one of the program."""
+  if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+    return (
+        "not enough memory. Use a smaller --batch-size or --size, or a larger"
+        f" --pixel-scale ({str(error).splitlines()[0] if str(error) else 'no detail'})."
+    )
+  expected = (ValueError, OSError, RuntimeError, FloatingPointError)
+  return str(error) if isinstance(error, expected) else None
 
 
 def _start_tensorflow():
   """Loads TensorFlow without the lines that its C++ part prints at every start.
 
-  They come before its log level is read. Users who set the level see everything.
+  They come before its log level is read. They go to a temporary file, which stays
+  behind if the process dies there. Users who set the level see everything.
   """
   if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
     return
   os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
   sys.stderr.flush()
   kept = os.dup(2)
-  nowhere = os.open(os.devnull, os.O_WRONLY)
-  os.dup2(nowhere, 2)
+  log, log_path = tempfile.mkstemp(prefix="tfp-massmap-startup-", suffix=".log")
+  os.dup2(log, 2)
   try:
     import tensorflow as tf  # pylint: disable=g-import-not-at-top
 
     tf.config.list_logical_devices()
+  except BaseException:
+    os.dup2(kept, 2)
+    print(pathlib.Path(log_path).read_text(encoding="utf-8"), file=sys.stderr)
+    raise
   finally:
     os.dup2(kept, 2)
     os.close(kept)
-    os.close(nowhere)
+    os.close(log)
+    os.remove(log_path)
 
 
 def _parser():
@@ -113,17 +143,24 @@ def _add_sampling_options(parser):
   parser.add_argument("--num-samples", type=_positive, default=8)
   parser.add_argument("--batch-size", type=_positive, default=8,
                       help="chains run together; fewer need less memory")
-  parser.add_argument("--seed", type=int, default=0)
+  parser.add_argument("--seed", type=_seed, default=0)
   parser.add_argument("--overwrite", action="store_true",
                       help="replace products that exist")
   parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
 def _positive(text):
-  value = int(text)
-  if value < 1:
-    raise argparse.ArgumentTypeError(f"must be positive; got {value}")
-  return value
+  if not text.isdecimal() or int(text) < 1:
+    raise argparse.ArgumentTypeError(f"must be a positive whole number; got {text!r}")
+  return int(text)
+
+
+def _seed(text):
+  if not text.isdecimal() or int(text) >= 2**31:
+    raise argparse.ArgumentTypeError(
+        f"must be a whole number from 0 to {2**31 - 1}; got {text!r}"
+    )
+  return int(text)
 
 
 def _demo(options):
@@ -168,7 +205,9 @@ def _reconstruct(options):
   if options.spectrum:
     spectrum = spectra.PowerSpectrum.read(options.spectrum)
   columns = {k: getattr(options, k) for k in ("ra", "dec", "e1", "e2", "weight")}
-  catalogue = catalog.read_catalogue(options.catalogue, columns, options.drop_invalid)
+  table = catalog.read_table(options.catalogue)
+  num_rows = len(table)
+  catalogue = catalog.catalogue_from_table(table, columns, options.drop_invalid)
   size = options.size
   grid = catalog.tangent_grid(
       catalogue, options.pixel_scale * u.arcmin,
@@ -177,6 +216,9 @@ def _reconstruct(options):
   shear_map = catalog.bin_catalogue(
       catalogue, grid, sigma_e=options.sigma_e, flip_e2=options.flip_e2
   )
+  used = ", ".join(f"{role}: {name}" for role, name in catalogue.columns.items())
+  unweighted = "" if "weight" in catalogue.columns else "; no weight column, all are 1"
+  print(f"Columns {used}{unweighted}.")
   print(
       f"{shear_map.settings['num_galaxies']} galaxies on {grid.shape[0]} x"
       f" {grid.shape[1]} pixels, {shear_map.mask.mean():.0%} of them measured."
@@ -193,6 +235,7 @@ def _reconstruct(options):
   settings = {
       "data": pathlib.Path(options.catalogue).name,
       "handedness": str(handedness),
+      "num_rows_dropped": num_rows - len(catalogue),
   }
   result = _sample(options, shear_map, spectrum, None, settings)
   _write(options, result, fits_path, png_path, pathlib.Path(options.catalogue).name)
@@ -223,13 +266,13 @@ def _sample(options, shear_map, spectrum, truth, settings):
 
 
 def _write(options, result, fits_path, png_path, title):
-  result.save(fits_path, options.overwrite)
-  result.save_figure(png_path, options.overwrite, title=title)
+  result.save_products(fits_path, png_path, options.overwrite, title=title)
   samples = result.sample_set
   print(
       f"{options.num_samples} samples,"
       f" {samples.num_score_evaluations:.0f} score evaluations each,"
-      f" {samples.seconds:.0f} s; acceptance {samples.acceptance:.2f}.\n"
+      f" {samples.seconds:.0f} s; acceptance {samples.acceptance:.2f},"
+      f" {samples.final_acceptance:.2f} at the last temperature.\n"
       f"Wrote {fits_path} and {png_path}."
   )
 

@@ -23,7 +23,8 @@ class PixelGrid:
 
   Raises:
     ValueError: for a shape that is not two positive integers, or a pixel scale
-      that is not a positive angle.
+      that is not a positive angle; or a WCS whose columns do not run east, or rows
+      not north, in steps of the pixel scale.
   """
 
   shape: tuple
@@ -47,6 +48,8 @@ class PixelGrid:
     if not (scale.isscalar and np.isfinite(scale.value) and scale.value > 0):
       raise ValueError(f"pixel_scale must be one positive angle; got {scale}.")
     object.__setattr__(self, "pixel_scale", scale)
+    if self.wcs is not None:
+      _check_orientation(self.wcs, scale.to_value(u.deg))
 
   @classmethod
   def tangent(cls, center, shape, pixel_scale):
@@ -81,17 +84,13 @@ class PixelGrid:
     wcs = astropy_wcs.WCS(header).celestial if "CTYPE1" in header else None
     if "PIXSCALE" in header:
       return cls(shape, header["PIXSCALE"] * u.arcmin, wcs)
-    if wcs is None or not wcs.has_celestial:
+    if wcs is None:
       raise ValueError(
           "The header has neither PIXSCALE (arcmin) nor a celestial WCS: the"
           " pixel scale is unknown."
       )
     scales = astropy_wcs.utils.proj_plane_pixel_scales(wcs)
-    if abs(scales[0] / scales[1] - 1) > 1e-6:
-      raise ValueError(
-          f"Pixels must be square; the header says {scales[0]} x {scales[1]} deg."
-      )
-    return cls(shape, scales[0] * u.deg, wcs)
+    return cls(shape, scales[1] * u.deg, wcs)
 
   def to_header(self):
     """FITS header with the WCS, if any, and `PIXSCALE` in arcmin."""
@@ -127,6 +126,21 @@ class PixelGrid:
     if self.wcs is None:
       raise ValueError("This grid has no WCS, so its pixels have no sky position.")
     return self.wcs.wcs_pix2world(np.asarray(column), np.asarray(row), 0)
+
+  def north_angle(self, ra, dec):
+    """How far local north is turned from the rows' axis, counter-clockwise, radians.
+
+    Away from the centre of a tangent plane the meridians are not parallel to its
+    columns; a shape measured against local north turns by twice this angle.
+    """
+    step = 1e-4
+    toward = np.where(np.asarray(dec) > 0, -step, step)
+    row, column = self.world_to_pixel(ra, dec)
+    row_toward, column_toward = self.world_to_pixel(ra, np.asarray(dec) + toward)
+    sign = np.sign(toward)
+    return np.arctan2(
+        -sign * (column_toward - column), sign * (row_toward - row)
+    )
 
   def multipoles(self):
     """|ell| of the modes of `rfft2`, float64 `[ny, nx // 2 + 1]`."""
@@ -166,6 +180,16 @@ def half_plane_multiplicity(shape):
   if nx % 2 == 0:
     count[0, -1] = 1
   return count
+
+
+def _check_orientation(wcs, step):
+  matrix = wcs.celestial.pixel_scale_matrix
+  if not np.allclose(matrix, step * np.eye(2), atol=1e-6 * step, rtol=1e-6):
+    raise ValueError(
+        "Columns must run east and rows north in steps of the pixel scale"
+        f" ({step:.6g} deg); the WCS has the scale matrix {matrix.tolist()} deg."
+        " Resample the map, or mirror it and change the sign of gamma_2."
+    )
 
 
 def _celestial_wcs(grid, center, projection):

@@ -46,12 +46,31 @@ def atomic_path(path, overwrite=False):
 
 
 def check_writable(path, overwrite=False):
-  """Raises `FileExistsError` now rather than after an hour of sampling."""
-  if pathlib.Path(path).exists() and not overwrite:
+  """Says now, rather than after an hour of sampling, that a file cannot be written.
+
+  Raises:
+    FileExistsError: if it exists and `overwrite` is false.
+    OSError: if it is a folder, or its folder cannot be written or made.
+  """
+  path = pathlib.Path(path)
+  if path.is_dir():
+    raise IsADirectoryError(f"{path} is a folder; name a file.")
+  if path.exists() and not overwrite:
     raise FileExistsError(
         f"{path} exists. Choose another name, or allow its replacement with"
         " overwrite=True (--overwrite on the command line)."
     )
+  folder = path.absolute().parent
+  while not folder.exists():
+    folder = folder.parent
+  try:
+    with tempfile.TemporaryFile(dir=folder):
+      pass
+  except OSError as error:
+    raise type(error)(
+        f"{path} cannot be written: {folder} is not a folder one may write to"
+        f" ({error.strerror})."
+    ) from error
 
 
 def write_fits(path, hdus, overwrite=False):
@@ -69,7 +88,11 @@ def provenance_header(settings):
 
   Returns:
     An `astropy.io.fits.Header` with the date, the versions of this library and of
-    those it computes with, and the settings.
+    those it computes with, and the settings. Letters beyond ASCII, which FITS does
+    not know, are written as backslash escapes.
+
+  Raises:
+    ValueError: for a name that no FITS card can hold.
   """
   header = fits.Header()
   header["DATE"] = (
@@ -80,9 +103,24 @@ def provenance_header(settings):
   for library, version in library_versions().items():
     header[f"HIERARCH VERSION {library}"] = version
   for name, value in settings.items():
-    if value is not None:
-      header[f"HIERARCH MASSMAP {name}"] = _card_value(value)
+    if value is None:
+      continue
+    if not (name.isascii() and name.isprintable() and 0 < len(name) <= 40):
+      raise ValueError(
+          f"The name of a setting must be 1 to 40 ASCII characters; got {name!r}."
+      )
+    header[f"HIERARCH MASSMAP {name}"] = _card_value(value)
   return header
+
+
+def read_settings(header):
+  """The settings that `provenance_header` wrote; names come back in lower case."""
+  start = "MASSMAP "
+  return {
+      name.removeprefix(start).lower(): header[name]
+      for name in header
+      if name.startswith(start)
+  }
 
 
 def library_versions():
@@ -100,7 +138,7 @@ def library_versions():
 
 
 def image_hdu(data, grid, name, description, unit=""):
-  """Image extension with the WCS of `grid`; float maps are stored as float32.
+  """Image extension with the WCS of `grid`, of the dtype of the data.
 
   Args:
     data: `[ny, nx]`, or `[n, ny, nx]` for a cube.
@@ -110,9 +148,7 @@ def image_hdu(data, grid, name, description, unit=""):
     unit: BUNIT; convergence and shear have none.
   """
   data = np.asarray(data)
-  if data.dtype.kind == "f":
-    data = data.astype(np.float32)
-  elif data.dtype.kind == "b":
+  if data.dtype.kind == "b":
     data = data.astype(np.uint8)
   header = grid.to_header()
   header["BUNIT"] = (unit, f"{description}, dimensionless" if not unit else description)
@@ -134,7 +170,7 @@ def _card_value(value):
     return int(value)
   if isinstance(value, (float, np.floating)):
     return float(value) if np.isfinite(value) else str(value)
-  return str(value)
+  return str(value).encode("ascii", "backslashreplace").decode("ascii")
 
 
 def _umask():

@@ -40,6 +40,12 @@ class ShearLikelihood:
     measured = mask if masked_variance is None else np.ones_like(mask)
     self._measured = tf.constant(measured, self.dtype)
 
+  @property
+  def typical_noise_std(self):
+    """Noise of a measured pixel, by the mean inverse variance; a float."""
+    noise_std = self.shear_map.noise_std[:, self.shear_map.mask]
+    return float(np.mean(noise_std**-2.0) ** -0.5)
+
   def inverse_variance(self, sigma=0.0):
     """Inverse noise variance at temperature sigma^2.
 

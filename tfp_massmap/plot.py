@@ -36,14 +36,14 @@ def plot_maps(maps, grid, mask=None, markers=None, num_columns=4, title=None):
   for index, (name, values) in enumerate(maps.items()):
     axis = figure.add_subplot(num_rows, num_columns, index + 1, projection=grid.wcs)
     _show(figure, axis, values, grid, limits, _is_std(name))
-    axis.set_title(name, fontsize=10)
+    axis.set_title(name, fontsize=10, parse_math=False)
     _outline(axis, mask, grid)
     _label(axis, grid, index, num_columns, len(maps))
     if markers is not None:
       _mark(axis, markers, grid)
     axes.append(axis)
   if title:
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
   return figure, axes
 
 

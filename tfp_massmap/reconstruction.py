@@ -16,7 +16,7 @@ from tfp_massmap import summary as summary_lib
 from tfp_massmap.samplers import annealed
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Reconstruction:
   """Posterior samples of the convergence of a field, and point estimates beside.
 
@@ -38,28 +38,42 @@ class Reconstruction:
   settings: dict
 
   def save(self, path, overwrite=False):
-    """Writes one FITS file with WCS, units and provenance.
+    """Writes one FITS file with WCS, units and provenance; maps as float32.
 
     The primary image is the mean; extensions STD, SAMPLES (a cube), WIENER,
     KAISER_SQUIRES, MASK, COUNT, and TRUTH for a mock.
     """
+    io.write_fits(path, self._hdus(), overwrite)
+
+  def save_products(self, fits_path, figure_path, overwrite=False, **figure_options):
+    """`save` and `save_figure`, both or neither."""
+    with io.atomic_path(figure_path, overwrite) as temporary:
+      self._draw(temporary, **figure_options)
+      self.save(fits_path, overwrite)
+
+  def _hdus(self):
     grid = self.shear_map.grid
-    kappa = "convergence"
+
+    def image(values, name, description="convergence"):
+      return io.image_hdu(np.asarray(values, np.float32), grid, name, description)
+
     hdus = [
-        io.primary_hdu(self.summary.mean, grid, "posterior mean of kappa",
-                       self.settings),
-        io.image_hdu(self.summary.std, grid, "STD", "posterior std of kappa"),
-        io.image_hdu(self.sample_set.samples, grid, "SAMPLES", kappa),
-        io.image_hdu(self.wiener.kappa, grid, "WIENER", kappa),
-        io.image_hdu(self.kaiser_squires.kappa, grid, "KAISER_SQUIRES", kappa),
+        io.primary_hdu(
+            np.asarray(self.summary.mean, np.float32), grid, "posterior mean of kappa",
+            self.settings,
+        ),
+        image(self.summary.std, "STD", "posterior std of kappa"),
+        image(self.sample_set.samples, "SAMPLES"),
+        image(self.wiener.kappa, "WIENER"),
+        image(self.kaiser_squires.kappa, "KAISER_SQUIRES"),
         io.image_hdu(self.shear_map.mask, grid, "MASK", "1 = measured"),
     ]
     if self.shear_map.count is not None:
       count = np.asarray(self.shear_map.count, np.int32)
       hdus.append(io.image_hdu(count, grid, "COUNT", "galaxies per pixel", "count"))
     if self.truth is not None:
-      hdus.append(io.image_hdu(self.truth, grid, "TRUTH", kappa))
-    io.write_fits(path, hdus, overwrite)
+      hdus.append(image(self.truth, "TRUTH"))
+    return hdus
 
   def plot(self, markers=None, title=None):
     """Truth, Kaiser-Squires, Wiener, mean, std and two samples; `(figure, axes)`."""
@@ -78,14 +92,18 @@ class Reconstruction:
     )
 
   def save_figure(self, path, overwrite=False, markers=None, title=None, dpi=150):
-    """Writes `plot` to an image file that carries the settings as metadata."""
-    figure, _ = self.plot(markers, title)
-    description = json.dumps({**self.settings, **io.library_versions()}, default=str)
+    """Writes `plot` to an image file; a PNG carries the settings as metadata."""
     with io.atomic_path(path, overwrite) as temporary:
-      metadata = None
-      if str(path).lower().endswith(".png"):
-        metadata = {"Description": description, "Software": io.CREATOR}
-      figure.savefig(temporary, dpi=dpi, metadata=metadata)
+      self._draw(temporary, markers, title, dpi)
+
+  def _draw(self, path, markers=None, title=None, dpi=150):
+    figure, _ = self.plot(markers, title)
+    metadata = None
+    if str(path).lower().endswith(".png"):
+      made = {**self.settings, **io.library_versions()}
+      description = json.dumps(made, default=str)
+      metadata = {"Description": description, "Software": io.CREATOR}
+    figure.savefig(path, dpi=dpi, metadata=metadata)
 
 
 def reconstruct(shear_map, spectrum, num_samples, seed, sampler=None, truth=None,
@@ -105,10 +123,20 @@ def reconstruct(shear_map, spectrum, num_samples, seed, sampler=None, truth=None
 
   Returns:
     A `Reconstruction`.
+
+  Raises:
+    ValueError: before any sampling, for a truth of another shape, a spectrum that
+      does not cover the map, or settings that no header can hold.
+    RuntimeError: before any sampling, if the Wiener filter does not converge.
   """
   grid = shear_map.grid
+  if truth is not None and np.shape(truth) != grid.shape:
+    raise ValueError(f"truth must have shape {grid.shape}; got {np.shape(truth)}.")
+  io.provenance_header({**shear_map.settings, **(settings or {})})
   likelihood = likelihood_lib.ShearLikelihood(shear_map)
   prior = prior_lib.GaussianPrior.from_spectrum(spectrum, grid)
+  # What is cheap and can fail comes first, before the sampling.
+  wiener = baselines.wiener.estimate(shear_map, prior, max_iterations=5000)
   sample_set = annealed.sample(
       posterior_lib.Posterior(likelihood, prior), num_samples, seed, sampler,
       batch_size=batch_size, progress=progress,
@@ -118,9 +146,11 @@ def reconstruct(shear_map, spectrum, num_samples, seed, sampler=None, truth=None
       sample_set=sample_set,
       summary=summary_lib.summarise(sample_set.samples),
       kaiser_squires=baselines.kaiser_squires.estimate(shear_map),
-      wiener=baselines.wiener.estimate(shear_map, prior),
+      wiener=wiener,
       truth=truth,
       settings={
+          **shear_map.settings,
+          **(settings or {}),
           "seed": int(seed),
           "num_samples": int(num_samples),
           "batch_size": int(batch_size),
@@ -128,8 +158,7 @@ def reconstruct(shear_map, spectrum, num_samples, seed, sampler=None, truth=None
           "prior": f"Gaussian, {spectrum.name}",
           "score evaluations per sample": sample_set.num_score_evaluations,
           "acceptance": sample_set.acceptance,
+          "final acceptance": sample_set.final_acceptance,
           **sample_set.settings,
-          **shear_map.settings,
-          **(settings or {}),
       },
   )

@@ -9,7 +9,7 @@ from tfp_massmap import geometry
 from tfp_massmap import io
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class ShearMap:
   """Binned shear with its noise: what the likelihood needs.
 
@@ -66,7 +66,10 @@ class ShearMap:
       object.__setattr__(self, name, value)
 
   def save(self, path, overwrite=False):
-    """Writes one FITS file: SHEAR, NOISE_STD, MASK and COUNT with WCS."""
+    """Writes one FITS file: the shear, NOISE_STD, MASK and COUNT, with WCS.
+
+    Maps keep their dtype; names of settings come back in lower case.
+    """
     hdus = [
         io.primary_hdu(
             self.shear, self.grid, "shear gamma_1, gamma_2", dict(self.settings)
@@ -101,11 +104,7 @@ class ShearMap:
           mask=_native(hdus["MASK"].data),
           grid=grid,
           count=_native(hdus["COUNT"].data) if "COUNT" in names else None,
-          settings={
-              name.split(" ", 1)[1].lower(): header[name]
-              for name in header
-              if name.startswith("MASSMAP ")
-          },
+          settings=io.read_settings(header),
       )
 
 

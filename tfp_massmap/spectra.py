@@ -9,6 +9,7 @@ import dataclasses
 import importlib.resources
 import pathlib
 
+from astropy import units as u
 from astropy.table import Table
 import numpy as np
 import tensorflow as tf
@@ -108,7 +109,7 @@ class PowerSpectrum:
 
   @classmethod
   def read(cls, path):
-    """Reads columns `ell` and `c_ell` (steradian) of a table that astropy reads."""
+    """Reads columns `ell` and `c_ell` (steradian, or their unit) of a table."""
     try:
       table = Table.read(path)
     except FileNotFoundError:
@@ -124,7 +125,16 @@ class PowerSpectrum:
           f"{path} has no column {' or '.join(sorted(missing))}; its columns are"
           f" {', '.join(table.colnames)}."
       )
-    return cls(table["ell"], table["c_ell"], name=f"table {pathlib.Path(path).name}")
+    power = table["c_ell"]
+    if getattr(power, "unit", None) is not None:
+      try:
+        power = u.Quantity(power).to_value(u.sr)
+      except (u.UnitsError, TypeError) as error:
+        raise ValueError(
+            f"c_ell in {path} has the unit '{table['c_ell'].unit}', which is no solid"
+            " angle. Correct or remove it."
+        ) from error
+    return cls(table["ell"], power, name=f"table {pathlib.Path(path).name}")
 
   @classmethod
   def from_maps(cls, maps, grid, num_bands=None):

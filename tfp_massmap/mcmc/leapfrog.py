@@ -74,7 +74,7 @@ def run(step_fn, num_steps, parts, motion, scores, path_score_fn, total):
 
   Args:
     step_fn: of `leapfrog_step` or `split_step`.
-    num_steps: positive integer, or int32 tensor.
+    num_steps: int32 tensor, positive.
     parts, motion, scores: at the start, lists of state parts.
     path_score_fn: None for no integral, or `fn(parts, scores)` that gives the scores
       to integrate.
@@ -83,14 +83,17 @@ def run(step_fn, num_steps, parts, motion, scores, path_score_fn, total):
   Returns:
     A `Trajectory`.
   """
+  # A known number bounds the loops, which XLA needs to differentiate them.
+  static = tf.get_static_value(num_steps)
+  bound = None if static is None else int(static)
   if path_score_fn is None:
     _, parts, motion, scores = tf.while_loop(
         lambda i, *_: i < num_steps,
         lambda i, *state: (i + 1, *step_fn(*state)),
         (0, parts, motion, scores),
+        maximum_iterations=bound,
     )
     return Trajectory(parts, motion, scores, None, None)
-  static = tf.get_static_value(num_steps)
   if static is not None and static % 2 == 0:
     return _run_pairs(
         step_fn, num_steps, parts, motion, scores, path_score_fn, total
@@ -117,6 +120,7 @@ def _run_pairs(step_fn, num_steps, parts, motion, scores, path_score_fn, total):
       lambda i, *_: i < num_steps,
       pair,
       (0, parts, motion, scores, path_scores, zero),
+      maximum_iterations=int(tf.get_static_value(num_steps)) // 2,
   )
   return Trajectory(*end)
 
@@ -130,8 +134,6 @@ def _run_any(step_fn, num_steps, parts, motion, scores, path_score_fn, total):
   """
   zero = tf.zeros_like(total(parts))
   path_scores = path_score_fn(parts, scores)
-  num_steps = tf.convert_to_tensor(num_steps, tf.int32)
-
   def step(i, points, path, motion, scores, sums):
     """Points and path hold the last four positions and their scores."""
     new, motion, scores = step_fn(points[-1], motion, scores)
@@ -154,6 +156,7 @@ def _run_any(step_fn, num_steps, parts, motion, scores, path_score_fn, total):
       lambda i, *_: i < num_steps,
       step,
       (0, [parts] * 4, [path_scores] * 4, motion, scores, (zero, zero)),
+      maximum_iterations=tf.get_static_value(num_steps),
   )
 
   def of_odd_number():

@@ -75,12 +75,8 @@ class FourierDiagonalNormal(tfd.Distribution):
     return self._filter(white, tf.sqrt(self._mode_variance))
 
   def _log_prob(self, value):
-    count = np.full([1, self._sides[1] // 2 + 1], 2.0)
-    count[0, 0] = 1
-    if self._sides[1] % 2 == 0:
-      count[0, -1] = 1
     log_det = tf.reduce_sum(
-        tf.constant(count, self.dtype) * tf.math.log(2 * np.pi * self._mode_variance),
+        self._multiplicity() * tf.math.log(2 * np.pi * self._mode_variance),
         axis=(-2, -1),
     )
     square = tf.reduce_sum(value * self.velocity(value), axis=(-2, -1))
@@ -88,6 +84,29 @@ class FourierDiagonalNormal(tfd.Distribution):
 
   def _mean(self):
     return tf.zeros([*self._batch_shape(), *self._sides], self.dtype)
+
+  def _variance(self):
+    # The same for every pixel: the mean over the modes of the full plane.
+    total = tf.reduce_sum(self._multiplicity() * self._mode_variance, axis=(-2, -1))
+    pixel = (total / (self._sides[0] * self._sides[1]))[..., tf.newaxis, tf.newaxis]
+    return pixel * tf.ones(self._sides, self.dtype)
+
+  def _parameter_control_dependencies(self, is_init):
+    if not (is_init and self.validate_args):
+      return []
+    return [
+        tf.debugging.assert_positive(
+            self._mode_variance, message="mode_variance must be positive."
+        )
+    ]
+
+  def _multiplicity(self):
+    """How many modes of the full plane each of `rfft2` stands for."""
+    count = np.full([1, self._sides[1] // 2 + 1], 2.0)
+    count[0, 0] = 1
+    if self._sides[1] % 2 == 0:
+      count[0, -1] = 1
+    return tf.constant(count, self.dtype)
 
   def _filter(self, maps, transfer):
     modes = tf.signal.rfft2d(tf.convert_to_tensor(maps, self.dtype))
@@ -279,11 +298,9 @@ class Momenta:
   def _sample_part(self, distribution, part, axes, seed):
     if distribution is None:
       return tf.random.stateless_normal(tf.shape(part), seed=seed, dtype=part.dtype)
-    chains = tf.shape(part)[: len(part.shape) - len(axes)]
-    batch = distribution.batch_shape_tensor()
-    extra = chains[: tf.size(chains) - tf.size(batch)]
-    sample = distribution.sample(extra, seed=seed)
-    return tf.ensure_shape(tf.broadcast_to(sample, tf.shape(part)), part.shape)
+    _check_shapes(distribution, part, axes)
+    extra = tf.shape(part)[: len(part.shape) - len(axes) - len(distribution.batch_shape)]
+    return tf.ensure_shape(distribution.sample(extra, seed=seed), part.shape)
 
   def _velocity_part(self, distribution, momentum):
     if distribution is None:
@@ -291,6 +308,22 @@ class Momenta:
     if hasattr(distribution, "velocity"):
       return distribution.velocity(momentum)
     return -tfp.math.value_and_gradient(distribution.log_prob, momentum)[1]
+
+
+def _check_shapes(distribution, part, axes):
+  """One draw for each chain: batches must be the chains, events the event axes."""
+  split = len(part.shape) - len(axes)
+  chains, event = part.shape[:split], part.shape[split:]
+  batch = distribution.batch_shape
+  fits = batch.rank <= chains.rank and chains[chains.rank - batch.rank :] == batch
+  if not fits or distribution.event_shape != event:
+    raise ValueError(
+        f"The momentum distribution {distribution.name} has batch shape {batch} and"
+        f" event shape {distribution.event_shape}; for a state of shape {part.shape}"
+        f" with {len(axes)} event axes its batch must be scalar or the last of the"
+        f" chain axes {chains}, and its event {event}. Wrap it in tfd.Independent, or"
+        " broadcast its parameters."
+    )
 
 
 def standard_normal_composite(parts, log_prob_like):

@@ -175,7 +175,10 @@ def _quadrature(nodes, weights):
     if len(nodes) == 2:
       return difference
     return tf.while_loop(
-        lambda index, _: index < len(nodes) - 2, add_node, (0, difference)
+        lambda index, _: index < len(nodes) - 2,
+        add_node,
+        (0, difference),
+        maximum_iterations=len(nodes) - 2,
     )[1]
 
   rule.num_score_evaluations = len(nodes) - 2

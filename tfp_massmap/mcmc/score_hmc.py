@@ -60,7 +60,7 @@ _ARGUMENTS = """
     target_score_fn: callable of the state parts, `fn(*parts)`, that returns the
       gradient of the log-density: a tensor like the state, or a list of them.
     step_size: tensor or list of tensors, broadcasts with the state parts.
-    num_leapfrog_steps: positive integer (or int32 tensor), odd or even; or a pair
+    num_leapfrog_steps: positive integer (or integer tensor), odd or even; or a pair
       (smallest, largest), between which each step draws a number for all chains.
     event_ndims: number of trailing axes of a state part that make one event, an
       integer, or a list of them for a list of parts. All axes before are chains,
@@ -315,7 +315,8 @@ class ScoreUncalibratedHamiltonianMonteCarlo(tfp.mcmc.TransitionKernel):
     """The number of this step: as given, or drawn between two bounds."""
     bounds = self.num_leapfrog_steps
     if not isinstance(bounds, (list, tuple)):
-      return num_steps
+      static = tf.get_static_value(num_steps)
+      return tf.cast(num_steps if static is None else static, tf.int32)
     jitter_seed = tfp.random.split_seed(seed, n=2, salt="num_leapfrog_steps")[0]
     return tf.random.stateless_uniform(
         [], jitter_seed, num_steps[0], num_steps[1] + 1, tf.int32
@@ -407,7 +408,11 @@ def _check_steps(step_size, num_leapfrog_steps):
       )
     return
   steps = tf.get_static_value(num_leapfrog_steps)
-  if steps is not None and (np.ndim(steps) or steps < 1):
+  if steps is None:
+    whole = getattr(num_leapfrog_steps, "dtype", tf.int32).is_integer
+  else:
+    whole = np.ndim(steps) == 0 and steps == int(steps) and steps >= 1
+  if not whole:
     raise ValueError(
         f"num_leapfrog_steps must be a positive integer; got {num_leapfrog_steps}."
     )

@@ -7,7 +7,8 @@ import tensorflow as tf
 def as_parts(state):
   """List of tensors, and the way back to the structure of `state`."""
   if isinstance(state, (list, tuple)):
-    return [tf.convert_to_tensor(part) for part in state], list
+    kind = tuple if isinstance(state, tuple) else list
+    return [tf.convert_to_tensor(part) for part in state], kind
   return [tf.convert_to_tensor(state)], lambda parts: parts[0]
 
 

@@ -7,6 +7,7 @@ at sigma is the smoothed density itself, not a power of the density.
 
 import collections
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -35,6 +36,10 @@ Fields:
 class TemperedMC(tfp.mcmc.TransitionKernel):
   """Geometric cooling around any inner kernel.
 
+  The inner kernel must keep nothing but its target in its results: whenever a chain
+  cools, the results of all chains are bootstrapped anew, so that a step size adapted
+  inside starts afresh. Let the step size depend on sigma in `make_kernel_fn` instead.
+
   Each chain takes `min_steps` steps of the inner kernel at its sigma, then sigma is
   multiplied by `cooling`, until it reaches `min_sigma`, where the chain stays. The
   inner results are bootstrapped anew, one score evaluation, only when a chain cools.
@@ -53,7 +58,8 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
     name: prefix of op names.
 
   Raises:
-    ValueError: for a cooling factor outside (0, 1), or fewer steps than 1.
+    ValueError: for a cooling factor outside (0, 1), fewer steps than 1, or sigmas that
+      are not positive and falling.
   """
 
   def __init__(self, target_score_fn, make_kernel_fn, initial_sigma, min_sigma,
@@ -64,6 +70,15 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
       )
     if min_steps < 1:
       raise ValueError(f"min_steps must be at least 1; got {min_steps}.")
+    first = tf.get_static_value(tf.convert_to_tensor(initial_sigma))
+    last = tf.get_static_value(tf.convert_to_tensor(min_sigma))
+    if first is not None and last is not None and not (
+        np.all(np.asarray(last) > 0) and np.all(first >= last)
+    ):
+      raise ValueError(
+          "min_sigma must be positive and initial_sigma not below it; got"
+          f" {min_sigma} and {initial_sigma}."
+      )
     self._parameters = dict(
         target_score_fn=target_score_fn,
         make_kernel_fn=make_kernel_fn,

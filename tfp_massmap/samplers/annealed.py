@@ -12,6 +12,7 @@ direction and would keep a part of its starting value.
 """
 
 import dataclasses
+import logging
 import time
 
 import numpy as np
@@ -21,43 +22,63 @@ import tqdm.auto
 from tfp_massmap import mcmc
 from tfp_massmap.samplers import ode
 
+_LOG = logging.getLogger(__name__)
+
+# Below this many of the last proposals accepted, chains have hardly moved there.
+_LOW_ACCEPTANCE = 0.3
+
 
 @dataclasses.dataclass(frozen=True)
 class AnnealedSettings:
   """Settings of annealed HMC; the defaults are for the Fourier mass matrix.
 
+  What is None is chosen for the posterior at hand, by `resolve`.
+
   Attributes:
     initial_sigma: smoothing at the start, well above the pixel noise.
-    final_sigma: smoothing at which HMC hands over to the ODE, below the pixel noise
-      (the bias of a mode is of order (final_sigma / noise)^2).
+    final_sigma: smoothing at which HMC hands over to the ODE. It biases the variance
+      of a mode by up to -2 (final_sigma / noise)^2; None is .08 of the typical
+      pixel noise, a bias of 1.3 %.
     cooling: factor of sigma from one temperature to the next.
     min_steps: HMC steps at each temperature.
     final_steps: further HMC steps at `final_sigma`.
-    step_size: leapfrog step in units of the mass matrix's own scale.
-    num_leapfrog_steps: leapfrog steps in one HMC step.
+    step_size: leapfrog step in units of the mass matrix's own scale. The energy error
+      grows with the number of pixels; None is .13 (360^2 / pixels)^(1/4), at most
+      .4, for an acceptance that does not depend on the map.
+    num_leapfrog_steps: leapfrog steps in one HMC step; None is the even number next
+      to 1.56 / step_size, a quarter of a turn.
     path_integral: "trajectory" or "straight", see `mcmc`.
-    preconditioner: "fourier", or "identity" for the paper's choice; then the step is
-      `step_size` times the posterior's smallest standard deviation, sigma-dependent.
+    preconditioner: "fourier", or "identity" for the paper's choice; the unit of the
+      step is then the posterior's smallest standard deviation at each sigma, and
+      many more leapfrog steps are needed.
     ode_rtol, ode_atol: tolerances of the finisher.
   """
 
   initial_sigma: float = 1.0
-  final_sigma: float = 0.01
+  final_sigma: float | None = None
   cooling: float = 0.8
   min_steps: int = 2
   final_steps: int = 8
-  step_size: float = 0.13
-  num_leapfrog_steps: int = 12
+  step_size: float | None = None
+  num_leapfrog_steps: int | None = None
   path_integral: str = "trajectory"
   preconditioner: str = "fourier"
   ode_rtol: float = 1e-3
   ode_atol: float = 1e-4
 
   def __post_init__(self):
-    if not 0 < self.final_sigma <= self.initial_sigma:
+    final_sigma = self.initial_sigma if self.final_sigma is None else self.final_sigma
+    if not 0 < final_sigma <= self.initial_sigma:
       raise ValueError(
           "final_sigma must be positive and at most initial_sigma; got"
           f" {self.final_sigma} and {self.initial_sigma}."
+      )
+    if self.step_size is not None and not self.step_size > 0:
+      raise ValueError(f"step_size must be positive; got {self.step_size}.")
+    if self.min_steps < 1 or self.final_steps < 0 or not 0 < self.cooling < 1:
+      raise ValueError(
+          "min_steps must be at least 1, final_steps not negative and cooling in"
+          f" (0, 1); got {self.min_steps}, {self.final_steps} and {self.cooling}."
       )
     if self.preconditioner not in ("fourier", "identity"):
       raise ValueError(
@@ -65,15 +86,36 @@ class AnnealedSettings:
           f" {self.preconditioner!r}."
       )
 
+  def resolve(self, posterior):
+    """Settings with a value for everything that is None."""
+    final_sigma, step_size = self.final_sigma, self.step_size
+    typical = posterior.likelihood.typical_noise_std
+    if final_sigma is None:
+      final_sigma = min(0.08 * typical, self.initial_sigma)
+    elif final_sigma > 0.25 * typical:
+      _LOG.warning(
+          "final_sigma = %g is not small against the typical pixel noise %.3g: the"
+          " posterior will be too narrow by up to %.0f %%.",
+          final_sigma, typical, 100 * (final_sigma / typical) ** 2,
+      )
+    if step_size is None:
+      pixels = posterior.shape[0] * posterior.shape[1]
+      step_size = min(0.13 * (360**2 / pixels) ** 0.25, 0.4)
+    num_steps = self.num_leapfrog_steps or max(2, 2 * round(0.78 / step_size))
+    return dataclasses.replace(
+        self, final_sigma=final_sigma, step_size=step_size,
+        num_leapfrog_steps=num_steps,
+    )
+
   @property
   def num_steps(self):
-    """HMC steps of a chain."""
+    """HMC steps of a chain, once resolved."""
     ratio = np.log(self.final_sigma / self.initial_sigma) / np.log(self.cooling)
     num_coolings = int(np.ceil(ratio - 1e-9))
     return num_coolings * self.min_steps + self.min_steps + self.final_steps
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class SampleSet:
   """Posterior samples and how the sampling went.
 
@@ -99,7 +141,9 @@ def sample(posterior, num_samples, seed, settings=None, batch_size=8,
   """Independent posterior samples by annealed HMC and the ODE.
 
   Args:
-    posterior: has `score(x, sigma)`, `fourier_precision(sigma)`, `shape`, `dtype`.
+    posterior: `posterior.Posterior`, or what has its `score(x, sigma)`,
+      `fourier_precision(sigma)`, `shape`, `dtype` and the likelihood's
+      `typical_noise_std`.
     num_samples: number of samples, one chain each.
     seed: integer; a batch's result depends on it, the batch's number and size.
     settings: `AnnealedSettings`.
@@ -120,7 +164,7 @@ def sample(posterior, num_samples, seed, settings=None, batch_size=8,
         "num_samples and batch_size must be positive; got"
         f" {num_samples} and {batch_size}."
     )
-  settings = settings or AnnealedSettings()
+  settings = (settings or AnnealedSettings()).resolve(posterior)
   started = time.perf_counter()
   batch_size = min(batch_size, num_samples)
   num_batches = -(-num_samples // batch_size)
@@ -141,11 +185,19 @@ def sample(posterior, num_samples, seed, settings=None, batch_size=8,
         "A sample is not finite. Try a smaller step_size, or float64."
     )
   acceptance = np.array(acceptance)
+  final_acceptance = float(acceptance[:, -settings.final_steps or None :].mean())
+  if final_acceptance < _LOW_ACCEPTANCE:
+    _LOG.warning(
+        "Only %.0f %% of the proposals were accepted at the last temperature: the"
+        " samples may not have reached the posterior. Use a smaller step_size (now"
+        " %.3g) with more num_leapfrog_steps, or more final_steps.",
+        100 * final_acceptance, settings.step_size,
+    )
   return SampleSet(
       samples=samples,
       num_score_evaluations=float(np.mean(evaluations)),
       acceptance=float(acceptance.mean()),
-      final_acceptance=float(acceptance[:, -settings.final_steps or None :].mean()),
+      final_acceptance=final_acceptance,
       seconds=time.perf_counter() - started,
       settings=dataclasses.asdict(settings),
   )
