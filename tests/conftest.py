@@ -9,10 +9,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from astropy import units as u
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfp_massmap import geometry
 from tfp_massmap import shear_map as shear_map_lib
 from tfp_massmap import spectra
+
+# Two logical devices, for the tests of sharded states.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    [tf.config.LogicalDeviceConfiguration()] * 2,
+)
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 

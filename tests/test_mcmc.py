@@ -150,8 +150,10 @@ def _leapfrog(x, m, step, num_steps):
 
 def _along(points, scores):
   return sum(
-      path_integral.parabola(
-          [[p] for p in points[i : i + 3]], [[s] for s in scores[i : i + 3]], _total
+      _total(
+          path_integral.parabola(
+              [[p] for p in points[i : i + 3]], [[s] for s in scores[i : i + 3]]
+          )
       )
       for i in range(0, len(points) - 1, 2)
   )

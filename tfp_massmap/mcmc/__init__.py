@@ -9,9 +9,14 @@ from tfp_massmap.mcmc.momentum import FourierDiagonalNormal
 from tfp_massmap.mcmc.momentum import LinearOperatorNormal
 from tfp_massmap.mcmc.path_integral import gauss_lobatto
 from tfp_massmap.mcmc.path_integral import simpson
+from tfp_massmap.mcmc.replica_exchange import ScoreReplicaExchangeMC
+from tfp_massmap.mcmc.replica_exchange import ScoreReplicaExchangeMCResults
 from tfp_massmap.mcmc.score_hmc import ScoreHamiltonianMonteCarlo
 from tfp_massmap.mcmc.score_hmc import ScoreUncalibratedHamiltonianMonteCarlo
 from tfp_massmap.mcmc.score_hmc import ScoreUncalibratedHamiltonianMonteCarloResults
+from tfp_massmap.mcmc.score_langevin import ScoreMetropolisAdjustedLangevinAlgorithm
+from tfp_massmap.mcmc.score_langevin import ScoreUncalibratedLangevin
+from tfp_massmap.mcmc.score_langevin import ScoreUncalibratedLangevinResults
 from tfp_massmap.mcmc.target import score_as_log_prob
 from tfp_massmap.mcmc.tempering import TemperedMC
 from tfp_massmap.mcmc.tempering import TemperedMCResults
@@ -20,10 +25,15 @@ __all__ = [
     "FourierDiagonalNormal",
     "LinearOperatorNormal",
     "ScoreHamiltonianMonteCarlo",
+    "ScoreMetropolisAdjustedLangevinAlgorithm",
     "ScoreMetropolisHastings",
     "ScoreMetropolisHastingsResults",
+    "ScoreReplicaExchangeMC",
+    "ScoreReplicaExchangeMCResults",
     "ScoreUncalibratedHamiltonianMonteCarlo",
     "ScoreUncalibratedHamiltonianMonteCarloResults",
+    "ScoreUncalibratedLangevin",
+    "ScoreUncalibratedLangevinResults",
     "TemperedMC",
     "TemperedMCResults",
     "gauss_lobatto",

@@ -104,25 +104,24 @@ def run(step_fn, num_steps, parts, motion, scores, path_score_fn, total):
 def _run_pairs(step_fn, num_steps, parts, motion, scores, path_score_fn, total):
   """Even number of steps: Simpson's rule over pairs of them."""
 
-  def pair(i, parts, motion, scores, path_scores, difference):
+  def pair(i, parts, motion, scores, path_scores, integrand):
     middle, motion, middle_scores = step_fn(parts, motion, scores)
     middle_path = path_score_fn(middle, middle_scores)
     end, motion, end_scores = step_fn(middle, motion, middle_scores)
     end_path = path_score_fn(end, end_scores)
     segment = path_integral.parabola(
-        (parts, middle, end), (path_scores, middle_path, end_path), total
+        (parts, middle, end), (path_scores, middle_path, end_path)
     )
-    return i + 2, end, motion, end_scores, end_path, difference + segment
+    return i + 2, end, motion, end_scores, end_path, _add(integrand, segment)
 
   path_scores = path_score_fn(parts, scores)
-  zero = tf.zeros_like(total(parts))
-  _, *end = tf.while_loop(
+  _, *end, integrand = tf.while_loop(
       lambda i, *_: i < num_steps,
       pair,
-      (0, parts, motion, scores, path_scores, zero),
+      (0, parts, motion, scores, path_scores, _zeros(parts)),
       maximum_iterations=int(tf.get_static_value(num_steps)) // 2,
   )
-  return Trajectory(*end)
+  return Trajectory(*end, total(integrand))
 
 
 def _run_any(step_fn, num_steps, parts, motion, scores, path_score_fn, total):
@@ -132,25 +131,24 @@ def _run_any(step_fn, num_steps, parts, motion, scores, path_score_fn, total):
   parabolas elsewhere. The mean of both choices of the end is the same either way
   along the path, up to its sign.
   """
-  zero = tf.zeros_like(total(parts))
+  zero = _zeros(parts)
   path_scores = path_score_fn(parts, scores)
+
   def step(i, points, path, motion, scores, sums):
     """Points and path hold the last four positions and their scores."""
     new, motion, scores = step_fn(points[-1], motion, scores)
     points = [*points[1:], new]
     path = [*path[1:], path_score_fn(new, scores)]
     i += 1
-    last_pair = path_integral.parabola(points[1:], path[1:], total)
+    last_pair = path_integral.parabola(points[1:], path[1:])
     even, odd = sums
-    even += tf.where(i % 2 == 0, last_pair, zero)
+    even = _add(even, _where(i % 2 == 0, last_pair, zero))
     # Parabolas from the third step on, behind a cubic over the first three.
-    odd += tf.where((i % 2 == 1) & (i > 3), last_pair, zero)
-
-    def behind_the_first_three():
-      return odd + path_integral.cubic(points, path, total)
-
-    odd = tf.cond(tf.equal(i, 3), behind_the_first_three, lambda: odd)
-    return i, points, path, motion, scores, (even, odd)
+    odd = _add(odd, _where((i % 2 == 1) & (i > 3), last_pair, zero))
+    first_three = tf.cond(
+        tf.equal(i, 3), lambda: path_integral.cubic(points, path), lambda: zero
+    )
+    return i, points, path, motion, scores, (even, _add(odd, first_three))
 
   _, points, path, motion, scores, (even, odd) = tf.while_loop(
       lambda i, *_: i < num_steps,
@@ -162,16 +160,31 @@ def _run_any(step_fn, num_steps, parts, motion, scores, path_score_fn, total):
   def of_odd_number():
     # `even` holds the pairs up to the last step but one; the last of them, which
     # the closing cubic covers, is taken off again.
-    pair = path_integral.parabola(points[:3], path[:3], total)
-    closing = path_integral.cubic(points, path, total)
-    return 0.5 * (odd + even - pair + closing)
+    pair = path_integral.parabola(points[:3], path[:3])
+    closing = path_integral.cubic(points, path)
+    return [
+        0.5 * (o + e - p + c) for o, e, p, c in zip(odd, even, pair, closing)
+    ]
 
   def of_one():
-    return path_integral.trapezium(points[2:], path[2:], total)
+    return path_integral.trapezium(points[2:], path[2:])
 
-  difference = tf.cond(
+  integrand = tf.cond(
       tf.equal(num_steps % 2, 0),
       lambda: even,
       lambda: tf.cond(tf.equal(num_steps, 1), of_one, of_odd_number),
   )
-  return Trajectory(points[-1], motion, scores, path[-1], difference)
+  return Trajectory(points[-1], motion, scores, path[-1], total(integrand))
+
+
+# Sums over events wait for the end: in a loop, replicas of a sharded state cannot meet.
+def _zeros(parts):
+  return [tf.zeros_like(part) for part in parts]
+
+
+def _add(a, b):
+  return [x + y for x, y in zip(a, b)]
+
+
+def _where(condition, a, b):
+  return [tf.where(condition, x, y) for x, y in zip(a, b)]

@@ -75,8 +75,8 @@ def num_evaluations(rule):
   return getattr(rule, "num_score_evaluations", 0)
 
 
-def parabola(points, scores, total):
-  """Difference over two leapfrog steps, at no further score evaluation.
+def parabola(points, scores):
+  """Integrand over two leapfrog steps, at no further score evaluation.
 
   The path is the parabola through three consecutive points x0, x1, x2,
 
@@ -87,10 +87,9 @@ def parabola(points, scores, total):
   Args:
     points: three lists of state parts.
     scores: their scores, three lists.
-    total: sums a list of parts over their events.
 
   Returns:
-    `log p(x2) - log p(x0)`, shape of the chains.
+    List of state parts, whose sum over an event is `log p(x2) - log p(x0)`.
   """
 
   def part(x0, x1, x2, s0, s1, s2):
@@ -101,11 +100,11 @@ def parabola(points, scores, total):
         + s2 * (3 * second - first)
     ) / 6
 
-  return total([part(*values) for values in zip(*points, *scores)])
+  return [part(*values) for values in zip(*points, *scores)]
 
 
-def cubic(points, scores, total):
-  """Difference over three leapfrog steps, along the cubic through four points.
+def cubic(points, scores):
+  """Integrand over three leapfrog steps, along the cubic through four points.
 
   Args and result as `parabola`, with four points. Fourth order.
   """
@@ -117,16 +116,16 @@ def cubic(points, scores, total):
         for score, row in zip(s, _CUBIC_WEIGHTS)
     )
 
-  return total([part(*values) for values in zip(*points, *scores)])
+  return [part(*values) for values in zip(*points, *scores)]
 
 
-def trapezium(points, scores, total):
-  """Difference over one step along its chord, exact for a Gaussian, second order."""
+def trapezium(points, scores):
+  """Integrand over one step along its chord, exact for a Gaussian, second order."""
 
   def part(x0, x1, s0, s1):
     return 0.5 * (s0 + s1) * (x1 - x0)
 
-  return total([part(*values) for values in zip(*points, *scores)])
+  return [part(*values) for values in zip(*points, *scores)]
 
 
 def _interpolation_weights(degree):
@@ -160,26 +159,29 @@ def _quadrature(nodes, weights):
     inner_nodes = tf.constant(nodes[1:-1], dtype)
     inner_weights = tf.constant(weights[1:-1], dtype)
 
-    def projected(scores):
-      return total([s * c for s, c in zip(scores, change)])
-
-    def add_node(index, difference):
-      fraction = inner_nodes[index]
+    def add_node(index, mean):
       point = [
-          a + tf.cast(fraction, a.dtype) * c for a, c in zip(start, change)
+          a + tf.cast(inner_nodes[index], a.dtype) * c for a, c in zip(start, change)
       ]
-      return index + 1, difference + inner_weights[index] * projected(score_fn(point))
+      scores = score_fn(point)
+      weight = inner_weights[index]
+      return index + 1, [
+          m + tf.cast(weight, m.dtype) * s for m, s in zip(mean, scores)
+      ]
 
-    difference = float(weights[0]) * projected(score_start)
-    difference += float(weights[-1]) * projected(score_end)
-    if len(nodes) == 2:
-      return difference
-    return tf.while_loop(
-        lambda index, _: index < len(nodes) - 2,
-        add_node,
-        (0, difference),
-        maximum_iterations=len(nodes) - 2,
-    )[1]
+    # The mean score on the line; one projection at the end, outside the loop.
+    mean = [
+        float(weights[0]) * a + float(weights[-1]) * b
+        for a, b in zip(score_start, score_end)
+    ]
+    if len(nodes) > 2:
+      _, mean = tf.while_loop(
+          lambda index, _: index < len(nodes) - 2,
+          add_node,
+          (0, mean),
+          maximum_iterations=len(nodes) - 2,
+      )
+    return total([m * c for m, c in zip(mean, change)])
 
   rule.num_score_evaluations = len(nodes) - 2
   return rule

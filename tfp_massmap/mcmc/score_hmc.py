@@ -193,10 +193,7 @@ class ScoreUncalibratedHamiltonianMonteCarlo(tfp.mcmc.TransitionKernel):
 
   def shard_axis_names(self, num_parts):
     """Names of the shard axes, one entry per part, or None."""
-    names = self.experimental_shard_axis_names
-    if names is None or isinstance(names, (list, tuple)) and len(names) == num_parts:
-      return names
-    return [names] * num_parts
+    return state_parts.names_per_part(self.experimental_shard_axis_names, num_parts)
 
   def one_step(self, current_state, previous_kernel_results, seed=None):
     """Proposes a new state; see `tfp.mcmc.TransitionKernel.one_step`."""
@@ -300,13 +297,11 @@ class ScoreUncalibratedHamiltonianMonteCarlo(tfp.mcmc.TransitionKernel):
       steps = tf.convert_to_tensor(self.num_leapfrog_steps, tf.int32)
     else:
       steps = tf.cast(self.num_leapfrog_steps, tf.int32)
-    sizes = state_parts.step_sizes(self.step_size, parts)
-    listed = isinstance(self.step_size, (list, tuple))
     momentum_distribution = self.momentum_distribution
     if momentum_distribution is None:
       momentum_distribution = momentum_lib.standard_normal_composite(parts, zero)
     return dict(
-        step_size=sizes if listed else sizes[0],
+        step_size=state_parts.stored_step_size(self.step_size, parts),
         num_leapfrog_steps=steps,
         momentum_distribution=momentum_distribution,
     )

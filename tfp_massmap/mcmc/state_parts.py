@@ -2,6 +2,7 @@
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 
 def as_parts(state):
@@ -65,6 +66,33 @@ def step_sizes(step_size, parts):
   """Step sizes as tensors, one per part."""
   given = one_per_part(step_size, parts, "step_size")
   return [tf.convert_to_tensor(h, p.dtype) for h, p in zip(given, parts)]
+
+
+def stored_step_size(step_size, parts):
+  """Step sizes as they live in kernel results: a list if a list was given."""
+  sizes = step_sizes(step_size, parts)
+  return sizes if isinstance(step_size, (list, tuple)) else sizes[0]
+
+
+def names_per_part(names, num_parts):
+  """Names of the shard axes, one entry per part, or None."""
+  if names is None:
+    return None
+  if isinstance(names, (list, tuple)) and len(names) == num_parts:
+    return list(names)
+  return [names] * num_parts
+
+
+def normal_like(parts, seed, shard_axis_names=None, salt=None):
+  """Standard normal draws of the shape of each part, with TFP's seeds."""
+  names = shard_axis_names or [None] * len(parts)
+  seeds = tfp.random.split_seed(seed, n=len(parts), salt=salt)
+  return [
+      tf.random.stateless_normal(
+          tf.shape(part), seed=shard_seed(s, name), dtype=part.dtype
+      )
+      for part, s, name in zip(parts, tf.unstack(tf.stack(seeds)), names)
+  ]
 
 
 def event_sum(values, axes, shard_axis_names=None):

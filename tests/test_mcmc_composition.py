@@ -1,0 +1,315 @@
+"""Score-only kernels inside TFP's wrappers, drivers and reducers.
+
+Each runs in eager mode, in a graph and under XLA; with one chain and many; with a
+tensor and a list of state parts; in float32 and float64.
+"""
+
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfp_massmap import mcmc
+
+tfb = tfp.bijectors
+tfd = tfp.distributions
+
+MODES = {"eager": None, "graph": False, "xla": True}
+SCALE = np.array([0.5, 1.0, 3.0])
+
+
+def _run(function, mode):
+  if MODES[mode] is None:
+    return function()
+  return tf.function(function, jit_compile=MODES[mode])()
+
+
+def _score(x):
+  """Of a normal with standard deviations SCALE, about 1."""
+  return -(x - 1) / tf.constant(SCALE, x.dtype) ** 2
+
+
+def _list_score(x, y):
+  return [_score(x), -y]
+
+
+def _hmc(dtype="float32", parts=1, **changes):
+  arguments = dict(
+      target_score_fn=_score if parts == 1 else _list_score,
+      step_size=tf.constant(0.4, dtype), num_leapfrog_steps=4, event_ndims=1,
+      path_integral="trajectory",
+  )
+  return mcmc.ScoreHamiltonianMonteCarlo(**{**arguments, **changes})
+
+
+def _start(chains, dtype, parts=1):
+  start = tf.zeros([*chains, 3], dtype)
+  return start if parts == 1 else [start, tf.zeros([*chains, 2], dtype)]
+
+
+CASES = pytest.mark.parametrize(
+    "mode, chains, parts, dtype",
+    [
+        ("eager", (4,), 1, "float32"),
+        ("graph", (), 1, "float64"),
+        ("graph", (4,), 2, "float32"),
+        ("xla", (4,), 1, "float32"),
+        ("xla", (2, 2), 2, "float64"),
+        ("xla", (), 1, "float32"),
+    ],
+)
+
+
+@CASES
+def test_sample_chain_traces_returns_and_resumes(mode, chains, parts, dtype):
+  kernel = _hmc(dtype, parts)
+  sample = functools.partial(
+      tfp.mcmc.sample_chain, kernel=kernel, return_final_kernel_results=True,
+      trace_fn=lambda _, r: r.log_accept_ratio,
+  )
+
+  def run():
+    first = sample(6, _start(chains, dtype, parts), seed=(1, 2))
+    last = tf.nest.map_structure(lambda s: s[-1], first.all_states)
+    return first, sample(
+        5, last, previous_kernel_results=first.final_kernel_results, seed=(3, 4)
+    )
+
+  first, second = _run(run, mode)
+  assert first.trace.shape == (6, *chains) and first.trace.dtype == dtype
+  assert isinstance(first.all_states, list) == (parts == 2)
+  states = tf.nest.flatten(second.all_states)
+  assert states[0].shape == (5, *chains, 3) and states[0].dtype == dtype
+  assert all(np.isfinite(s).all() for s in states)
+  evaluations = second.final_kernel_results.num_score_evaluations
+  np.testing.assert_array_equal(evaluations, np.full(chains, 1 + 11 * 4))
+
+
+@pytest.mark.parametrize(
+    "adaptation",
+    [tfp.mcmc.SimpleStepSizeAdaptation, tfp.mcmc.DualAveragingStepSizeAdaptation],
+)
+@CASES
+def test_step_size_adaptations(adaptation, mode, chains, parts, dtype):
+  num_steps = 20 if mode == "eager" else 300
+  kernel = adaptation(
+      _hmc(dtype, parts, step_size=tf.constant(0.1, dtype)),
+      num_adaptation_steps=int(num_steps * 0.8), target_accept_prob=tf.constant(0.8, dtype),
+  )
+  sizes, ratio = _run(
+      lambda: tfp.mcmc.sample_chain(
+          num_steps, _start(chains, dtype, parts), kernel=kernel, seed=(1, 2),
+          trace_fn=lambda _, r: (
+              r.inner_results.accepted_results.step_size,
+              r.inner_results.log_accept_ratio,
+          ),
+      )[1],
+      mode,
+  )
+  assert sizes[-1] > sizes[0]
+  if mode != "eager" and chains:
+    acceptance = np.exp(np.minimum(ratio[int(num_steps * 0.8):], 0)).mean()
+    # 60 steps of 4 chains, correlated: some .05; the target's own bias besides.
+    assert abs(acceptance - 0.8) < 0.15
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_diagonal_mass_matrix_adaptation_learns_the_scales(mode):
+  num_chains = 64
+  num_steps = 5 if mode == "eager" else 100
+  stats = tfp.experimental.stats.RunningVariance.from_stats(
+      num_samples=tf.constant(3.0), mean=tf.zeros([3]), variance=tf.ones([3])
+  )
+  kernel = tfp.experimental.mcmc.DiagonalMassMatrixAdaptation(
+      _hmc(step_size=0.3), initial_running_variance=stats
+  )
+  results = _run(
+      lambda: tfp.mcmc.sample_chain(
+          num_steps, _start((num_chains,), "float32"), kernel=kernel, seed=(1, 2),
+          trace_fn=None, return_final_kernel_results=True,
+      ).final_kernel_results.running_variance[0].variance(),
+      mode,
+  )
+  assert results.shape == (3,)
+  if mode != "eager":
+    np.testing.assert_allclose(results, SCALE**2, rtol=0.2)
+
+
+@pytest.mark.parametrize("mode", ["graph", "xla"])
+def test_gradient_based_trajectory_length_adaptation(mode):
+  """It sets the number of leapfrog steps, odd or even, while the chains run."""
+  num_steps = 200
+  kernel = tfp.experimental.mcmc.GradientBasedTrajectoryLengthAdaptation(
+      tfp.mcmc.DualAveragingStepSizeAdaptation(
+          _hmc(step_size=0.1, num_leapfrog_steps=1, path_integral="straight"),
+          num_adaptation_steps=150, target_accept_prob=0.8,
+      ),
+      num_adaptation_steps=150, max_leapfrog_steps=50,
+  )
+  states, steps = _run(
+      lambda: tfp.mcmc.sample_chain(
+          num_steps, _start((64,), "float32"), kernel=kernel, seed=(1, 2),
+          trace_fn=lambda _, r: (
+              r.inner_results.inner_results.proposed_results.num_leapfrog_steps
+          ),
+      ),
+      mode,
+  )
+  assert len(np.unique(steps)) > 2
+  np.testing.assert_allclose(np.std(states[150:], axis=(0, 1)), SCALE, rtol=0.15)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rule", ["straight", "trajectory"])
+def test_transformed_transition_kernel_adds_the_jacobian(mode, dtype, rule):
+  """A Gamma(3) target sampled in log x: the score of x, the log-det by TFP."""
+  kernel = tfp.mcmc.TransformedTransitionKernel(
+      mcmc.ScoreHamiltonianMonteCarlo(
+          lambda x: 2 / x - 1, tf.constant(0.4, dtype), 4, event_ndims=1,
+          path_integral=rule,
+      ),
+      bijector=tfb.Exp(),
+  )
+  num_chains, num_steps = (10, 5) if mode == "eager" else (500, 60)
+  states = _run(
+      lambda: tfp.mcmc.sample_chain(
+          num_steps, tf.ones([num_chains, 1], dtype), num_burnin_steps=num_steps // 3,
+          kernel=kernel, trace_fn=None, seed=(1, 2),
+      ),
+      mode,
+  )
+  assert np.all(states > 0) and states.dtype == dtype
+  if mode != "eager":
+    # Mean and variance 3; some 15,000 independent draws: 1.5 % and 3 %; 4 sigma.
+    np.testing.assert_allclose(np.mean(states), 3, rtol=0.06)
+    np.testing.assert_allclose(np.var(states), 3, rtol=0.12)
+
+
+def test_transformed_kernel_of_a_list_with_step_size_adaptation():
+  kernel = tfp.mcmc.TransformedTransitionKernel(
+      tfp.mcmc.SimpleStepSizeAdaptation(
+          mcmc.ScoreHamiltonianMonteCarlo(
+              lambda x, y: [2 / x - 1, -y], 0.3, 4, event_ndims=1
+          ),
+          num_adaptation_steps=40,
+      ),
+      bijector=[tfb.Exp(), tfb.Identity()],
+  )
+  states = tf.function(
+      lambda: tfp.mcmc.sample_chain(
+          100, [tf.ones([200, 1]), tf.zeros([200, 2])], num_burnin_steps=50,
+          kernel=kernel, trace_fn=None, seed=(1, 2),
+      )
+  )()
+  np.testing.assert_allclose(np.mean(states[0]), 3, rtol=0.06)
+  np.testing.assert_allclose(np.var(states[1]), 1, rtol=0.06)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_reductions_and_folds(mode):
+  reducer = tfp.experimental.mcmc.ExpectationsReducer(transform_fn=lambda x, _: x)
+  kernel = tfp.experimental.mcmc.WithReductions(_hmc(), reducer)
+  num_steps = 10 if mode == "eager" else 400
+
+  def run():
+    results = tfp.mcmc.sample_chain(
+        num_steps, _start((50,), "float32"), kernel=kernel, seed=(1, 2),
+        trace_fn=None, return_final_kernel_results=True,
+    ).final_kernel_results
+    return reducer.finalize(results.reduction_results)
+
+  mean = _run(run, mode)
+  assert mean.shape == (50, 3)
+  if mode != "eager":
+    np.testing.assert_allclose(np.mean(mean, axis=0), 1, atol=0.15)
+
+
+def test_sample_fold():
+  reduction, state, results = tfp.experimental.mcmc.sample_fold(
+      50, _start((8,), "float32"), kernel=_hmc(), seed=(1, 2),
+      reducer=tfp.experimental.mcmc.VarianceReducer(),
+  )
+  assert reduction.shape == (8, 3) and state.shape == (8, 3)
+  np.testing.assert_array_equal(results.num_score_evaluations, [1 + 50 * 4] * 8)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_momenta_of_tfps_preconditioned_kernel(joint):
+  """The same momentum distribution gives the same chain as TFP's own kernel."""
+  scale = 1 / np.array([0.7, 1.0, 2.0])
+  operator = tf.linalg.LinearOperatorDiag(tf.constant(scale))
+  momentum = tfd.MultivariateNormalDiag(scale_diag=operator.diag)
+  ours = _hmc(
+      "float64",
+      momentum_distribution=(
+          tfd.JointDistributionSequential([momentum]) if joint else momentum
+      ),
+  )
+  theirs = tfp.experimental.mcmc.PreconditionedHamiltonianMonteCarlo(
+      lambda x: -0.5 * tf.reduce_sum(((x - 1) / SCALE) ** 2, axis=-1),
+      tf.constant(0.4, tf.float64), 4, momentum_distribution=momentum,
+  )
+  start = _start((50,), "float64")
+  variances = [
+      np.var(
+          tf.function(
+              lambda k=kernel: tfp.mcmc.sample_chain(
+                  150, start, num_burnin_steps=50, kernel=k, trace_fn=None, seed=(1, 2)
+              )
+          )(),
+          axis=(0, 1),
+      )
+      for kernel in (ours, theirs)
+  ]
+  np.testing.assert_allclose(variances[0], variances[1], rtol=0.15)
+  np.testing.assert_allclose(variances[0], SCALE**2, rtol=0.15)
+
+
+@pytest.mark.parametrize("kernel_name", ["hmc", "langevin"])
+def test_sharded_states_move_as_one(kernel_name):
+  """Two devices with half of the coordinates each accept and reject together."""
+  cpus = tf.config.list_logical_devices("CPU")
+  if len(cpus) < 2:
+    pytest.skip("needs two logical CPU devices; conftest.py could not make them")
+  strategy = tf.distribute.MirroredStrategy([d.name for d in cpus[:2]])
+  arguments = dict(
+      target_score_fn=lambda x: -x, step_size=tf.constant(0.9, tf.float64),
+      event_ndims=1, experimental_shard_axis_names="space",
+  )
+  if kernel_name == "hmc":
+    kernel = mcmc.ScoreHamiltonianMonteCarlo(num_leapfrog_steps=3, **arguments)
+  else:
+    kernel = mcmc.ScoreMetropolisAdjustedLangevinAlgorithm(**arguments)
+
+  # tf.distribute lets replicas meet outside of loops only: a step a call.
+  @tf.function
+  def step(state, seed):
+    def one(state):
+      end, results = kernel.one_step(
+          state, kernel.bootstrap_results(state), seed=seed
+      )
+      return end, results.is_accepted, results.log_accept_ratio
+
+    return strategy.run(one, args=(state,))
+
+  state = strategy.run(lambda: tf.zeros([200, 3], tf.float64))
+  halves, shares = [], []
+  for index in range(60):
+    state, accepted, ratio = step(state, tf.constant([3, index]))
+    for pair in (accepted, ratio):
+      np.testing.assert_array_equal(*strategy.experimental_local_results(pair))
+    shares.append(np.mean(strategy.experimental_local_results(accepted)[0]))
+    halves.append(np.stack(strategy.experimental_local_results(state)))
+  assert 0.2 < np.mean(shares) < 0.999
+  late = np.stack(halves[20:], axis=1)
+  # 200 chains of 3 numbers, 40 steps: 2 % for each half; 4 sigma and correlation.
+  np.testing.assert_allclose(np.var(late, axis=(1, 2, 3)), 1, rtol=0.12)
+  assert abs(np.corrcoef(late.reshape(2, -1))[0, 1]) < 0.08
+
+
+def test_shard_axes_by_tfps_method():
+  kernel = _hmc().experimental_with_shard_axes(["space"])
+  assert kernel.experimental_shard_axis_names == ["space"]
