@@ -42,7 +42,7 @@ setuptools.setup(
         "tqdm",
     ],
     extras_require={
-        "test": ["pytest", "lenspack", "pandas", "pyarrow"],
+        "test": ["pytest", "pytest-xdist", "lenspack", "inference_gym", "pandas", "pyarrow"],
         "parquet": ["pandas", "pyarrow"],
         "beam": ["apache-beam", "mlcroissant"],
         "theory": ["pyccl"],

@@ -23,13 +23,13 @@ import tensorflow as tf
 from tfp_massmap.mcmc import path_integral
 
 Trajectory = collections.namedtuple(
-    "Trajectory", ["parts", "motion", "scores", "path_scores", "difference"]
+    "Trajectory", ["parts", "motion", "scores", "path_scores", "differences"]
 )
 Trajectory.__doc__ = """End of a trajectory, lists of state parts.
 
 `motion` is the momentum for leapfrog, the velocity for the split integrator;
-`path_scores` the scores that the path integral uses; `difference` is the integral
-along the trajectory, or zeros.
+`path_scores` the scores that the path integral uses; `differences` the integral
+along the trajectory, each part's own sum, or None.
 """
 
 
@@ -69,7 +69,7 @@ def split_step(score_fn, velocity_fn, steps, means):
   return step
 
 
-def run(step_fn, num_steps, parts, motion, scores, path_score_fn, total):
+def run(step_fn, num_steps, parts, motion, scores, path_score_fn, local_sums):
   """Takes `num_steps` steps, and integrates the score along them if asked to.
 
   Args:
@@ -78,7 +78,7 @@ def run(step_fn, num_steps, parts, motion, scores, path_score_fn, total):
     parts, motion, scores: at the start, lists of state parts.
     path_score_fn: None for no integral, or `fn(parts, scores)` that gives the scores
       to integrate.
-    total: sums a list of parts over their events.
+    local_sums: sums each of a list of parts over its event axes.
 
   Returns:
     A `Trajectory`.
@@ -96,42 +96,46 @@ def run(step_fn, num_steps, parts, motion, scores, path_score_fn, total):
     return Trajectory(parts, motion, scores, None, None)
   if static is not None and static % 2 == 0:
     return _run_pairs(
-        step_fn, num_steps, parts, motion, scores, path_score_fn, total
+        step_fn, num_steps, parts, motion, scores, path_score_fn, local_sums
     )
-  return _run_any(step_fn, num_steps, parts, motion, scores, path_score_fn, total)
+  return _run_any(
+      step_fn, num_steps, parts, motion, scores, path_score_fn, local_sums
+  )
 
 
-def _run_pairs(step_fn, num_steps, parts, motion, scores, path_score_fn, total):
+def _run_pairs(step_fn, num_steps, parts, motion, scores, path_score_fn, local_sums):
   """Even number of steps: Simpson's rule over pairs of them."""
 
-  def pair(i, parts, motion, scores, path_scores, integrand):
+  def pair(i, parts, motion, scores, path_scores, sums):
     middle, motion, middle_scores = step_fn(parts, motion, scores)
     middle_path = path_score_fn(middle, middle_scores)
     end, motion, end_scores = step_fn(middle, motion, middle_scores)
     end_path = path_score_fn(end, end_scores)
-    segment = path_integral.parabola(
-        (parts, middle, end), (path_scores, middle_path, end_path)
+    segment = local_sums(
+        path_integral.parabola(
+            (parts, middle, end), (path_scores, middle_path, end_path)
+        )
     )
-    return i + 2, end, motion, end_scores, end_path, _add(integrand, segment)
+    return i + 2, end, motion, end_scores, end_path, _add(sums, segment)
 
   path_scores = path_score_fn(parts, scores)
-  _, *end, integrand = tf.while_loop(
+  _, *end = tf.while_loop(
       lambda i, *_: i < num_steps,
       pair,
-      (0, parts, motion, scores, path_scores, _zeros(parts)),
+      (0, parts, motion, scores, path_scores, _zeros(local_sums(parts))),
       maximum_iterations=int(tf.get_static_value(num_steps)) // 2,
   )
-  return Trajectory(*end, total(integrand))
+  return Trajectory(*end)
 
 
-def _run_any(step_fn, num_steps, parts, motion, scores, path_score_fn, total):
+def _run_any(step_fn, num_steps, parts, motion, scores, path_score_fn, local_sums):
   """Any number of steps, perhaps not known before: three sums at once.
 
   An odd number has three steps more than an even one: a cubic at the one end and
   parabolas elsewhere. The mean of both choices of the end is the same either way
   along the path, up to its sign.
   """
-  zero = _zeros(parts)
+  zero = _zeros(local_sums(parts))
   path_scores = path_score_fn(parts, scores)
 
   def step(i, points, path, motion, scores, sums):
@@ -140,13 +144,15 @@ def _run_any(step_fn, num_steps, parts, motion, scores, path_score_fn, total):
     points = [*points[1:], new]
     path = [*path[1:], path_score_fn(new, scores)]
     i += 1
-    last_pair = path_integral.parabola(points[1:], path[1:])
+    last_pair = local_sums(path_integral.parabola(points[1:], path[1:]))
     even, odd = sums
     even = _add(even, _where(i % 2 == 0, last_pair, zero))
     # Parabolas from the third step on, behind a cubic over the first three.
     odd = _add(odd, _where((i % 2 == 1) & (i > 3), last_pair, zero))
     first_three = tf.cond(
-        tf.equal(i, 3), lambda: path_integral.cubic(points, path), lambda: zero
+        tf.equal(i, 3),
+        lambda: local_sums(path_integral.cubic(points, path)),
+        lambda: zero,
     )
     return i, points, path, motion, scores, (even, _add(odd, first_three))
 
@@ -160,24 +166,23 @@ def _run_any(step_fn, num_steps, parts, motion, scores, path_score_fn, total):
   def of_odd_number():
     # `even` holds the pairs up to the last step but one; the last of them, which
     # the closing cubic covers, is taken off again.
-    pair = path_integral.parabola(points[:3], path[:3])
-    closing = path_integral.cubic(points, path)
+    pair = local_sums(path_integral.parabola(points[:3], path[:3]))
+    closing = local_sums(path_integral.cubic(points, path))
     return [
         0.5 * (o + e - p + c) for o, e, p, c in zip(odd, even, pair, closing)
     ]
 
   def of_one():
-    return path_integral.trapezium(points[2:], path[2:])
+    return local_sums(path_integral.trapezium(points[2:], path[2:]))
 
-  integrand = tf.cond(
+  differences = tf.cond(
       tf.equal(num_steps % 2, 0),
       lambda: even,
       lambda: tf.cond(tf.equal(num_steps, 1), of_one, of_odd_number),
   )
-  return Trajectory(points[-1], motion, scores, path[-1], total(integrand))
+  return Trajectory(points[-1], motion, scores, path[-1], differences)
 
 
-# Sums over events wait for the end: in a loop, replicas of a sharded state cannot meet.
 def _zeros(parts):
   return [tf.zeros_like(part) for part in parts]
 

@@ -133,6 +133,17 @@ class LinearOperatorNormal(tfd.Distribution):
       raise ValueError(
           f"operator must be a square tf.linalg.LinearOperator; got {operator!r}."
       )
+    if isinstance(operator, tf.linalg.LinearOperatorDiag):
+      # A mass matrix is positive, though few say so of their diagonals.
+      operator = tf.linalg.LinearOperatorDiag(
+          operator.diag, is_self_adjoint=True, is_positive_definite=True
+      )
+    if not (operator.is_self_adjoint and operator.is_positive_definite):
+      raise ValueError(
+          f"A mass matrix must be self-adjoint and positive definite; {operator.name}"
+          " does not say so. Make it with is_self_adjoint=True and"
+          " is_positive_definite=True."
+      )
     self._operator = operator
     super().__init__(
         dtype=operator.dtype.real_dtype,

@@ -12,6 +12,7 @@ References:
 """
 
 import collections
+import functools
 
 import numpy as np
 import tensorflow as tf
@@ -201,7 +202,9 @@ class ScoreUncalibratedHamiltonianMonteCarlo(tfp.mcmc.TransitionKernel):
       parts, unflatten = state_parts.as_parts(current_state)
       axes = state_parts.event_axes(self.event_ndims, parts)
       names = self.shard_axis_names(len(parts))
-      total = lambda values: state_parts.event_sum(values, axes, names)
+      total = functools.partial(
+          state_parts.event_sum, axes=axes, shard_axis_names=names
+      )
       stored = self._stored_parameters(previous_kernel_results)
       momenta = momentum_lib.Momenta(stored["momentum_distribution"], parts, axes, total)
       seed = tfp.random.sanitize_seed(seed)
@@ -210,7 +213,7 @@ class ScoreUncalibratedHamiltonianMonteCarlo(tfp.mcmc.TransitionKernel):
       end, final_momentum, scores, difference = self._propose(
           parts, momentum, list(previous_kernel_results.grads_target_log_prob),
           momenta, state_parts.step_sizes(stored["step_size"], parts),
-          num_steps, total,
+          num_steps, axes, names,
       )
       if self._parameters["state_gradients_are_stopped"]:
         end = [tf.stop_gradient(part) for part in end]
@@ -253,7 +256,7 @@ class ScoreUncalibratedHamiltonianMonteCarlo(tfp.mcmc.TransitionKernel):
           seed=tfp.random.sanitize_seed((0, 0)),
       )
 
-  def _propose(self, parts, momentum, scores, momenta, steps, num_steps, total):
+  def _propose(self, parts, momentum, scores, momenta, steps, num_steps, axes, names):
     """Returns the end of the trajectory: state, momentum, score, difference."""
     residual = self._residual_scores
     path_score_fn = residual if self._rule == "trajectory" else None
@@ -265,13 +268,16 @@ class ScoreUncalibratedHamiltonianMonteCarlo(tfp.mcmc.TransitionKernel):
       step_fn = leapfrog.leapfrog_step(self._score, momenta.velocity, steps)
       motion, to_momentum = momentum, lambda motion: motion
     end = leapfrog.run(
-        step_fn, num_steps, parts, motion, scores, path_score_fn, total
+        step_fn, num_steps, parts, motion, scores, path_score_fn,
+        functools.partial(state_parts.local_sums, axes=axes),
     )
-    difference = end.difference
-    if self._rule != "trajectory":
+    if self._rule == "trajectory":
+      difference = state_parts.add_across(end.differences, names)
+    else:
       difference = self._rule(
           lambda points: residual(points, self._score(points)), parts, end.parts,
-          residual(parts, scores), residual(end.parts, end.scores), total,
+          residual(parts, scores), residual(end.parts, end.scores),
+          functools.partial(state_parts.event_sum, axes=axes, shard_axis_names=names),
       )
     analytic = self._parameters["analytic_log_prob_fn"]
     if analytic is not None:

@@ -104,15 +104,27 @@ def event_sum(values, axes, shard_axis_names=None):
     shard_axis_names: None, or for each part a name or list of names of the axes it
       is sharded over; its sum then runs over the replicas too.
   """
-  names = shard_axis_names or [None] * len(values)
+  return add_across(local_sums(values, axes), shard_axis_names)
+
+
+def local_sums(values, axes):
+  """Sum of each part over the event axes at hand, list of the shape of the chains."""
+  return [tf.reduce_sum(value, axis=a) for value, a in zip(values, axes)]
+
+
+def add_across(sums, shard_axis_names=None):
+  """Adds the sums of all parts, and for sharded parts those of all replicas.
+
+  Not inside a loop: there, `tf.distribute` does not let replicas meet.
+  """
+  names = shard_axis_names or [None] * len(sums)
   total = 0
-  for value, part_axes, part_names in zip(values, axes, names):
-    part = tf.reduce_sum(value, axis=part_axes)
+  for value, part_names in zip(sums, names):
     if part_names:
-      part = tf.distribute.get_replica_context().all_reduce(
-          tf.distribute.ReduceOp.SUM, part
+      value = tf.distribute.get_replica_context().all_reduce(
+          tf.distribute.ReduceOp.SUM, value
       )
-    total += part
+    total += value
   return total
 
 

@@ -1,0 +1,207 @@
+"""Cost of the score-only kernels.
+
+    python examples/benchmarks/kernels.py [--data DIR] [--full] [--json FILE]
+
+1. Time per score evaluation of ScoreHamiltonianMonteCarlo over that per gradient of
+   tfp.mcmc.HamiltonianMonteCarlo, same Gaussian target, dimensions 1e2 to 1e5, with and
+   without XLA, in turn in one process. Below 1 the score-only kernel is the faster.
+2. Score evaluations per step, of both path integrals.
+3. Effective samples per 1,000 score evaluations on the Gaussian posterior of COSMOS (its
+   real mask and noise with --data, else a survey like it), with and without the
+   Fourier mass matrix.
+"""
+
+import argparse
+import json
+import pathlib
+import time
+
+from astropy import units as u
+from astropy.io import fits
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfp_massmap import baselines
+from tfp_massmap import geometry
+from tfp_massmap import likelihood as likelihood_lib
+from tfp_massmap import mcmc
+from tfp_massmap import posterior as posterior_lib
+from tfp_massmap import prior as prior_lib
+from tfp_massmap import shear_map as shear_map_lib
+from tfp_massmap import simulate
+from tfp_massmap import spectra
+
+NUM_LEAPFROG_STEPS = 16
+
+
+def targets(dimension):
+  """A Gaussian with a cyclic precision: value and score, coupled neighbours."""
+
+  def score(x):
+    return tf.roll(x, 1, axis=-1) + tf.roll(x, -1, axis=-1) - 2.5 * x
+
+  def log_prob(x):
+    return 0.5 * tf.reduce_sum(x * score(x), axis=-1)
+
+  del dimension
+  return log_prob, score
+
+
+def step_fn(kernel, num_steps, jit_compile):
+  @tf.function(jit_compile=jit_compile)
+  def run(state, seed):
+    results = kernel.bootstrap_results(state)
+
+    def one(i, state, results):
+      seeds = tf.stack([seed, i])
+      return (i + 1, *kernel.one_step(state, results, seed=seeds))
+
+    return tf.while_loop(
+        lambda i, *_: i < num_steps, one, (0, state, results),
+        maximum_iterations=num_steps,
+    )[1]
+
+  return run
+
+
+def time_ratios(dimensions, repeats, rule):
+  """{dimension: {xla: median ratio of time per evaluation, ours over TFP's}}."""
+  table = {}
+  for dimension in dimensions:
+    log_prob, score = targets(dimension)
+    step_size = 0.3 * dimension**-0.25
+    ours = mcmc.ScoreHamiltonianMonteCarlo(
+        score, step_size, NUM_LEAPFROG_STEPS, event_ndims=1, path_integral=rule
+    )
+    theirs = tfp.mcmc.HamiltonianMonteCarlo(log_prob, step_size, NUM_LEAPFROG_STEPS)
+    extra = 3 if rule == "straight" else 0
+    num_steps = max(4, int(2e6 / (dimension + 5000) / NUM_LEAPFROG_STEPS))
+    table[dimension] = {}
+    for jit_compile in (False, True):
+      runs = [step_fn(k, num_steps, jit_compile) for k in (ours, theirs)]
+      state = tf.zeros([8, dimension])
+      times = [[], []]
+      for repeat in range(repeats + 1):
+        for index, run in enumerate(runs):
+          started = time.perf_counter()
+          run(state, tf.constant(repeat)).numpy()
+          times[index].append(time.perf_counter() - started)
+      ratio = np.array(times[0][1:]) / np.array(times[1][1:])
+      per_evaluation = NUM_LEAPFROG_STEPS / (NUM_LEAPFROG_STEPS + extra)
+      table[dimension][jit_compile] = float(np.median(ratio) * per_evaluation)
+  return table
+
+
+def evaluations_per_step():
+  """{rule: score evaluations of a step of 16 leapfrog steps}."""
+  counts = {}
+  for name, rule in [
+      ("trajectory", "trajectory"), ("straight, 4 intervals", "straight"),
+      ("Gauss-Lobatto, 4 nodes", mcmc.gauss_lobatto(4)),
+  ]:
+    kernel = mcmc.ScoreHamiltonianMonteCarlo(
+        lambda x: -x, 0.1, NUM_LEAPFROG_STEPS, event_ndims=1, path_integral=rule
+    )
+    state = tf.zeros([1, 3])
+    _, results = kernel.one_step(state, kernel.bootstrap_results(state), seed=(1, 2))
+    counts[name] = int(results.num_score_evaluations[0]) - 1
+  return counts
+
+
+def cosmos_posterior(data):
+  grid = geometry.PixelGrid((360, 360), 0.29 * u.arcmin)
+  prior = prior_lib.GaussianPrior.from_spectrum(
+      spectra.PowerSpectrum.fiducial_cosmos(), grid
+  )
+  truth = prior.sample(seed=(1, 1)).numpy()
+  shear_map = simulate.mock_observation(
+      truth, grid, simulate.cosmos_like_survey(), seed=1
+  )
+  if data is not None:
+    mask = fits.getdata(data / "cosmos_full_mask_0.29arcmin360.fits") > 0
+    std = np.stack(
+        [fits.getdata(data / f"std{i}.fits").astype(np.float64) for i in (1, 2)]
+    )
+    noise = std * np.random.default_rng(1).standard_normal(std.shape)
+    shear_map = shear_map_lib.ShearMap(noise, std, mask, grid)
+  return posterior_lib.Posterior(likelihood_lib.ShearLikelihood(shear_map), prior)
+
+
+def effective_samples(posterior, preconditioned, num_steps):
+  """Effective samples per 1,000 evaluations, per Fourier band, and acceptance.
+
+  Chains start from exact draws; the autocorrelation of the modes about the exact mean
+  after each step gives (1 - rho) / (1 + rho) samples a step.
+  """
+  precision = posterior.fourier_precision()
+  if not preconditioned:
+    precision = tf.fill(precision.shape, tf.reduce_max(precision))
+  kernel = mcmc.ScoreHamiltonianMonteCarlo(
+      posterior.score, 0.13, 12, event_ndims=2, path_integral="trajectory",
+      momentum_distribution=mcmc.FourierDiagonalNormal(precision, posterior.shape),
+  )
+  mean = baselines.wiener.estimate(
+      posterior.likelihood.shear_map, posterior.prior
+  ).kappa
+  start = baselines.wiener.constrained_realisations(
+      posterior.likelihood, posterior.prior, 4, seed=(3, 4)
+  )
+  states, accepted = tf.function(
+      lambda: tfp.mcmc.sample_chain(
+          num_steps, start, kernel=kernel, seed=(1, 2),
+          trace_fn=lambda _, r: r.is_accepted,
+      ),
+      jit_compile=True,
+  )()
+  grid = posterior.likelihood.shear_map.grid
+  edges = spectra.band_edges(grid, 5)
+  modes = np.fft.rfft2(states.numpy() - mean, norm="ortho")
+  cross = np.real(modes[1:] * np.conj(modes[:-1])).mean(axis=(0, 1))
+  power = (np.abs(modes) ** 2).mean(axis=(0, 1))
+  ell = grid.multipoles()
+  rates = []
+  for low, high in zip(edges[:-1], edges[1:]):
+    band = (ell >= low) & (ell < high)
+    rho = np.clip(cross[band].sum() / power[band].sum(), -0.99, 0.999999)
+    rates.append(float((1 - rho) / (1 + rho) / 12 * 1000))
+  return rates, float(np.mean(accepted))
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+  parser.add_argument("--data", type=pathlib.Path)
+  parser.add_argument("--full", action="store_true", help="more repeats and steps")
+  parser.add_argument("--json", type=pathlib.Path)
+  options = parser.parse_args()
+  dimensions = (10**2, 10**3, 10**4, 10**5)
+  figures = {"time_ratio": {}}
+  for rule in ("trajectory", "straight"):
+    table = time_ratios(dimensions, 31 if options.full else 11, rule)
+    print(f"\nTime per evaluation over tfp.mcmc.HamiltonianMonteCarlo, {rule}")
+    print(" dimension    graph      XLA")
+    for dimension, row in table.items():
+      print(f"{dimension:10d} {row[False]:8.3f} {row[True]:8.3f}")
+    figures["time_ratio"][rule] = {
+        str(d): {"graph": row[False], "xla": row[True]} for d, row in table.items()
+    }
+  figures["evaluations_per_step"] = evaluations_per_step()
+  print(f"\nScore evaluations of a step of {NUM_LEAPFROG_STEPS} leapfrog steps")
+  for name, count in figures["evaluations_per_step"].items():
+    print(f"{name:>24s} {count:4d}")
+  posterior = cosmos_posterior(options.data)
+  print("\nEffective samples per 1,000 score evaluations, COSMOS Gaussian posterior")
+  figures["effective_samples"] = {}
+  for name, preconditioned in (("Fourier mass", True), ("identity mass", False)):
+    rates, acceptance = effective_samples(
+        posterior, preconditioned, 60 if options.full else 20
+    )
+    figures["effective_samples"][name] = dict(per_band=rates, acceptance=acceptance)
+    row = " ".join(f"{rate:8.3f}" for rate in rates)
+    print(f"{name:>14s}: {row}   acceptance {acceptance:.2f}")
+  if options.json:
+    options.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+  main()
