@@ -79,13 +79,14 @@ def test_trajectory_rule_is_antisymmetric(num_steps):
   parts = [_start(30)]
   momentum = [tf.random.stateless_normal([30, 4], (7, 8), dtype=tf.float64)]
   steps = [tf.constant(0.2, tf.float64)]
-  step_fn = leapfrog.leapfrog_step(lambda p: [_score(p[0])], lambda m: m, steps)
+  integrator = leapfrog.leapfrog(lambda m: m, steps)
+  score_fn = lambda parts: [_score(parts[0])]
   local_sums = lambda values: [tf.reduce_sum(v, axis=-1) for v in values]
 
   def run(parts, momentum):
     return leapfrog.run(
-        step_fn, tf.constant(num_steps), parts, momentum, [_score(parts[0])],
-        lambda _, scores: scores, local_sums,
+        integrator, score_fn, tf.constant(num_steps), parts, momentum,
+        score_fn(parts), local_sums=local_sums,
     )
 
   forward = run(parts, momentum)

@@ -22,63 +22,68 @@ import tensorflow as tf
 
 from tfp_massmap.mcmc import path_integral
 
+Integrator = collections.namedtuple("Integrator", ["kick", "drift"])
+Integrator.__doc__ = """Two moves that make a step: half a kick, a drift, half a kick.
+
+`kick(parts, motion, scores, fraction)` returns the motion after that fraction of a
+step; `drift(parts, motion)` returns both after a whole step.
+"""
+
 Trajectory = collections.namedtuple(
-    "Trajectory", ["parts", "motion", "scores", "path_scores", "differences"]
+    "Trajectory", ["parts", "motion", "scores", "differences"]
 )
 Trajectory.__doc__ = """End of a trajectory, lists of state parts.
 
 `motion` is the momentum for leapfrog, the velocity for the split integrator;
-`path_scores` the scores that the path integral uses; `differences` the integral
-along the trajectory, each part's own sum, or None.
+`differences` the path integral along the trajectory, each part's own sum, or None.
 """
 
 
-def leapfrog_step(score_fn, velocity_fn, steps):
-  """`fn(parts, momentum, scores)` that takes one leapfrog step."""
+def leapfrog(velocity_fn, steps):
+  """`Integrator` of leapfrog; its motion is the momentum."""
 
-  def step(parts, momentum, scores):
-    half = [m + 0.5 * h * s for m, h, s in zip(momentum, steps, scores)]
-    parts = [x + h * v for x, h, v in zip(parts, steps, velocity_fn(half))]
-    scores = score_fn(parts)
-    momentum = [m + 0.5 * h * s for m, h, s in zip(half, steps, scores)]
-    return parts, momentum, scores
+  def kick(parts, momentum, scores, fraction):
+    del parts
+    return [m + fraction * h * s for m, h, s in zip(momentum, steps, scores)]
 
-  return step
+  def drift(parts, momentum):
+    velocity = velocity_fn(momentum)
+    return [x + h * v for x, h, v in zip(parts, steps, velocity)], momentum
+
+  return Integrator(kick, drift)
 
 
-def split_step(score_fn, velocity_fn, steps, means):
-  """`fn(parts, velocity, scores)` that takes one step of the split integrator."""
+def split(velocity_fn, steps, means):
+  """`Integrator` that rotates N(means, mass^-1); its motion is the velocity."""
 
-  def kick(parts, velocity, scores):
+  def kick(parts, velocity, scores, fraction):
     pulls = velocity_fn(scores)
     return [
-        v + 0.5 * h * (pull + x - mean)
+        v + fraction * h * (pull + x - mean)
         for v, h, pull, x, mean in zip(velocity, steps, pulls, parts, means)
     ]
 
-  def step(parts, velocity, scores):
-    velocity = kick(parts, velocity, scores)
+  def drift(parts, velocity):
     turned = []
     for x, v, h, mean in zip(parts, velocity, steps, means):
       cos, sin = tf.cos(h), tf.sin(h)
       turned.append((mean + cos * (x - mean) + sin * v, cos * v - sin * (x - mean)))
-    parts, velocity = ([pair[i] for pair in turned] for i in (0, 1))
-    scores = score_fn(parts)
-    return parts, kick(parts, velocity, scores), scores
+    return [x for x, _ in turned], [v for _, v in turned]
 
-  return step
+  return Integrator(kick, drift)
 
 
-def run(step_fn, num_steps, parts, motion, scores, path_score_fn, local_sums):
+def run(integrator, score_fn, num_steps, parts, motion, scores, known_score_fn=None,
+        local_sums=None):
   """Takes `num_steps` steps, and integrates the score along them if asked to.
 
   Args:
-    step_fn: of `leapfrog_step` or `split_step`.
+    integrator: `Integrator`.
+    score_fn: maps a list of parts to the list of their scores.
     num_steps: int32 tensor, positive.
     parts, motion, scores: at the start, lists of state parts.
-    path_score_fn: None for no integral, or `fn(parts, scores)` that gives the scores
-      to integrate.
-    local_sums: sums each of a list of parts over its event axes.
+    known_score_fn: None, or `fn(parts)`, scores that the integral leaves out.
+    local_sums: sums each of a list of parts over its event axes; None for no integral.
 
   Returns:
     A `Trajectory`.
@@ -86,49 +91,64 @@ def run(step_fn, num_steps, parts, motion, scores, path_score_fn, local_sums):
   # A known number bounds the loops, which XLA needs to differentiate them.
   static = tf.get_static_value(num_steps)
   bound = None if static is None else int(static)
-  if path_score_fn is None:
+  motion = integrator.kick(parts, motion, scores, 0.5)
+
+  def step(parts, motion):
+    """Drift and a whole kick: the half kicks of neighbouring steps are one."""
+    parts, motion = integrator.drift(parts, motion)
+    scores = score_fn(parts)
+    return parts, integrator.kick(parts, motion, scores, 1.0), scores
+
+  if local_sums is None:
     _, parts, motion, scores = tf.while_loop(
         lambda i, *_: i < num_steps,
-        lambda i, *state: (i + 1, *step_fn(*state)),
+        lambda i, parts, motion, _: (i + 1, *step(parts, motion)),
         (0, parts, motion, scores),
         maximum_iterations=bound,
     )
-    return Trajectory(parts, motion, scores, None, None)
-  if static is not None and static % 2 == 0:
-    return _run_pairs(
-        step_fn, num_steps, parts, motion, scores, path_score_fn, local_sums
+    differences = None
+  else:
+    integrate = _run_pairs if bound is not None and bound % 2 == 0 else _run_any
+    parts, motion, scores, differences = integrate(
+        step, num_steps, bound, parts, motion, scores, known_score_fn, local_sums
     )
-  return _run_any(
-      step_fn, num_steps, parts, motion, scores, path_score_fn, local_sums
-  )
+  motion = integrator.kick(parts, motion, scores, -0.5)
+  return Trajectory(parts, motion, scores, differences)
 
 
-def _run_pairs(step_fn, num_steps, parts, motion, scores, path_score_fn, local_sums):
+def _run_pairs(step, num_steps, bound, parts, motion, scores, known_score_fn,
+               local_sums):
   """Even number of steps: Simpson's rule over pairs of them."""
+  # Where nothing is known, the scores to integrate are the scores: carried once.
+  known = [] if known_score_fn is None else known_score_fn(parts)
 
-  def pair(i, parts, motion, scores, path_scores, sums):
-    middle, motion, middle_scores = step_fn(parts, motion, scores)
-    middle_path = path_score_fn(middle, middle_scores)
-    end, motion, end_scores = step_fn(middle, motion, middle_scores)
-    end_path = path_score_fn(end, end_scores)
-    segment = local_sums(
-        path_integral.parabola(
-            (parts, middle, end), (path_scores, middle_path, end_path)
-        )
+  def rest(scores, known):
+    return [s - k for s, k in zip(scores, known)] if known else scores
+
+  def pair(i, parts, motion, scores, known, sums):
+    middle, motion, middle_scores = step(parts, motion)
+    end, motion, end_scores = step(middle, motion)
+    known_middle, known_end = (
+        ([], []) if known_score_fn is None
+        else (known_score_fn(middle), known_score_fn(end))
     )
-    return i + 2, end, motion, end_scores, end_path, _add(sums, segment)
+    path = (
+        rest(scores, known), rest(middle_scores, known_middle),
+        rest(end_scores, known_end),
+    )
+    segment = local_sums(path_integral.parabola((parts, middle, end), path))
+    return i + 2, end, motion, end_scores, known_end, _add(sums, segment)
 
-  path_scores = path_score_fn(parts, scores)
-  _, *end = tf.while_loop(
+  _, parts, motion, scores, _, sums = tf.while_loop(
       lambda i, *_: i < num_steps,
       pair,
-      (0, parts, motion, scores, path_scores, _zeros(local_sums(parts))),
-      maximum_iterations=int(tf.get_static_value(num_steps)) // 2,
+      (0, parts, motion, scores, known, _zeros(local_sums(parts))),
+      maximum_iterations=bound // 2,
   )
-  return Trajectory(*end)
+  return parts, motion, scores, sums
 
 
-def _run_any(step_fn, num_steps, parts, motion, scores, path_score_fn, local_sums):
+def _run_any(step, num_steps, bound, parts, motion, scores, known_score_fn, local_sums):
   """Any number of steps, perhaps not known before: three sums at once.
 
   An odd number has three steps more than an even one: a cubic at the one end and
@@ -136,13 +156,19 @@ def _run_any(step_fn, num_steps, parts, motion, scores, path_score_fn, local_sum
   along the path, up to its sign.
   """
   zero = _zeros(local_sums(parts))
-  path_scores = path_score_fn(parts, scores)
 
-  def step(i, points, path, motion, scores, sums):
+  def rest(parts, scores):
+    if known_score_fn is None:
+      return scores
+    return [s - k for s, k in zip(scores, known_score_fn(parts))]
+
+  path_scores = rest(parts, scores)
+
+  def one(i, points, path, motion, scores, sums):
     """Points and path hold the last four positions and their scores."""
-    new, motion, scores = step_fn(points[-1], motion, scores)
+    new, motion, scores = step(points[-1], motion)
     points = [*points[1:], new]
-    path = [*path[1:], path_score_fn(new, scores)]
+    path = [*path[1:], rest(new, scores)]
     i += 1
     last_pair = local_sums(path_integral.parabola(points[1:], path[1:]))
     even, odd = sums
@@ -158,9 +184,9 @@ def _run_any(step_fn, num_steps, parts, motion, scores, path_score_fn, local_sum
 
   _, points, path, motion, scores, (even, odd) = tf.while_loop(
       lambda i, *_: i < num_steps,
-      step,
+      one,
       (0, [parts] * 4, [path_scores] * 4, motion, scores, (zero, zero)),
-      maximum_iterations=tf.get_static_value(num_steps),
+      maximum_iterations=bound,
   )
 
   def of_odd_number():
@@ -180,7 +206,7 @@ def _run_any(step_fn, num_steps, parts, motion, scores, path_score_fn, local_sum
       lambda: even,
       lambda: tf.cond(tf.equal(num_steps, 1), of_one, of_odd_number),
   )
-  return Trajectory(points[-1], motion, scores, path[-1], differences)
+  return points[-1], motion, scores, differences
 
 
 def _zeros(parts):

@@ -26,8 +26,8 @@ ScoreMetropolisHastingsResults.__doc__ = """Results of one tested step, names of
 Fields:
   accepted_results, proposed_results: results of the inner kernel.
   is_accepted: bool, shape of the chains.
-  log_accept_ratio: shape of the chains; -inf where it, the proposed state or its score
-    is not finite.
+  log_accept_ratio: shape of the chains; -inf where it is not finite, as it is where the
+    proposed state or its score is not.
   proposed_state: structure of the state.
   num_score_evaluations: since `bootstrap_results`, int32, shape of the chains.
   extra: empty, as in TFP.
@@ -88,7 +88,7 @@ class ScoreMetropolisHastings(tfp.mcmc.TransitionKernel):
     )
     proposed_parts, unflatten = state_parts.as_parts(proposed_state)
     current_parts, _ = state_parts.as_parts(current_state)
-    log_accept_ratio = self._log_accept_ratio(proposed_parts, proposed)
+    log_accept_ratio = _log_accept_ratio(proposed)
     log_uniform = tf.math.log(
         tf.random.stateless_uniform(
             tf.shape(log_accept_ratio),
@@ -132,11 +132,9 @@ class ScoreMetropolisHastings(tfp.mcmc.TransitionKernel):
         seed=tfp.random.sanitize_seed((0, 0)),
     )
 
-  def _log_accept_ratio(self, parts, proposed):
-    ratio = proposed.log_prob_difference + proposed.log_acceptance_correction
-    axes = state_parts.event_axes(self.inner_kernel.event_ndims, parts)
-    names = self.inner_kernel.shard_axis_names(len(parts))
-    finite = tf.math.is_finite(ratio)
-    for values in (parts, proposed.grads_target_log_prob):
-      finite &= state_parts.all_finite(values, axes, names)
-    return tf.where(finite, ratio, tf.constant(-np.inf, ratio.dtype))
+
+def _log_accept_ratio(proposed):
+  """A state or score that is not finite makes the path integral so too: rejected."""
+  ratio = proposed.log_prob_difference + proposed.log_acceptance_correction
+  rejected = tf.constant(-np.inf, ratio.dtype)
+  return tf.where(tf.math.is_finite(ratio), ratio, rejected)

@@ -258,39 +258,46 @@ class ScoreUncalibratedHamiltonianMonteCarlo(tfp.mcmc.TransitionKernel):
 
   def _propose(self, parts, momentum, scores, momenta, steps, num_steps, axes, names):
     """Returns the end of the trajectory: state, momentum, score, difference."""
-    residual = self._residual_scores
-    path_score_fn = residual if self._rule == "trajectory" else None
     if self._parameters["integrator"] == "split":
       means = state_parts.step_sizes(self._parameters["gaussian_mean"], parts)
-      step_fn = leapfrog.split_step(self._score, momenta.velocity, steps, means)
+      integrator = leapfrog.split(momenta.velocity, steps, means)
       motion, to_momentum = momenta.velocity(momentum), momenta.momentum
     else:
-      step_fn = leapfrog.leapfrog_step(self._score, momenta.velocity, steps)
+      integrator = leapfrog.leapfrog(momenta.velocity, steps)
       motion, to_momentum = momentum, lambda motion: motion
+    analytic = self._parameters["analytic_log_prob_fn"]
+    known_score_fn = None
+    if analytic is not None:
+      known_score_fn = lambda points: tfp.math.value_and_gradient(
+          analytic, list(points)
+      )[1]
+    along = self._rule == "trajectory"
+    local_sums = functools.partial(state_parts.local_sums, axes=axes)
     end = leapfrog.run(
-        step_fn, num_steps, parts, motion, scores, path_score_fn,
-        functools.partial(state_parts.local_sums, axes=axes),
+        integrator, self._score, num_steps, parts, motion, scores, known_score_fn,
+        local_sums if along else None,
     )
-    if self._rule == "trajectory":
+    if along:
       difference = state_parts.add_across(end.differences, names)
     else:
-      difference = self._rule(
-          lambda points: residual(points, self._score(points)), parts, end.parts,
-          residual(parts, scores), residual(end.parts, end.scores),
-          functools.partial(state_parts.event_sum, axes=axes, shard_axis_names=names),
-      )
-    analytic = self._parameters["analytic_log_prob_fn"]
+      difference = self._integrate_rule(parts, scores, end, known_score_fn, axes, names)
     if analytic is not None:
       difference += analytic(*end.parts) - analytic(*parts)
     return end.parts, to_momentum(end.motion), end.scores, difference
 
-  def _residual_scores(self, parts, scores):
-    """What is left for the path integral, besides the analytic log-density."""
-    analytic = self._parameters["analytic_log_prob_fn"]
-    if analytic is None:
-      return scores
-    known = tfp.math.value_and_gradient(analytic, list(parts))[1]
-    return [score - k for score, k in zip(scores, known)]
+  def _integrate_rule(self, parts, scores, end, known_score_fn, axes, names):
+    """Path integral by a rule on its own path, without what is known."""
+
+    def rest(points, scores):
+      if known_score_fn is None:
+        return scores
+      return [s - k for s, k in zip(scores, known_score_fn(points))]
+
+    return self._rule(
+        lambda points: rest(points, self._score(points)), parts, end.parts,
+        rest(parts, scores), rest(end.parts, end.scores),
+        functools.partial(state_parts.event_sum, axes=axes, shard_axis_names=names),
+    )
 
   def _stored_parameters(self, results):
     names = ("step_size", "num_leapfrog_steps", "momentum_distribution")

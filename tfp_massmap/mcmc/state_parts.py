@@ -128,14 +128,6 @@ def add_across(sums, shard_axis_names=None):
   return total
 
 
-def all_finite(values, axes, shard_axis_names=None):
-  """Whether every value of a chain is finite, bool, shape of the chains."""
-  bad = [
-      tf.cast(~tf.math.is_finite(value), tf.float32) for value in values
-  ]
-  return tf.equal(event_sum(bad, axes, shard_axis_names), 0)
-
-
 def shard_seed(seed, names):
   """A seed of its own for each shard of a sharded part."""
   if not names:
