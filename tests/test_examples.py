@@ -2,9 +2,11 @@
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[1] / "examples"
@@ -27,6 +29,32 @@ def test_reconstruct_cosmos(tmp_path, cosmos_data):
   assert "417117 galaxies" in result.stdout and "consistent" in result.stdout
   assert (tmp_path / "cosmos" / "posterior.fits").stat().st_size > 5e5
   assert (tmp_path / "cosmos" / "posterior.png").stat().st_size > 1e5
+
+
+def test_two_moons(tmp_path):
+  result = _run("02_score_hmc.py", cwd=tmp_path)
+  assert result.returncode == 0, result.stderr
+  found = re.search(r"rms distance to the arcs (\S+) .* upper moon (\S+)", result.stdout)
+  # Gaussian clouds on an arc: .08 across it; the ends stick out a little.
+  assert 0.07 < float(found[1]) < 0.1
+  assert abs(float(found[2]) - 0.5) < 5 * 0.016
+  assert (tmp_path / "two_moons_score.png").stat().st_size > 3e4
+  assert (tmp_path / "two_moons_annealing.png").stat().st_size > 1e5
+  again = _run("02_score_hmc.py", cwd=tmp_path)
+  assert again.returncode != 0 and "--overwrite" in again.stderr
+
+
+def test_composition_with_tfp(tmp_path):
+  result = _run("03_compose_with_tfp.py", cwd=tmp_path)
+  assert result.returncode == 0, result.stderr
+  rows = re.findall(
+      r"mean +(\S+) \(exact +(\S+)\) +std +(\S+) \(exact +(\S+)\)", result.stdout
+  )
+  assert len(rows) == 4
+  for mean, exact_mean, std, exact_std in np.array(rows, float):
+    # 50 chains: the two wells are the worst, 2 / sqrt(50 x some 10 crossings).
+    assert abs(mean - exact_mean) < 0.35
+    assert abs(std / exact_std - 1) < 0.06
 
 
 @pytest.mark.parametrize("script", sorted(EXAMPLES.glob("[0-9]*.py")))

@@ -509,7 +509,40 @@ def test_target_at_the_new_temperature_is_used_at_once():
   )
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_given_ladder_and_the_ratio_of_its_moves(mode):
+  kernel = mcmc.TemperedMC(
+      lambda x, sigma: -x / (1 + sigma**2)[:, tf.newaxis],
+      lambda score, sigma: mcmc.ScoreHamiltonianMonteCarlo(
+          score, 0.5, 4, event_ndims=1, path_integral="trajectory"
+      ),
+      sigmas=[2.0, 1.0, 0.5], min_steps=2,
+  )
+  sigma, move, ratio = _run(
+      lambda: tfp.mcmc.sample_chain(
+          7, tf.ones([3, 2]), kernel=kernel, seed=(1, 2),
+          trace_fn=lambda _, r: (
+              r.sigma, r.move_log_accept_ratio, r.inner_results.log_accept_ratio
+          ),
+      )[1],
+      mode,
+  )
+  np.testing.assert_allclose(sigma[:, 0], [2, 2, 1, 1, 0.5, 0.5, 0.5])
+  assert np.isnan(move[:2]).all()
+  np.testing.assert_array_equal(move[2], ratio[2])
+  np.testing.assert_array_equal(move[3], ratio[2])
+  np.testing.assert_array_equal(move[6], ratio[4])
+
+
 def test_bad_schedules():
+  with pytest.raises(ValueError, match="positive and falling"):
+    mcmc.TemperedMC(None, None, sigmas=[1.0, 2.0])
+  with pytest.raises(ValueError, match="Give either the ladder sigmas"):
+    mcmc.TemperedMC(None, None, initial_sigma=1.0)
+  with pytest.raises(ValueError, match="Give either|takes the place"):
+    mcmc.TemperedMC(None, None, initial_sigma=1.0, sigmas=[1.0, 0.5])
+  with pytest.raises(ValueError, match="initial_sigma not below it"):
+    _tempered(initial_sigma=0.1)
   with pytest.raises(ValueError, match=r"must lie in \(0, 1\); got 1.2"):
     _tempered(cooling=1.2)
   with pytest.raises(ValueError, match="min_steps must be at least 1"):

@@ -16,6 +16,12 @@ class FourierDiagonalNormal(tfd.Distribution):
   matrix: best close to the precision of the target. Any distribution on the state
   does as a momentum distribution; this one also gives the `velocity` in closed form.
 
+  Example:
+
+  >>> mass = FourierDiagonalNormal(tf.ones([4, 3]), event_shape=(4, 4))
+  >>> mass.sample(5, seed=(1, 2)).shape
+  TensorShape([5, 4, 4])
+
   Args:
     mode_variance: positive, `[..., ny, nx // 2 + 1]` (layout of `rfft2`), variance of
       the modes in the unitary transform; leading axes are the batch.
@@ -118,7 +124,14 @@ class FourierDiagonalNormal(tfd.Distribution):
 class LinearOperatorNormal(tfd.Distribution):
   """Gaussian vector whose covariance is a linear operator.
 
-  As a momentum distribution its covariance is the mass matrix.
+  As a momentum distribution its covariance is the mass matrix; the kernels make one of
+  any operator given to them.
+
+  Example:
+
+  >>> mass = LinearOperatorNormal(tf.linalg.LinearOperatorDiag([1.0, 4.0]))
+  >>> mass.velocity([2.0, 2.0]).numpy().tolist()
+  [2.0, 0.5]
 
   Args:
     operator: `tf.linalg.LinearOperator`, self-adjoint and positive definite,

@@ -58,6 +58,19 @@ class ScoreReplicaExchangeMC(tfp.mcmc.TransitionKernel):
   log-density and is wrong with a score-only inner kernel. Even and odd pairs of
   neighbours are proposed in turn. The state of the chain is that of replica 0.
 
+  Example:
+
+  >>> kernel = ScoreReplicaExchangeMC(
+  ...     target_score_fn=lambda x, sigma: -x / (1 + sigma**2)[..., tf.newaxis],
+  ...     sigmas=[0.0, 1.0, 3.0],
+  ...     make_kernel_fn=lambda score, sigma: ScoreHamiltonianMonteCarlo(
+  ...         score, 0.5, 4, event_ndims=1),
+  ...     event_ndims=1)
+  >>> samples = tfp.mcmc.sample_chain(
+  ...     10, current_state=tf.zeros([8, 3]), kernel=kernel, trace_fn=None, seed=(1, 2))
+  >>> samples.shape
+  TensorShape([10, 8, 3])
+
   Args:
     target_score_fn: `fn(*state_parts, sigma)`, the score of the target of each
       replica; parts are `[R, chains, event]` and sigma is `[R, 1, ...]`, with one

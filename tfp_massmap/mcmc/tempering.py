@@ -17,6 +17,7 @@ TemperedMCResults = collections.namedtuple(
         "inner_results",
         "sigma",
         "num_steps_at_sigma",
+        "move_log_accept_ratio",
         "num_score_evaluations",
         "seed",
     ],
@@ -27,6 +28,9 @@ Fields:
   inner_results: of the inner kernel.
   sigma: smoothing of the target of the step just taken, shape of the chains.
   num_steps_at_sigma: steps taken at it, int32, shape of the chains.
+  move_log_accept_ratio: log acceptance ratio of the first inner step after the last
+    temperature move, shape of the chains: whether the chain could follow the target.
+    NaN before the first move, and if the inner kernel has no such ratio.
   num_score_evaluations: since `bootstrap_results`, temperature moves included, int32,
     shape of the chains.
   seed: of the step.
@@ -34,15 +38,16 @@ Fields:
 
 
 class TemperedMC(tfp.mcmc.TransitionKernel):
-  """Geometric cooling around any inner kernel.
+  """Cooling around any inner kernel, geometric or by a given ladder.
 
   The inner kernel must keep nothing but its target in its results: whenever a chain
   cools, the results of all chains are bootstrapped anew, so that a step size adapted
   inside starts afresh. Let the step size depend on sigma in `make_kernel_fn` instead.
 
   Each chain takes `min_steps` steps of the inner kernel at its sigma, then sigma is
-  multiplied by `cooling`, until it reaches `min_sigma`, where the chain stays. The
-  inner results are bootstrapped anew, one score evaluation, only when a chain cools.
+  multiplied by `cooling`, until it reaches `min_sigma`, where the chain stays; or
+  sigma goes down the ladder `sigmas` to its last. The work of a temperature move, one
+  score evaluation, is done only when a chain is due.
 
   Args:
     target_score_fn: `fn(*state_parts, sigma)`, the score of the target smoothed by
@@ -53,31 +58,51 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
     initial_sigma: positive, a number or one per chain.
     min_sigma: floor of sigma, positive, a number or one per chain.
     cooling: factor in (0, 1).
+    sigmas: None, or a falling ladder, `[n]`, instead of `initial_sigma`, `min_sigma` and
+      `cooling`.
     min_steps: steps at each temperature, at least 1.
     chain_ndims: number of leading axes of the state that are chains.
     name: prefix of op names.
+
+  Example:
+
+  >>> kernel = TemperedMC(
+  ...     target_score_fn=lambda x, sigma: -x / (1 + sigma**2)[:, tf.newaxis],
+  ...     make_kernel_fn=lambda score, sigma: ScoreHamiltonianMonteCarlo(
+  ...         score, 0.5, 4, event_ndims=1),
+  ...     sigmas=[1.0, 0.3, 0.1], min_steps=2)
+  >>> sigma = tfp.mcmc.sample_chain(
+  ...     6, current_state=tf.zeros([8, 3]), kernel=kernel, seed=(1, 2),
+  ...     trace_fn=lambda _, results: results.sigma)[1]
+  >>> [round(float(s), 1) for s in sigma[:, 0]]
+  [1.0, 1.0, 0.3, 0.3, 0.1, 0.1]
 
   Raises:
     ValueError: for a cooling factor outside (0, 1), fewer steps than 1, or sigmas that
       are not positive and falling.
   """
 
-  def __init__(self, target_score_fn, make_kernel_fn, initial_sigma, min_sigma,
-               cooling, min_steps=1, chain_ndims=1, name=None):
-    if not 0 < cooling < 1:
+  def __init__(self, target_score_fn, make_kernel_fn, initial_sigma=None,
+               min_sigma=None, cooling=None, sigmas=None, min_steps=1, chain_ndims=1,
+               name=None):
+    geometric = (initial_sigma, min_sigma, cooling)
+    if (sigmas is None) == any(value is None for value in geometric):
       raise ValueError(
-          f"cooling multiplies sigma and must lie in (0, 1); got {cooling}."
+          "Give either the ladder sigmas, or all of initial_sigma, min_sigma and"
+          f" cooling; got sigmas={sigmas!r} and {geometric}."
       )
     if min_steps < 1:
       raise ValueError(f"min_steps must be at least 1; got {min_steps}.")
-    first = tf.get_static_value(tf.convert_to_tensor(initial_sigma))
-    last = tf.get_static_value(tf.convert_to_tensor(min_sigma))
-    if first is not None and last is not None and not (
-        np.all(np.asarray(last) > 0) and np.all(first >= last)
+    if sigmas is None:
+      _check_geometric(*geometric)
+    elif np.ndim(sigmas) != 1 or not (
+        np.all(np.diff(sigmas) < 0) and sigmas[-1] > 0
     ):
+      raise ValueError(f"sigmas must be positive and falling; got {sigmas!r}.")
+    if sigmas is not None and any(value is not None for value in geometric):
       raise ValueError(
-          "min_sigma must be positive and initial_sigma not below it; got"
-          f" {min_sigma} and {initial_sigma}."
+          "sigmas takes the place of initial_sigma, min_sigma and cooling; leave"
+          " those out."
       )
     self._parameters = dict(
         target_score_fn=target_score_fn,
@@ -85,6 +110,7 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
         initial_sigma=initial_sigma,
         min_sigma=min_sigma,
         cooling=cooling,
+        sigmas=sigmas,
         min_steps=min_steps,
         chain_ndims=chain_ndims,
         name=name or "tempered_mc",
@@ -103,11 +129,10 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
     """Cools the chains that are due, then takes one inner step."""
     with tf.name_scope(f"{self._parameters['name']}/one_step"):
       previous = previous_kernel_results
-      floor = tf.cast(self._parameters["min_sigma"], previous.sigma.dtype)
+      cooled = self._next_sigma(previous.sigma)
       due = (previous.num_steps_at_sigma >= self._parameters["min_steps"]) & (
-          previous.sigma > floor
+          cooled < previous.sigma
       )
-      cooled = tf.maximum(self._parameters["cooling"] * previous.sigma, floor)
       sigma = tf.where(due, cooled, previous.sigma)
       any_due = tf.reduce_any(due)
       kernel = self._inner_kernel(sigma)
@@ -124,6 +149,9 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
           inner_results=next_inner,
           sigma=sigma,
           num_steps_at_sigma=tf.where(due, 0, previous.num_steps_at_sigma) + 1,
+          move_log_accept_ratio=tf.where(
+              due, _log_accept_ratio(next_inner, sigma), previous.move_log_accept_ratio
+          ),
           num_score_evaluations=previous.num_score_evaluations + spent,
           seed=seed,
       )
@@ -133,7 +161,10 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
     with tf.name_scope(f"{self._parameters['name']}/bootstrap_results"):
       first = tf.convert_to_tensor(tf.nest.flatten(init_state)[0])
       chains = tf.shape(first)[: self._parameters["chain_ndims"]]
-      initial = tf.convert_to_tensor(self._parameters["initial_sigma"], first.dtype)
+      initial = self._parameters["initial_sigma"]
+      if self._parameters["sigmas"] is not None:
+        initial = self._parameters["sigmas"][0]
+      initial = tf.convert_to_tensor(initial, first.dtype)
       sigma = tf.broadcast_to(initial, chains)
       sigma = tf.ensure_shape(sigma, first.shape[: self._parameters["chain_ndims"]])
       inner = self._inner_kernel(sigma).bootstrap_results(init_state)
@@ -141,15 +172,53 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
           inner_results=inner,
           sigma=sigma,
           num_steps_at_sigma=tf.zeros(chains, tf.int32),
+          move_log_accept_ratio=tf.fill(
+              tf.shape(sigma), tf.constant(np.nan, sigma.dtype)
+          ),
           num_score_evaluations=tf.broadcast_to(_evaluations(inner), chains),
           seed=tfp.random.sanitize_seed((0, 0)),
       )
+
+  def _next_sigma(self, sigma):
+    """The sigma below, or the same at the end."""
+    if self._parameters["sigmas"] is None:
+      floor = tf.cast(self._parameters["min_sigma"], sigma.dtype)
+      return tf.minimum(tf.maximum(self._parameters["cooling"] * sigma, floor), sigma)
+    ladder = tf.convert_to_tensor(self._parameters["sigmas"], sigma.dtype)
+    below = ladder < sigma[..., tf.newaxis]
+    lowest = tf.reduce_min(ladder)
+    return tf.reduce_max(tf.where(below, ladder, lowest), axis=-1)
 
   def _inner_kernel(self, sigma):
     target = self._parameters["target_score_fn"]
     return self._parameters["make_kernel_fn"](
         lambda *parts: target(*parts, sigma), sigma
     )
+
+
+def _check_geometric(initial_sigma, min_sigma, cooling):
+  if not 0 < cooling < 1:
+    raise ValueError(
+        f"cooling multiplies sigma and must lie in (0, 1); got {cooling}."
+    )
+  first = tf.get_static_value(tf.convert_to_tensor(initial_sigma))
+  last = tf.get_static_value(tf.convert_to_tensor(min_sigma))
+  if first is not None and last is not None and not (
+      np.all(np.asarray(last) > 0) and np.all(first >= last)
+  ):
+    raise ValueError(
+        "min_sigma must be positive and initial_sigma not below it; got"
+        f" {min_sigma} and {initial_sigma}."
+    )
+
+
+def _log_accept_ratio(results, sigma):
+  """Of the inner kernel, or NaN."""
+  while results is not None:
+    if hasattr(results, "log_accept_ratio"):
+      return tf.cast(results.log_accept_ratio, sigma.dtype)
+    results = getattr(results, "inner_results", None)
+  return tf.fill(tf.shape(sigma), tf.constant(np.nan, sigma.dtype))
 
 
 def _evaluations(results):
