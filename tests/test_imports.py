@@ -59,7 +59,7 @@ def test_modules_import_only_what_stands_before_them(path):
 
 
 def test_kernels_know_only_tensorflow_tfp_and_numpy():
-  allowed = {"tensorflow", "tensorflow_probability", "numpy", "collections", "threading"}
+  allowed = {"tensorflow", "tensorflow_probability", "numpy", *sys.stdlib_module_names}
   for path in (PACKAGE / "mcmc").glob("*.py"):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
       names = []

@@ -93,7 +93,7 @@ def test_sample_chain_traces_returns_and_resumes(mode, chains, parts, dtype):
 )
 @CASES
 def test_step_size_adaptations(adaptation, mode, chains, parts, dtype):
-  num_steps = 20 if mode == "eager" else 300
+  num_steps = 6 if mode == "eager" else 300
   kernel = adaptation(
       _hmc(dtype, parts, step_size=tf.constant(0.1, dtype)),
       num_adaptation_steps=int(num_steps * 0.8), target_accept_prob=tf.constant(0.8, dtype),
