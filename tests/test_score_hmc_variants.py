@@ -9,7 +9,6 @@ import tensorflow_probability as tfp
 
 from tfp_massmap import mcmc
 from tfp_massmap.mcmc import leapfrog
-from tfp_massmap.mcmc import path_integral
 
 tfd = tfp.distributions
 
