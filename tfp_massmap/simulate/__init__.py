@@ -1,8 +1,27 @@
-"""Mock surveys and mock shear observations."""
+"""Simulated convergence maps, mock surveys and mock shear observations.
 
-from tfp_massmap.simulate.observation import mock_observation
-from tfp_massmap.simulate.survey import cosmos_like_survey
-from tfp_massmap.simulate.survey import Survey
-from tfp_massmap.simulate.survey import uniform_survey
+Names load on first use: the simulator needs NumPy and SciPy only, and the mock
+observations TensorFlow.
+"""
 
-__all__ = ["Survey", "cosmos_like_survey", "mock_observation", "uniform_survey"]
+import importlib
+
+_HOMES = {
+    "Survey": "survey",
+    "cosmos_like_survey": "survey",
+    "mock_observation": "observation",
+    "uniform_survey": "survey",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name):
+  if name in _HOMES:
+    module = importlib.import_module(f"{__name__}.{_HOMES[name]}")
+    return getattr(module, name)
+  raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+  return __all__
