@@ -24,7 +24,7 @@ setuptools.setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=setuptools.find_packages(include=["tfp_massmap", "tfp_massmap.*"]),
-    package_data={"tfp_massmap.tables": ["*.ecsv"]},
+    package_data={"tfp_massmap.tables": ["*.ecsv", "*.npz"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "tensorflow>=2.18",

@@ -12,8 +12,8 @@ PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "tfp_massmap"
 # A module may import only what stands in an earlier row.
 LAYERS = [
     {"geometry"},
-    {"io", "lensing", "spectra"},
-    {"shear_map"},
+    {"io", "lensing", "spectra", "wavelets"},
+    {"shear_map", "map_statistics"},
     {"catalog", "b_modes", "likelihood", "prior", "simulate"},
     {"posterior"},
     {"mcmc"},

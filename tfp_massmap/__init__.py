@@ -18,6 +18,7 @@ _SUBMODULES = (
     "io",
     "lensing",
     "likelihood",
+    "map_statistics",
     "mcmc",
     "plot",
     "posterior",
@@ -28,6 +29,7 @@ _SUBMODULES = (
     "simulate",
     "spectra",
     "summary",
+    "wavelets",
 )
 
 __all__ = ["__version__", *_SUBMODULES]

@@ -7,9 +7,14 @@ observations TensorFlow.
 import importlib
 
 _HOMES = {
+    "ConvergenceSimulator": "convergence",
+    "CosmologyTables": "cosmology_tables",
+    "MODES": "convergence",
+    "Recipe": "convergence",
     "Survey": "survey",
     "cosmos_like_survey": "survey",
     "mock_observation": "observation",
+    "nfw_cluster": "cluster",
     "uniform_survey": "survey",
 }
 

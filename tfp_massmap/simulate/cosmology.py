@@ -54,6 +54,12 @@ def comoving_distance(redshift):
   return _DISTANCE_SPLINE(_check_range("redshift", redshift, _MAX_REDSHIFT))
 
 
+def critical_density(redshift):
+  """Comoving critical density, h^2 Msun/Mpc^3; redshifts of any shape."""
+  dark_energy = (1 - OMEGA_MATTER) / (1 + np.asarray(redshift)) ** 3
+  return MEAN_DENSITY * (OMEGA_MATTER + dark_energy) / OMEGA_MATTER
+
+
 def redshift_at(distance):
   """Redshift at a comoving distance in Mpc/h; the inverse of `comoving_distance`.
 

@@ -1,0 +1,116 @@
+"""Tables of the simulator: matter power, halo abundance and bias against redshift."""
+
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+from scipy import interpolate
+
+_SHIPPED = pathlib.Path(__file__).parents[1] / "tables" / "simulator.npz"
+NAMES = (
+    "redshift", "wavenumber", "mass", "matter_power", "mass_function", "bias"
+)  # pyformat: disable
+
+
+@dataclasses.dataclass(frozen=True)
+class CosmologyTables:
+  """What the simulator must know of a cosmology.
+
+  Attributes:
+    redshift: `[nz]`, increasing from 0.
+    wavenumber: comoving wavenumbers in h/Mpc, `[nk]`, increasing.
+    mass: halo masses in Msun/h within 200 times the mean density, `[nm]`, increasing.
+    matter_power: nonlinear matter power in (Mpc/h)^3, `[nz, nk]`, positive.
+    mass_function: dn/dlnM in (Mpc/h)^-3, comoving, `[nz, nm]`, not negative.
+    bias: linear halo bias, `[nz, nm]`.
+    card: dict that says how the tables were made.
+
+  Raises:
+    ValueError: for tables of other shapes or values.
+  """
+
+  redshift: np.ndarray
+  wavenumber: np.ndarray
+  mass: np.ndarray
+  matter_power: np.ndarray
+  mass_function: np.ndarray
+  bias: np.ndarray
+  card: dict = dataclasses.field(default_factory=dict)
+
+  def __post_init__(self):
+    for name in NAMES:
+      table = np.asarray(getattr(self, name), np.float64)
+      if not np.isfinite(table).all():
+        raise ValueError(f"{name} has values that are not finite.")
+      object.__setattr__(self, name, table)
+    for name in ("redshift", "wavenumber", "mass"):
+      axis = getattr(self, name)
+      if axis.ndim != 1 or axis.size < 4 or not (np.diff(axis) > 0).all():
+        raise ValueError(
+            f"{name} must be an increasing vector of at least four values."
+        )
+    for name, columns in (
+        ("matter_power", self.wavenumber),
+        ("mass_function", self.mass),
+        ("bias", self.mass),
+    ):
+      expected = (self.redshift.size, columns.size)
+      if getattr(self, name).shape != expected:
+        raise ValueError(
+            f"{name} must have the shape {expected} of its axes; got"
+            f" {getattr(self, name).shape}."
+        )
+    if not (self.matter_power > 0).all() or (self.mass_function < 0).any():
+      raise ValueError(
+          "matter_power must be positive and mass_function not negative."
+      )
+
+  @classmethod
+  def load(cls, path=None):
+    """Reads tables as written by `tables/build_simulator.py`.
+
+    Args:
+      path: an `.npz` file; None for the tables that ship with the package, of the
+        cosmology of kappaTNG.
+
+    Raises:
+      ValueError: if a table is missing or the file holds anything but arrays.
+    """
+    path = _SHIPPED if path is None else path
+    with np.load(path, allow_pickle=False) as file:
+      missing = [name for name in (*NAMES, "card") if name not in file]
+      if missing:
+        raise ValueError(f"{path} lacks the tables {missing}; it has {sorted(file)}.")
+      tables = {name: file[name] for name in NAMES}
+      return cls(**tables, card=json.loads(str(file["card"])))
+
+  def power_at(self, redshift):
+    """Callable: matter power of wavenumbers in h/Mpc at one redshift.
+
+    Straight in the logarithm beyond the ends of the table.
+    """
+    spline = interpolate.make_interp_spline(
+        np.log(self.wavenumber), self._row(np.log(self.matter_power), redshift), k=1
+    )
+    return lambda wavenumber: np.exp(spline(np.log(wavenumber)))
+
+  def abundance_at(self, redshift):
+    """dn/dlnM at one redshift, `[nm]`."""
+    floor = np.log(np.maximum(self.mass_function, 1e-300))
+    return np.exp(self._row(floor, redshift))
+
+  def bias_at(self, redshift):
+    """Halo bias at one redshift, `[nm]`."""
+    return self._row(self.bias, redshift)
+
+  def _row(self, table, redshift):
+    if not self.redshift[0] <= redshift <= self.redshift[-1]:
+      raise ValueError(
+          f"The tables hold redshifts {self.redshift[0]} to {self.redshift[-1]}; got"
+          f" {redshift:.4g}."
+      )
+    upper = np.clip(np.searchsorted(self.redshift, redshift), 1, self.redshift.size - 1)
+    low, high = self.redshift[upper - 1], self.redshift[upper]
+    share = (redshift - low) / (high - low)
+    return (1 - share) * table[upper - 1] + share * table[upper]

@@ -1,0 +1,58 @@
+"""Starlet transform: isotropic undecimated wavelets on the B3 spline.
+
+Starck, Fadili & Murtagh (2007): c_0 is the map; c_{j+1} is c_j smoothed by the kernel
+[1, 4, 6, 4, 1] / 16 with 2^j - 1 zeros between its taps, in both directions; the
+wavelet coefficients of scale j + 1 are w_{j+1} = c_j - c_{j+1}. The map is the sum of
+all w_j and of the last c_J. Scale j has structure of about 2^j pixels.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+_B3_SPLINE = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+
+
+def starlet(maps, num_scales):
+  """Starlet coefficients of maps; the edges reflect.
+
+  Args:
+    maps: float32 or float64 `[..., ny, nx]`.
+    num_scales: number of wavelet scales, J; 2^J pixels must fit into the map.
+
+  Returns:
+    `[..., J + 1, ny, nx]` of the maps' dtype: w_1 to w_J, then c_J. Their sum over the
+    axis of scales is the map.
+
+  Raises:
+    ValueError: if `num_scales` is not positive or too many for the map.
+  """
+  maps = tf.convert_to_tensor(maps)
+  smallest = min(maps.shape[-2:])
+  most = int(np.log2(smallest))
+  if not 1 <= num_scales <= most:
+    raise ValueError(
+        f"num_scales must lie between 1 and {most} for maps of shape"
+        f" {tuple(maps.shape[-2:])}; got {num_scales}."
+    )
+  smooth, scales = maps, []
+  for scale in range(num_scales):
+    smoother = _smooth(_smooth(smooth, scale, axis=-1), scale, axis=-2)
+    scales.append(smooth - smoother)
+    smooth = smoother
+  return tf.stack([*scales, smooth], axis=-3)
+
+
+def _smooth(maps, scale, axis):
+  size = maps.shape[axis]
+  total = 0.0
+  for tap, weight in zip(range(-2, 3), _B3_SPLINE):
+    places = _reflect(np.arange(size) + tap * 2**scale, size)
+    total += weight * tf.gather(maps, places, axis=axis)
+  return total
+
+
+def _reflect(places, size):
+  """Indices of a signal mirrored at its first and last samples."""
+  period = 2 * (size - 1)
+  places = np.abs(places) % period
+  return np.minimum(places, period - places)
