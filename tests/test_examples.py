@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+from astropy.io import fits
 import numpy as np
 import pytest
 
@@ -55,6 +56,17 @@ def test_composition_with_tfp(tmp_path):
     # 50 chains: the two wells are the worst, 2 / sqrt(50 x some 10 crossings).
     assert abs(mean - exact_mean) < 0.35
     assert abs(std / exact_std - 1) < 0.06
+
+
+def test_simulated_convergence(tmp_path):
+  result = _run("04_simulate_convergence.py", cwd=tmp_path)
+  assert result.returncode == 0, result.stderr
+  found = re.search(r"deviation (\S+), skewness (\S+),", result.stdout)
+  assert 0.016 < float(found[1]) < 0.021 and 2 < float(found[2]) < 3
+  with fits.open(tmp_path / "simulated_convergence.fits") as hdus:
+    assert hdus[0].data.shape == (1024, 1024)
+    assert hdus[0].header["MASSMAP seed"] == 0
+  assert (tmp_path / "simulated_convergence.png").stat().st_size > 1e5
 
 
 @pytest.mark.parametrize("script", sorted(EXAMPLES.glob("[0-9]*.py")))

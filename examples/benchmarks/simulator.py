@@ -6,10 +6,11 @@ DIR holds `kappatng_uniform_weights_256_x10.npz`, ten genuine crops of 256 x 256
 (uniform plane weights, mean removed). Simulated maps of 1024 x 1024 pixels with the same
 weights are cut the same way, and compared crop by crop:
 
-  power      mean power of the maps over the wanted one, in bands of ell
+  power      mean power of the maps over that of kappaTNG, in bands of ell
   moments    skewness and kurtosis; skewness after Gaussian smoothing
-  peaks      peak counts after smoothing by 1 arcmin, over those of the crops, by height
-             in standard deviations of the smoothed crops
+  peaks_snr  peak counts after smoothing by 1 arcmin, by signal-to-noise ratio, with
+             shape noise of 64 galaxies per square arcmin
+  peaks      the same without noise, in standard deviations of the smoothed crops
   l1         starlet l1 norm over that of the crops, scales 1 to 5
 
 The recipe was fitted to the first five crops by `--fit`; "held out" are the other five.
@@ -32,10 +33,13 @@ from tfp_massmap import geometry
 from tfp_massmap import map_statistics
 from tfp_massmap import simulate
 from tfp_massmap import spectra
+from tfp_massmap.simulate import power_model
+from tfp_massmap.simulate import shells
 
 NUM_FITTED = 5
 CROP = 256
 PIXEL = 300 / 1024 * u.arcmin
+TABLES = simulate.CosmologyTables.load()
 UNIFORM = np.full(40, 1 / 40)
 PEAK_EDGES = np.arange(7)
 NUM_SCALES = 5
@@ -43,6 +47,9 @@ POWER_EDGES = np.geomspace(900, 30000, 16)
 BAND_CENTERS = np.round(np.sqrt(POWER_EDGES[1:] * POWER_EDGES[:-1]))
 ELL = np.geomspace(30, 1e5, 400)
 COLUMNS = ("simulated", "error", "genuine", "genuine_error", "ratio")
+# Shape noise of 64 galaxies per square arcmin: in a pixel, and smoothed by 1 arcmin.
+NOISE_STD = 0.305 / np.sqrt(64 * PIXEL.value**2)
+SMOOTH_NOISE = NOISE_STD * PIXEL.value / np.sqrt(4 * np.pi)
 CROP_GRID = geometry.PixelGrid((CROP, CROP), PIXEL)
 MAP_GRID = geometry.PixelGrid((1024, 1024), PIXEL)
 
@@ -64,20 +71,29 @@ def cut(kappa):
   return crops - crops.mean(axis=(1, 2), keepdims=True)
 
 
-def measure(crops, peak_unit):
-  """Statistics of each crop, `[n, m]`: moments, then peaks, then l1 norms."""
+def measure(crops, unit, num_noise=4):
+  """Statistics of each crop, `[n, m]`, in the order of NAMES."""
   smooth = [map_statistics.smooth(crops, CROP_GRID, s * u.arcmin) for s in (1, 2)]
+  rng = np.random.default_rng(0)
+  noisy = 0.0
+  for _ in range(num_noise):
+    noise = NOISE_STD * rng.standard_normal(crops.shape, dtype=np.float32)
+    noise = map_statistics.smooth(noise, CROP_GRID, 1 * u.arcmin)
+    counts = map_statistics.peak_counts(smooth[0] + noise, PEAK_EDGES * SMOOTH_NOISE)
+    noisy = noisy + counts / num_noise
   return np.column_stack([
       map_statistics.skewness(crops),
       map_statistics.kurtosis(crops),
       *map(map_statistics.skewness, smooth),
-      map_statistics.peak_counts(smooth[0], PEAK_EDGES * peak_unit),
+      noisy,
+      map_statistics.peak_counts(smooth[0], PEAK_EDGES * unit),
       map_statistics.starlet_l1_norm(crops, NUM_SCALES),
   ])
 
 
 NAMES = (
     "skewness", "kurtosis", "skewness_1_arcmin", "skewness_2_arcmin",
+    *(f"peaks_snr_{low}_{low + 1}" for low in PEAK_EDGES[:-1]),
     *(f"peaks_{low}_{low + 1}" for low in PEAK_EDGES[:-1]),
     *(f"l1_{scale + 1}" for scale in range(NUM_SCALES)),
 )  # pyformat: disable
@@ -89,9 +105,11 @@ def peak_unit(crops):
 
 
 def simulate_statistics(simulator, num_maps, unit):
-  """Statistics of all crops, power of each map over the wanted, CPU-seconds a map."""
+  """Statistics of all crops, power of each map over the target, CPU-seconds a map."""
   simulator.map(0)  # makes the templates
-  wanted = np.interp(MAP_GRID.multipoles(), ELL, simulator.wanted_power(ELL))
+  halofit = shells.convergence_power(ELL, simulator.plane_weights, TABLES)
+  target = halofit * power_model.kappatng_over_halofit(ELL)
+  wanted = np.interp(MAP_GRID.multipoles(), ELL, target)
   whiten = (MAP_GRID.pixel_radians / np.sqrt(wanted)).astype(np.float32)
   statistics, power, seconds = [], [], 0.0
   for index in range(num_maps):
@@ -133,7 +151,7 @@ def print_comparison(title, rows):
 
 def fit(crops, unit, num_maps):
   """Prints the recipes of a grid by chi^2 of the fitted crops' statistics."""
-  genuine, error = mean_and_error(measure(crops[:NUM_FITTED], unit))
+  genuine, error = mean_and_error(measure(crops[:NUM_FITTED], unit, num_noise=100))
   results = []
   for shift, heaviest, factor in itertools.product(
       (1.0, 1.4, 2.0), (5e14, 7e14, 1e15), (0.68, 0.72, 0.76)
@@ -178,7 +196,7 @@ def main():
   if arguments.fit:
     fit(crops, unit, num_maps // 2)
     return
-  genuine = measure(crops, unit)
+  genuine = measure(crops, unit, num_noise=100)
   figures = {"start_up_seconds": start_up()}
   print(f"start-up {figures['start_up_seconds']:.2f} s")
   for mode in ("quality", "fast"):

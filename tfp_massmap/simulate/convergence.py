@@ -45,20 +45,24 @@ class Recipe:
       simulations, 205 Mpc/h wide, has hardly any larger one.
     concentration_factor: concentrations over those of Duffy et al. (2008).
     concentration_scatter: standard deviation of ln c.
+    large_scale_power: power up to ell 1500 over that of
+      `power_model.kappatng_over_halofit`; from there it rises to 1 at ell 3000.
 
   Raises:
     ValueError: for numbers that are not positive (the scatter may be 0).
   """
 
   num_shells: int = 20
-  shift: float = 1.5
+  shift: float = 1.0
   damping: float = 0.6
   mass_range: tuple = (3e11, 6e14)
-  concentration_factor: float = 0.71
+  concentration_factor: float = 0.72
   concentration_scatter: float = 0.2
+  large_scale_power: float = 0.96
 
   def __post_init__(self):
-    for name in ("num_shells", "shift", "damping", "concentration_factor"):
+    for name in ("num_shells", "shift", "damping", "concentration_factor",
+                 "large_scale_power"):
       if not getattr(self, name) > 0:
         raise ValueError(f"{name} must be positive; got {getattr(self, name)}.")
     if self.concentration_scatter < 0:
@@ -135,7 +139,7 @@ class ConvergenceSimulator:
 
   def raw_power(self):
     """Power by the halo model before the last filter, steradian, `[n]`."""
-    profiles = self._painter.profile(self._frequency)
+    profiles, squares = self._painter.profiles(self._frequency)
     scatter = self.recipe.concentration_scatter
     total = 0.0
     for layer in self._layers:
@@ -145,7 +149,7 @@ class ConvergenceSimulator:
             layer.population, self._painter, mass_bin, scatter
         )
         factor = factor + mass_bin.bias * np.einsum("ij,ijk->k", first, profiles)
-        one_halo = np.einsum("ij,ijk->k", second, profiles**2)
+        one_halo = np.einsum("ij,ijk->k", second, squares)
         total = total + one_halo * self.grid.pixel_radians**2
       total = total + layer.power * factor**2
     return total
@@ -234,7 +238,10 @@ class ConvergenceSimulator:
 
   def _kappatng_power(self, ell):
     halofit = shells.convergence_power(ell, self.plane_weights, self._tables)
-    return halofit * power_model.kappatng_over_halofit(ell)
+    large_scales = np.interp(
+        np.log(ell), np.log([1500, 3000]), [self.recipe.large_scale_power, 1.0]
+    )
+    return halofit * power_model.kappatng_over_halofit(ell) * large_scales
 
 
 @dataclasses.dataclass(frozen=True)

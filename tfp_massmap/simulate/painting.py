@@ -20,6 +20,7 @@ _LARGEST_ANGLE = 250  # only very near haloes, with little effect, are larger
 _CONCENTRATIONS = (0.9, 14.0)
 _SMALLEST_ELLIPTICAL = 2.5  # pixels
 _ELLIPTICITIES = (0.2, 0.4)
+_DIRECTIONS = (np.arange(4) + 0.5) * np.pi / 16  # an eighth of the circle
 _GOLDEN = (np.sqrt(5) - 1) / 2
 
 
@@ -93,27 +94,47 @@ class HaloPainter:
         total += transform * fft.rfft2(weights)
     return total + fft.rfft2(points)
 
-  def profile(self, frequency):
-    """Fourier transform of the round templates along a row of pixels.
+  def profiles(self, frequency):
+    """Fourier transforms of the templates, and their mean squares.
 
     Args:
       frequency: angular frequency in radians per pixel, `[n]`, positive.
 
     Returns:
-      float64 `[num_angles, num_concentrations, n]`, 1 at frequency 0.
+      Two float64 arrays `[num_angles, num_concentrations, n]`: the mean over directions
+      of the transform, 1 at frequency 0, and that of its square, over ellipticities
+      too.
     """
     profile = np.ones([*self.num_nodes, frequency.size])
+    square = np.ones_like(profile)
+    along = frequency * np.cos(_DIRECTIONS)[:, None]
+    across = frequency * np.sin(_DIRECTIONS)[:, None]
+    window = np.sinc(along / (2 * np.pi)) * np.sinc(across / (2 * np.pi))
     for index in np.ndindex(*self.num_nodes):
       radius, concentration = self._size(*index)
-      if radius >= _SMOOTH:
-        # Wide enough for the pixels to be a window and nothing else.
-        halo = nfw.fourier_profile(frequency * radius / concentration, concentration)
-        profile[index] = halo * np.sinc(frequency / (2 * np.pi))
-      elif radius >= _POINT:
-        stamp = _stamp(radius, concentration, 0.0, 0.0, min(self.shape) // 2 - 1)
-        offsets = np.arange(stamp.shape[0]) - stamp.shape[0] // 2
-        profile[index] = stamp.sum(axis=0) @ np.cos(np.outer(offsets, frequency))
-    return profile
+      if radius < _POINT:
+        continue
+      q = frequency * radius / concentration
+      halo = nfw.fourier_profile(q, concentration)
+      # From some size on, pixels are a window and nothing else.
+      transforms = (
+          halo * window
+          if radius >= _SMOOTH
+          else self._stamp_transforms(radius, concentration, along, across)
+      )
+      profile[index] = transforms.mean(axis=0)
+      square[index] = (transforms**2).mean(axis=0)
+      if self._num_orientations > 1 and radius >= _SMALLEST_ELLIPTICAL:
+        mean_square = nfw.fourier_profile(q * _stretches(), concentration) ** 2
+        square[index] *= mean_square.mean(axis=0) / np.maximum(halo**2, 1e-9)
+    return profile, square
+
+  def _stamp_transforms(self, radius, concentration, along, across):
+    """Transform of a round template at frequencies `[..., n]` along rows and columns."""
+    stamp = _stamp(radius, concentration, 0.0, 0.0, min(self.shape) // 2 - 1)
+    offsets = np.arange(stamp.shape[0]) - stamp.shape[0] // 2
+    by_row = np.cos(along[..., None] * offsets) @ stamp
+    return (by_row * np.cos(across[..., None] * offsets)).sum(axis=-1)
 
   @property
   def num_nodes(self):
@@ -147,6 +168,17 @@ class HaloPainter:
       # Point-symmetric about the origin, hence real.
       self._transforms[key] = np.ascontiguousarray(fft.rfft2(image).real)
     return self._transforms[key]
+
+
+def _stretches():
+  """By how much an elliptical halo is narrower, by direction and ellipticity, `[n, 1]`."""
+  axis_ratio = (1 - np.array(_ELLIPTICITIES)) / (1 + np.array(_ELLIPTICITIES))
+  direction = np.concatenate([_DIRECTIONS, np.pi / 2 - _DIRECTIONS])
+  stretch = np.hypot(
+      np.cos(direction) / np.sqrt(axis_ratio)[:, None],
+      np.sin(direction) * np.sqrt(axis_ratio)[:, None],
+  )
+  return stretch.reshape(-1, 1)
 
 
 def _num_nodes(low, high, step):

@@ -23,7 +23,10 @@ _SCATTER_NODES = 5
 
 
 def kappatng_over_halofit(ell):
-  """Power of kappaTNG over halofit's, `[n]`; constant beyond ell 1500 and 46000."""
+  """Power of kappaTNG over halofit's, `[n]`; constant beyond ell 1500 and 46000.
+
+  Averages of genuine maps agree with it to some 5 %.
+  """
   return np.exp(np.interp(np.log(ell), np.log(_MULTIPOLES), np.log(_RATIOS)))
 
 
