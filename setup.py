@@ -8,6 +8,13 @@ import setuptools
 ROOT = pathlib.Path(__file__).parent
 
 
+# Only these folders of datasets/ are packages: `datasets` itself is a name of others.
+DATASETS = {
+    f"tfp_massmap.datasets.{name}": f"datasets/{name}"
+    for name in ("cosmos_shear", "halo_kappa", "kappatng_cosmos")
+}
+
+
 def read_version():
   text = (ROOT / "tfp_massmap" / "__init__.py").read_text(encoding="utf-8")
   return re.search(r'^__version__ = "([^"]+)"', text, re.MULTILINE).group(1)
@@ -23,8 +30,15 @@ setuptools.setup(
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
-    packages=setuptools.find_packages(include=["tfp_massmap", "tfp_massmap.*"]),
-    package_data={"tfp_massmap.tables": ["*.ecsv", "*.npz"]},
+    packages=[
+        *setuptools.find_packages(include=["tfp_massmap", "tfp_massmap.*"]),
+        *DATASETS,
+    ],
+    package_dir=DATASETS,
+    package_data={
+        "tfp_massmap.tables": ["*.ecsv", "*.npz"],
+        **{package: ["*.md", "*.bib", "*.txt", "*.tsv"] for package in DATASETS},
+    },
     python_requires=">=3.11,<3.14",
     install_requires=[
         "tensorflow>=2.18",
@@ -38,11 +52,20 @@ setuptools.setup(
         "numpy",
         "scipy",
         "astropy>=6",
+        "h5py",
         "matplotlib",
         "tqdm",
     ],
     extras_require={
-        "test": ["pytest", "pytest-xdist", "lenspack", "inference_gym", "pandas", "pyarrow"],
+        "test": [
+            "pytest",
+            "pytest-xdist",
+            "lenspack",
+            "inference_gym",
+            "pandas",
+            "pyarrow",
+            "dill",  # tensorflow_datasets.testing imports it
+        ],
         "parquet": ["pandas", "pyarrow"],
         "beam": ["apache-beam", "mlcroissant"],
         "theory": ["pyccl"],

@@ -28,7 +28,7 @@ if __name__ == "__main__":  # several processes make the maps
   parser.add_argument("--data", type=pathlib.Path)
   parser.add_argument("--output", default=pathlib.Path("."), type=pathlib.Path)
   parser.add_argument("--overwrite", action="store_true")
-  parser.add_argument("--full", action="store_true", help="25 maps, not 4")
+  parser.add_argument("--full", action="store_true", help="25 maps, not 2")
   parser.add_argument("--seed", default=0, type=int)
   options = parser.parse_args()
   picture = options.output / "simulated_convergence.png"
@@ -47,7 +47,11 @@ if __name__ == "__main__":  # several processes make the maps
       grid, plane_weights=np.full(40, 1 / 40), seed=options.seed
   )
   maps = list(
-      simulator.maps(25 if options.full else 4, num_processes=2, progress=True)
+      simulator.maps(
+          25 if options.full else 2,
+          num_processes=2 if options.full else 1,
+          progress=True,
+      )
   )
 
   header = grid.to_header()

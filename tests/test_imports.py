@@ -20,7 +20,7 @@ LAYERS = [
     {"samplers", "baselines"},
     {"summary", "plot"},
     {"reconstruction"},
-    {"cli"},
+    {"cli", "datasets"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 STANDALONE = {"__init__", "tables"}

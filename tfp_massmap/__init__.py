@@ -14,6 +14,7 @@ _SUBMODULES = (
     "b_modes",
     "baselines",
     "catalog",
+    "datasets",
     "geometry",
     "io",
     "lensing",

@@ -78,7 +78,7 @@ class CosmologyTables:
       ValueError: if a table is missing or the file holds anything but arrays.
     """
     path = _SHIPPED if path is None else path
-    with np.load(path, allow_pickle=False) as file:
+    with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
       missing = [name for name in (*NAMES, "card") if name not in file]
       if missing:
         raise ValueError(f"{path} lacks the tables {missing}; it has {sorted(file)}.")

@@ -1,0 +1,1 @@
+"""tfds builder `cosmos_shear`; see README.md."""

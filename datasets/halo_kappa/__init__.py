@@ -1,0 +1,1 @@
+"""tfds builder `halo_kappa`; see README.md."""

@@ -1,0 +1,1 @@
+"""tfds builder `kappatng_cosmos`; see README.md."""
