@@ -17,7 +17,7 @@ LAYERS = [
     {"catalog", "b_modes", "likelihood", "prior", "simulate"},
     {"posterior"},
     {"mcmc"},
-    {"samplers", "baselines"},
+    {"samplers", "baselines", "nn"},
     {"summary", "plot"},
     {"reconstruction"},
     {"cli", "datasets"},

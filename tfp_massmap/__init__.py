@@ -21,6 +21,7 @@ _SUBMODULES = (
     "likelihood",
     "map_statistics",
     "mcmc",
+    "nn",
     "plot",
     "posterior",
     "prior",
