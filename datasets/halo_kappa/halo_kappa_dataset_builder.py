@@ -92,6 +92,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         metadata=tfds.core.MetadataDict(config.settings()),
     )
 
+  def _download_and_prepare(self, dl_manager, download_config):
+    with building.small_shuffle_buffer():
+      super()._download_and_prepare(dl_manager, download_config)
+
   def _split_generators(self, dl_manager):
     del dl_manager
     return {

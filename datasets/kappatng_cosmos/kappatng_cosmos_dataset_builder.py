@@ -134,7 +134,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
   def _download_and_prepare(self, dl_manager, download_config):
     # Beam is for those who ask for it by its options or runner.
     self._use_beam = bool(download_config.beam_runner or download_config.beam_options)
-    super()._download_and_prepare(dl_manager, download_config)
+    with building.small_shuffle_buffer():
+      super()._download_and_prepare(dl_manager, download_config)
 
   def _split_generators(self, dl_manager):
     config = self.builder_config

@@ -1,15 +1,33 @@
 """What the builders share."""
 
+import contextlib
 import json
 
 from etils import epath
 import numpy as np
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core import shuffle
+
+_SHUFFLE_BYTES = 100 * 2**20
 
 
 def map_feature(*shape, dtype=np.float32):
   """A map, stored as bytes: text-like encodings are twenty times slower."""
   return tfds.features.Tensor(shape=shape, dtype=dtype, encoding="bytes")
+
+
+@contextlib.contextmanager
+def small_shuffle_buffer():
+  """Within it, tfds holds 100 MB of examples in memory rather than 1 GB.
+
+  It has no option for that. Beyond the buffer it sorts on disk.
+  """
+  before = shuffle.MAX_MEM_BUFFER_SIZE
+  shuffle.MAX_MEM_BUFFER_SIZE = _SHUFFLE_BYTES
+  try:
+    yield
+  finally:
+    shuffle.MAX_MEM_BUFFER_SIZE = before
 
 
 def check_prepared(builder):
