@@ -7,37 +7,21 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+import score_targets
 from tfp_massmap import mcmc
 
 tfd = tfp.distributions
-MODES = {"eager": None, "graph": False, "xla": True}
-PRECISION = np.array([[1.0, 0.5, 0.0], [0.5, 2.0, 0.3], [0.0, 0.3, 0.7]])
-
-
-def _run(function, mode):
-  if MODES[mode] is None:
-    return function()
-  return tf.function(function, jit_compile=MODES[mode])()
-
-
-def _gaussian(dtype):
-  precision = tf.constant(PRECISION, dtype)
-
-  def log_prob(x):
-    return -0.5 * tf.einsum("...i,ij,...j->...", x, precision, x)
-
-  return log_prob, lambda x: -tf.einsum("ij,...j->...i", precision, x)
 
 
 def _volatility(x):
   return 1 / (0.5 + 0.1 * tf.sqrt(1 + tf.square(x)))
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", score_targets.MODES)
 @pytest.mark.parametrize("rule", ["straight", "trajectory"])
 @pytest.mark.parametrize("volatility_fn", [None, _volatility])
 def test_same_chain_as_tfps_langevin_on_a_gaussian(mode, rule, volatility_fn):
-  log_prob, score = _gaussian("float64")
+  log_prob, score = score_targets.gaussian("float64")
   start = tf.random.stateless_normal([5, 3], (3, 4), dtype=tf.float64)
   step_size = tf.constant(0.4, tf.float64)
   ours = mcmc.ScoreMetropolisAdjustedLangevinAlgorithm(
@@ -47,7 +31,7 @@ def test_same_chain_as_tfps_langevin_on_a_gaussian(mode, rule, volatility_fn):
       log_prob, step_size, volatility_fn=volatility_fn
   )
   (states, accepted), (tfp_states, tfp_accepted) = (
-      _run(
+      score_targets.run(
           functools.partial(
               tfp.mcmc.sample_chain, 40, start, kernel=kernel, seed=(1, 2),
               trace_fn=lambda _, r: r.is_accepted,
@@ -82,6 +66,39 @@ def test_langevin_keeps_a_skewed_target():
   # Three moments of 20,000 chains: beyond 4 sigma in 1 of 5,000 runs.
   error = powers.std(axis=1) / np.sqrt(20000)
   np.testing.assert_array_less(np.abs(moments - powers.mean(axis=1)), 4 * error)
+
+
+@pytest.mark.parametrize("rule", ["straight", mcmc.gauss_lobatto(2)])
+def test_analytic_part_of_langevin_leaves_only_the_rest(rule):
+  """A Gaussian part is exact; a quartic rest costs what it costs by itself."""
+
+  def known(x):
+    return -0.5 * tf.reduce_sum(score_targets.PRECISION[0, 0] * x**2, axis=-1)
+
+  def rest(x):
+    return -0.1 * tf.reduce_sum(x**4, axis=-1)
+
+  def log_prob(x):
+    return known(x) + rest(x)
+
+  start = tf.random.stateless_normal([200, 3], (5, 6), dtype=tf.float64)
+  differences = {}
+  for analytic in (None, log_prob, known):
+    kernel = mcmc.ScoreUncalibratedLangevin(
+        lambda x: tfp.math.value_and_gradient(log_prob, x)[1],
+        tf.constant(0.3, tf.float64), event_ndims=1, path_integral=rule,
+        analytic_log_prob_fn=analytic,
+    )
+    end, results = kernel.one_step(
+        start, kernel.bootstrap_results(start), seed=(1, 2)
+    )
+    differences[analytic] = results.log_prob_difference
+  exact = log_prob(end) - log_prob(start)
+  np.testing.assert_allclose(differences[log_prob], exact, rtol=1e-10)
+  # The trapezium of two nodes is exact for the Gaussian part anyway.
+  np.testing.assert_allclose(differences[known], differences[None], rtol=1e-9)
+  error = np.abs(differences[None] - exact).max()
+  assert error < 1e-10 if rule == "straight" else error > 1e-3
 
 
 def test_langevin_of_several_parts_counts_its_evaluations():
@@ -146,11 +163,11 @@ def _exchange(**changes):
   return mcmc.ScoreReplicaExchangeMC(**{**arguments, **changes})
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", score_targets.MODES)
 def test_exchange_lets_chains_cross_the_barrier(mode):
   start = tf.fill([100, 1], tf.constant(2.0))
   num_results = 60 if mode == "eager" else 400
-  states, (accepted, proposed) = _run(
+  states, (accepted, proposed) = score_targets.run(
       lambda: tfp.mcmc.sample_chain(
           num_results, start, kernel=_exchange(), seed=(1, 2),
           trace_fn=lambda _, r: (r.is_swap_accepted, r.is_swap_proposed),

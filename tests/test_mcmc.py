@@ -7,29 +7,13 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+import score_targets
 from tfp_massmap import mcmc
 from tfp_massmap.mcmc import path_integral
 
 tfd = tfp.distributions
 
 RULES = ["straight", "trajectory"]
-MODES = {"eager": None, "graph": False, "xla": True}
-PRECISION = np.array([[1.0, 0.5, 0.0], [0.5, 2.0, 0.3], [0.0, 0.3, 0.7]])
-
-
-def _run(function, mode):
-  if MODES[mode] is None:
-    return function()
-  return tf.function(function, jit_compile=MODES[mode])()
-
-
-def _gaussian(dtype):
-  precision = tf.constant(PRECISION, dtype)
-
-  def log_prob(x):
-    return -0.5 * tf.einsum("...i,ij,...j->...", x, precision, x)
-
-  return log_prob, lambda x: -tf.einsum("ij,...j->...i", precision, x)
 
 
 def _quartic_log_prob(x):
@@ -48,11 +32,11 @@ def _trace(_, results):
 
 
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", score_targets.MODES)
 @pytest.mark.parametrize("dtype, atol", [("float64", 1e-11), ("float32", 2e-3)])
 @pytest.mark.parametrize("chains", [(), (5,), (2, 3)])
 def test_same_chain_as_tfp_on_a_gaussian(rule, mode, dtype, atol, chains):
-  log_prob, score = _gaussian(dtype)
+  log_prob, score = score_targets.gaussian(dtype)
   start = tf.random.stateless_normal([*chains, 3], (3, 4), dtype=dtype)
   num_steps = 60 if dtype == "float64" else 15
   step_size = tf.constant(0.6, dtype)
@@ -61,7 +45,7 @@ def test_same_chain_as_tfp_on_a_gaussian(rule, mode, dtype, atol, chains):
   )
   theirs = tfp.mcmc.HamiltonianMonteCarlo(log_prob, step_size, 4)
   results = [
-      _run(
+      score_targets.run(
           functools.partial(
               tfp.mcmc.sample_chain, num_steps, start, kernel=kernel, trace_fn=_trace,
               seed=(1, 2),
@@ -252,7 +236,7 @@ def test_mass_matrix_of_the_wrong_layout_is_refused():
 
 
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", score_targets.MODES)
 def test_preconditioned_chains_have_the_targets_covariance(rule, mode):
   """The mass matrix changes the path, not the target."""
   shape = (4, 6)
@@ -265,7 +249,7 @@ def test_preconditioned_chains_have_the_targets_covariance(rule, mode):
       momentum_distribution=mass,
   )
   start = tf.zeros([400, *shape], tf.float64)
-  states = _run(
+  states = score_targets.run(
       lambda: tfp.mcmc.sample_chain(
           100, start, num_burnin_steps=20, kernel=kernel, trace_fn=None, seed=(1, 2)
       ),
@@ -278,9 +262,9 @@ def test_preconditioned_chains_have_the_targets_covariance(rule, mode):
 
 
 def test_any_distribution_does_as_momentum():
-  log_prob, score = _gaussian("float64")
+  log_prob, score = score_targets.gaussian("float64")
   del log_prob
-  scale = np.linalg.cholesky(PRECISION)
+  scale = np.linalg.cholesky(score_targets.PRECISION)
   momentum = tfd.MultivariateNormalTriL(tf.zeros(3, tf.float64), scale)
   kernel = mcmc.ScoreHamiltonianMonteCarlo(
       score, tf.constant(0.5, tf.float64), 4, event_ndims=1,
@@ -294,11 +278,11 @@ def test_any_distribution_does_as_momentum():
   )()
   flat = states.numpy().reshape(-1, 3)
   covariance = flat.T @ flat / len(flat)
-  np.testing.assert_allclose(covariance, np.linalg.inv(PRECISION), atol=0.06)
+  np.testing.assert_allclose(covariance, np.linalg.inv(score_targets.PRECISION), atol=0.06)
 
 
 def test_seeds_reproduce_bit_for_bit_and_chains_resume():
-  _, score = _gaussian("float32")
+  _, score = score_targets.gaussian("float32")
   kernel = mcmc.ScoreHamiltonianMonteCarlo(score, 0.5, 4, event_ndims=1)
   sample = functools.partial(
       tfp.mcmc.sample_chain, kernel=kernel, trace_fn=None,
@@ -318,13 +302,13 @@ def test_seeds_reproduce_bit_for_bit_and_chains_resume():
   np.testing.assert_array_equal(evaluations, [1 + 15 * 7] * 4)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", score_targets.MODES)
 def test_trajectory_rule_is_free(mode):
-  _, score = _gaussian("float32")
+  _, score = score_targets.gaussian("float32")
   kernel = mcmc.ScoreHamiltonianMonteCarlo(
       score, 0.5, 6, event_ndims=1, path_integral="trajectory"
   )
-  results = _run(
+  results = score_targets.run(
       lambda: tfp.mcmc.sample_chain(
           3, tf.ones([2, 3]), kernel=kernel, seed=(1, 2), trace_fn=None,
           return_final_kernel_results=True,
@@ -456,9 +440,9 @@ def _tempered(cooling=0.5, min_steps=3, min_sigma=0.2, initial_sigma=1.0):
   )
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", score_targets.MODES)
 def test_cooling_schedule_and_evaluation_count(mode):
-  sigma, steps, evaluations = _run(
+  sigma, steps, evaluations = score_targets.run(
       lambda: tfp.mcmc.sample_chain(
           12, tf.ones([2, 3]), kernel=_tempered(initial_sigma=[1.0, 0.3]), seed=(1, 2),
           trace_fn=lambda _, r: (
@@ -509,7 +493,7 @@ def test_target_at_the_new_temperature_is_used_at_once():
   )
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", score_targets.MODES)
 def test_given_ladder_and_the_ratio_of_its_moves(mode):
   kernel = mcmc.TemperedMC(
       lambda x, sigma: -x / (1 + sigma**2)[:, tf.newaxis],
@@ -518,7 +502,7 @@ def test_given_ladder_and_the_ratio_of_its_moves(mode):
       ),
       sigmas=[2.0, 1.0, 0.5], min_steps=2,
   )
-  sigma, move, ratio = _run(
+  sigma, move, ratio = score_targets.run(
       lambda: tfp.mcmc.sample_chain(
           7, tf.ones([3, 2]), kernel=kernel, seed=(1, 2),
           trace_fn=lambda _, r: (

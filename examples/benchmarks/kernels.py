@@ -6,9 +6,11 @@
    tfp.mcmc.HamiltonianMonteCarlo, same Gaussian target, dimensions 1e2 to 1e5, with and
    without XLA, in turn in one process. Below 1 the score-only kernel is the faster.
 2. Score evaluations per step, of both path integrals.
-3. Effective samples per 1,000 score evaluations on the Gaussian posterior of COSMOS (its
+3. Root mean square error of the path integrals of a step in nats, for a Gaussian, a
+   banana and a lognormal field, beside the energy error of the leapfrog itself.
+4. Effective samples per 1,000 score evaluations on the Gaussian posterior of COSMOS (its
    real mask and noise with --data, else a survey like it), with and without the
-   Fourier mass matrix.
+   Fourier mass matrix, and with the split integrator.
 """
 
 import argparse
@@ -96,10 +98,7 @@ def time_ratios(dimensions, repeats, rule):
 def evaluations_per_step():
   """{rule: score evaluations of a step of 16 leapfrog steps}."""
   counts = {}
-  for name, rule in [
-      ("trajectory", "trajectory"), ("straight, 4 intervals", "straight"),
-      ("Gauss-Lobatto, 4 nodes", mcmc.gauss_lobatto(4)),
-  ]:
+  for name, rule in RULES.items():
     kernel = mcmc.ScoreHamiltonianMonteCarlo(
         lambda x: -x, 0.1, NUM_LEAPFROG_STEPS, event_ndims=1, path_integral=rule
     )
@@ -107,6 +106,68 @@ def evaluations_per_step():
     _, results = kernel.one_step(state, kernel.bootstrap_results(state), seed=(1, 2))
     counts[name] = int(results.num_score_evaluations[0]) - 1
   return counts
+
+
+def _field_distribution():
+  """A Gaussian field of 16 x 16 pixels with a falling spectrum."""
+  k1, k2 = geometry.fourier_frequencies((16, 16))
+  variance = 0.5 / (0.2 + np.hypot(k1, k2)) ** 2
+  return mcmc.FourierDiagonalNormal(tf.constant(variance), (16, 16))
+
+
+def shapes(num_chains):
+  """{name: exact draws, log-density, step size, leapfrog steps, axes of an event}."""
+  white = tf.random.stateless_normal([num_chains, 2], (1, 2), dtype=tf.float64)
+  banana = tf.stack([white[:, 0], white[:, 1] + 0.3 * white[:, 0] ** 2], axis=-1)
+  field = _field_distribution()
+
+  def banana_log_prob(x):
+    return -0.5 * (x[..., 0] ** 2 + (x[..., 1] - 0.3 * x[..., 0] ** 2) ** 2)
+
+  def lognormal_log_prob(x):
+    log_field = tf.math.log1p(x)
+    return field.log_prob(log_field / 0.3) - tf.reduce_sum(log_field, axis=(-2, -1))
+
+  lognormal = tf.math.expm1(0.3 * field.sample(num_chains, seed=(3, 4)))
+  return {
+      "Gaussian": (
+          white, lambda x: -0.5 * tf.reduce_sum(x**2, axis=-1), 0.5, 8, 1
+      ),
+      "banana": (banana, banana_log_prob, 0.4, 8, 1),
+      "lognormal field": (lognormal, lognormal_log_prob, 0.06, 8, 2),
+  }
+
+
+RULES = {
+    "trajectory": "trajectory",
+    "Simpson, 4 intervals": "straight",
+    "Gauss-Lobatto, 4 nodes": mcmc.gauss_lobatto(4),
+}
+
+
+def quadrature_errors(num_chains):
+  """{target: {rule: rms error in nats}}, with the leapfrog's own under "leapfrog"."""
+  table = {}
+  for target, (start, log_prob, step_size, steps, event_ndims) in shapes(
+      num_chains
+  ).items():
+    table[target] = {}
+    for name, rule in RULES.items():
+      kernel = mcmc.ScoreHamiltonianMonteCarlo(
+          lambda x, log_prob=log_prob: tfp.math.value_and_gradient(log_prob, x)[1],
+          tf.constant(step_size, tf.float64), steps, event_ndims, path_integral=rule,
+      )
+      _, results = kernel.one_step(
+          start, kernel.bootstrap_results(start), seed=(5, 6)
+      )
+      proposed = results.proposed_results
+      exact = (log_prob(results.proposed_state) - log_prob(start)).numpy()
+      energy = exact + proposed.log_acceptance_correction.numpy()
+      error = proposed.log_prob_difference.numpy() - exact
+      good = np.isfinite(error) & np.isfinite(energy)
+      table[target][name] = float(np.sqrt(np.mean(error[good] ** 2)))
+      table[target]["leapfrog"] = float(np.sqrt(np.mean(energy[good] ** 2)))
+  return table
 
 
 def cosmos_posterior(data):
@@ -128,7 +189,7 @@ def cosmos_posterior(data):
   return posterior_lib.Posterior(likelihood_lib.ShearLikelihood(shear_map), prior)
 
 
-def effective_samples(posterior, preconditioned, num_steps):
+def effective_samples(posterior, preconditioned, num_steps, **integration):
   """Effective samples per 1,000 evaluations, per Fourier band, and acceptance.
 
   Chains start from exact draws; the autocorrelation of the modes about the exact mean
@@ -138,8 +199,9 @@ def effective_samples(posterior, preconditioned, num_steps):
   if not preconditioned:
     precision = tf.fill(precision.shape, tf.reduce_max(precision))
   kernel = mcmc.ScoreHamiltonianMonteCarlo(
-      posterior.score, 0.13, 12, event_ndims=2, path_integral="trajectory",
+      posterior.score, event_ndims=2, path_integral="trajectory",
       momentum_distribution=mcmc.FourierDiagonalNormal(precision, posterior.shape),
+      **integration,
   )
   mean = baselines.wiener.estimate(
       posterior.likelihood.shear_map, posterior.prior
@@ -160,11 +222,12 @@ def effective_samples(posterior, preconditioned, num_steps):
   cross = np.real(modes[1:] * np.conj(modes[:-1])).mean(axis=(0, 1))
   power = (np.abs(modes) ** 2).mean(axis=(0, 1))
   ell = grid.multipoles()
+  evaluations = integration["num_leapfrog_steps"]
   rates = []
   for low, high in zip(edges[:-1], edges[1:]):
     band = (ell >= low) & (ell < high)
     rho = np.clip(cross[band].sum() / power[band].sum(), -0.99, 0.999999)
-    rates.append(float((1 - rho) / (1 + rho) / 12 * 1000))
+    rates.append(float((1 - rho) / (1 + rho) / evaluations * 1000))
   return rates, float(np.mean(accepted))
 
 
@@ -189,16 +252,29 @@ def main():
   print(f"\nScore evaluations of a step of {NUM_LEAPFROG_STEPS} leapfrog steps")
   for name, count in figures["evaluations_per_step"].items():
     print(f"{name:>24s} {count:4d}")
+  errors = quadrature_errors(10000 if options.full else 2000)
+  figures["quadrature_error_nats"] = errors
+  print("\nError of the path integral of a step in nats, and the leapfrog's own")
+  print(" " * 18 + "".join(f"{name:>24s}" for name in errors["Gaussian"]))
+  for target, row in errors.items():
+    print(f"{target:>18s}" + "".join(f"{error:24.2e}" for error in row.values()))
   posterior = cosmos_posterior(options.data)
   print("\nEffective samples per 1,000 score evaluations, COSMOS Gaussian posterior")
   figures["effective_samples"] = {}
-  for name, preconditioned in (("Fourier mass", True), ("identity mass", False)):
+  for name, preconditioned, step_size, steps, integrator in (
+      ("Fourier mass", True, 0.13, 12, "leapfrog"),
+      ("identity mass", False, 0.13, 12, "leapfrog"),
+      ("Fourier mass, split, 12", True, 0.13, 12, "split"),
+      ("Fourier mass, split, 8", True, 0.2, 8, "split"),
+      ("Fourier mass, split, 4", True, 0.4, 4, "split"),
+  ):
     rates, acceptance = effective_samples(
-        posterior, preconditioned, 60 if options.full else 20
+        posterior, preconditioned, 60 if options.full else 20, step_size=step_size,
+        num_leapfrog_steps=steps, integrator=integrator,
     )
     figures["effective_samples"][name] = dict(per_band=rates, acceptance=acceptance)
     row = " ".join(f"{rate:8.3f}" for rate in rates)
-    print(f"{name:>14s}: {row}   acceptance {acceptance:.2f}")
+    print(f"{name:>24s}: {row}   acceptance {acceptance:.2f}")
   if options.json:
     options.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
 

@@ -13,6 +13,7 @@ or rejected is the work of the score along the path taken.
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 _RULES = ("straight", "trajectory")
 
@@ -68,6 +69,34 @@ def resolve(path_integral, num_intervals):
       "path_integral must be 'straight' or 'trajectory', or a rule such as"
       f" mcmc.gauss_lobatto(4); got {path_integral!r}."
   )
+
+
+def apply_rule(
+    rule, score_fn, start, end, score_start, score_end, total, analytic_log_prob_fn=None
+):
+  """log p(end) - log p(start) by a rule on its own path.
+
+  Args:
+    rule: as `simpson` gives it.
+    score_fn: callable of a list of state parts that returns their scores.
+    start, end: lists of state parts.
+    score_start, score_end: their scores.
+    total: sums a list of parts over their events.
+    analytic_log_prob_fn: None, or a part of the log-density that is known: its change
+      is exact, and the rule integrates the score of the rest alone.
+  """
+  if analytic_log_prob_fn is None:
+    return rule(score_fn, start, end, score_start, score_end, total)
+
+  def rest(points, scores):
+    known = tfp.math.value_and_gradient(analytic_log_prob_fn, list(points))[1]
+    return [s - k for s, k in zip(scores, known)]
+
+  change = rule(
+      lambda points: rest(points, score_fn(points)), start, end,
+      rest(start, score_start), rest(end, score_end), total,
+  )
+  return change + analytic_log_prob_fn(*end) - analytic_log_prob_fn(*start)
 
 
 def num_evaluations(rule):

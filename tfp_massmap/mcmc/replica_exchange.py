@@ -84,6 +84,8 @@ class ScoreReplicaExchangeMC(tfp.mcmc.TransitionKernel):
       integer, or a list of them.
     path_integral: "straight", or a rule such as `mcmc.gauss_lobatto(4)`.
     num_intervals: even number of intervals of the "straight" rule.
+    experimental_shard_axis_names: None, or for each part the name(s) of the axes it is
+      sharded over; give the inner kernel the same.
     name: prefix of op names.
 
   Raises:
@@ -92,7 +94,8 @@ class ScoreReplicaExchangeMC(tfp.mcmc.TransitionKernel):
   """
 
   def __init__(self, target_score_fn, sigmas, make_kernel_fn, event_ndims,
-               path_integral="straight", num_intervals=8, name=None):
+               path_integral="straight", num_intervals=8,
+               experimental_shard_axis_names=None, name=None):
     state_parts.check_event_ndims(event_ndims)
     if np.ndim(sigmas) != 1 or len(sigmas) < 2:
       raise ValueError(
@@ -112,6 +115,7 @@ class ScoreReplicaExchangeMC(tfp.mcmc.TransitionKernel):
         event_ndims=event_ndims,
         path_integral=path_integral,
         num_intervals=num_intervals,
+        experimental_shard_axis_names=experimental_shard_axis_names,
         name=name or "score_remc",
     )
 
@@ -122,6 +126,13 @@ class ScoreReplicaExchangeMC(tfp.mcmc.TransitionKernel):
   @property
   def is_calibrated(self):
     return True
+
+  @property
+  def experimental_shard_axis_names(self):
+    return self._parameters["experimental_shard_axis_names"]
+
+  def experimental_with_shard_axes(self, shard_axis_names):
+    return self.copy(experimental_shard_axis_names=shard_axis_names)
 
   @property
   def num_replicas(self):
@@ -232,7 +243,10 @@ class ScoreReplicaExchangeMC(tfp.mcmc.TransitionKernel):
         lambda *p: target(*p, sigma), list(points)
     )
     other = [tf.gather(part, partner) for part in parts]
-    total = lambda values: state_parts.event_sum(values, axes)
+    names = state_parts.names_per_part(
+        self._parameters["experimental_shard_axis_names"], len(parts)
+    )
+    total = lambda values: state_parts.event_sum(values, axes, names)
     change = self._rule(
         score, parts, other, score(parts), score(other), total
     )

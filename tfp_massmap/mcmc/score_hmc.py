@@ -279,25 +279,15 @@ class ScoreUncalibratedHamiltonianMonteCarlo(tfp.mcmc.TransitionKernel):
     )
     if along:
       difference = state_parts.add_across(end.differences, names)
+      if analytic is not None:
+        difference += analytic(*end.parts) - analytic(*parts)
     else:
-      difference = self._integrate_rule(parts, scores, end, known_score_fn, axes, names)
-    if analytic is not None:
-      difference += analytic(*end.parts) - analytic(*parts)
+      difference = path_integral_lib.apply_rule(
+          self._rule, self._score, parts, end.parts, scores, end.scores,
+          functools.partial(state_parts.event_sum, axes=axes, shard_axis_names=names),
+          analytic,
+      )
     return end.parts, to_momentum(end.motion), end.scores, difference
-
-  def _integrate_rule(self, parts, scores, end, known_score_fn, axes, names):
-    """Path integral by a rule on its own path, without what is known."""
-
-    def rest(points, scores):
-      if known_score_fn is None:
-        return scores
-      return [s - k for s, k in zip(scores, known_score_fn(points))]
-
-    return self._rule(
-        lambda points: rest(points, self._score(points)), parts, end.parts,
-        rest(parts, scores), rest(end.parts, end.scores),
-        functools.partial(state_parts.event_sum, axes=axes, shard_axis_names=names),
-    )
 
   def _stored_parameters(self, results):
     names = ("step_size", "num_leapfrog_steps", "momentum_distribution")

@@ -63,6 +63,8 @@ _ARGUMENTS = """
     path_integral: "straight", "trajectory" (here the trapezium rule on the one step,
       free and exact for a Gaussian), or a rule: as `ScoreHamiltonianMonteCarlo`.
     num_intervals: even number of intervals of the "straight" rule.
+    analytic_log_prob_fn: None, or a part of the log-density that is known, as
+      `ScoreHamiltonianMonteCarlo`.
     store_parameters_in_results: whether `step_size` lives in the kernel results.
     experimental_shard_axis_names: None, or names of the axes each part is sharded
       over.
@@ -82,8 +84,9 @@ class ScoreUncalibratedLangevin(tfp.mcmc.TransitionKernel):
 
   def __init__(self, target_score_fn=None, step_size=None, event_ndims=None,
                volatility_fn=None, path_integral="straight", num_intervals=4,
-               store_parameters_in_results=False, experimental_shard_axis_names=None,
-               target_log_prob_fn=None, name=None):
+               analytic_log_prob_fn=None, store_parameters_in_results=False,
+               experimental_shard_axis_names=None, target_log_prob_fn=None,
+               name=None):
     state_parts.check_event_ndims(event_ndims)
     if step_size is None:
       raise ValueError("step_size is missing: a number or tensor, or one per part.")
@@ -100,6 +103,7 @@ class ScoreUncalibratedLangevin(tfp.mcmc.TransitionKernel):
         volatility_fn=volatility_fn,
         path_integral=path_integral,
         num_intervals=num_intervals,
+        analytic_log_prob_fn=analytic_log_prob_fn,
         store_parameters_in_results=store_parameters_in_results,
         experimental_shard_axis_names=experimental_shard_axis_names,
         target_log_prob_fn=stand_in,
@@ -173,8 +177,9 @@ class ScoreUncalibratedLangevin(tfp.mcmc.TransitionKernel):
           )
       ]
       there = _Place(end, self._score(end), *self._volatility(end))
-      difference = self._rule(
-          self._score, parts, end, here.scores, there.scores, total
+      difference = path_integral_lib.apply_rule(
+          self._rule, self._score, parts, end, here.scores, there.scores, total,
+          self._parameters["analytic_log_prob_fn"],
       )
       return unflatten(end), previous._replace(
           log_acceptance_correction=(
@@ -252,8 +257,9 @@ class ScoreMetropolisAdjustedLangevinAlgorithm(tfp.mcmc.TransitionKernel):
 
   def __init__(self, target_score_fn=None, step_size=None, event_ndims=None,
                volatility_fn=None, path_integral="straight", num_intervals=4,
-               store_parameters_in_results=False, experimental_shard_axis_names=None,
-               target_log_prob_fn=None, name=None):
+               analytic_log_prob_fn=None, store_parameters_in_results=False,
+               experimental_shard_axis_names=None, target_log_prob_fn=None,
+               name=None):
     arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
     self._impl = metropolis.ScoreMetropolisHastings(
         ScoreUncalibratedLangevin(**arguments)
