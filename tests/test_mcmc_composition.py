@@ -261,13 +261,18 @@ def test_momenta_of_tfps_preconditioned_kernel(joint):
   np.testing.assert_allclose(variances[0], SCALE**2, rtol=0.15)
 
 
-@pytest.mark.parametrize("kernel_name", ["hmc", "langevin", "exchange"])
-def test_sharded_states_move_as_one(kernel_name):
-  """Two devices with half of the coordinates each accept and reject together."""
+@pytest.fixture(name="strategy", scope="module")
+def _strategy():
+  """One for all tests: TensorFlow takes a second one's sums for the first one's."""
   cpus = tf.config.list_logical_devices("CPU")
   if len(cpus) < 2:
     pytest.skip("needs two logical CPU devices; conftest.py could not make them")
-  strategy = tf.distribute.MirroredStrategy([d.name for d in cpus[:2]])
+  return tf.distribute.MirroredStrategy([d.name for d in cpus[:2]])
+
+
+@pytest.mark.parametrize("kernel_name", ["hmc", "langevin", "exchange"])
+def test_sharded_states_move_as_one(kernel_name, strategy):
+  """Two devices with half of the coordinates each accept and reject together."""
   arguments = dict(
       target_score_fn=lambda x: -x, step_size=tf.constant(0.9, tf.float64),
       event_ndims=1, experimental_shard_axis_names="space",

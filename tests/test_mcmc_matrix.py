@@ -8,7 +8,6 @@ test_mcmc_composition.py and its neighbours.
 
 import numpy as np
 import pytest
-import score_targets
 import tensorflow as tf
 import tensorflow_probability as tfp
 

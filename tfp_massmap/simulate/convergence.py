@@ -95,6 +95,11 @@ class ConvergenceSimulator:
     power: wanted power spectrum, a callable C_ell in steradian of multipoles `[n]`;
       None for that of kappaTNG.
 
+  Attributes:
+    grid, plane_weights, mode, seed, recipe: as given.
+    wanted_power: callable, the power spectrum of the maps; None in a copy that came from
+      another process.
+
   Raises:
     ValueError: for an unknown mode, a negative seed, weights that are not 40 or some
       negative, or a mass range outside the tables.
@@ -134,6 +139,10 @@ class ConvergenceSimulator:
     transfer = np.sqrt(self.wanted_power(self._multipole) / self.raw_power())
     self._transfer = self._radial(transfer).astype(np.float32)
     self._transfer[0, 0] = 0
+
+  def __getstate__(self):
+    # Maps need the filter alone, and a function of the user may not travel.
+    return {**self.__dict__, "wanted_power": None}
 
   @property
   def multipoles(self):

@@ -43,6 +43,10 @@ class HaloPainter:
     self._num_concentrations = _num_nodes(*_CONCENTRATIONS, _LOG_CONCENTRATION_STEP)
     self._transforms = {}
 
+  def __getstate__(self):
+    # Templates are made again faster than they travel between processes.
+    return {**self.__dict__, "_transforms": {}}
+
   @property
   def num_templates(self):
     return self._num_angles * self._num_concentrations * self._num_orientations
