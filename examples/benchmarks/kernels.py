@@ -134,7 +134,7 @@ def shapes(num_chains):
           white, lambda x: -0.5 * tf.reduce_sum(x**2, axis=-1), 0.5, 8, 1
       ),
       "banana": (banana, banana_log_prob, 0.4, 8, 1),
-      "lognormal field": (lognormal, lognormal_log_prob, 0.06, 8, 2),
+      "lognormal field": (lognormal, lognormal_log_prob, 0.02, 8, 2),
   }
 
 
