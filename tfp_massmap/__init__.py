@@ -16,6 +16,7 @@ _SUBMODULES = (
     "catalog",
     "datasets",
     "geometry",
+    "hybrid_prior",
     "io",
     "lensing",
     "likelihood",

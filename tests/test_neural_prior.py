@@ -1,0 +1,257 @@
+"""Networks, their training and the prior they make, on small maps."""
+
+import dataclasses
+import json
+
+from astropy import units as u
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfp_massmap import geometry
+from tfp_massmap import hybrid_prior
+from tfp_massmap import prior as prior_lib
+from tfp_massmap import spectra
+from tfp_massmap.nn import residual
+from tfp_massmap.nn import training
+from tfp_massmap.nn import unet
+
+TINY = unet.Architecture(channels=(8, 12), num_blocks=(1, 1))
+TINY_PAPER = unet.Architecture(
+    kind="paper", channels=(6, 8, 8), num_blocks=(1, 1, 1), num_inputs=1,
+    spectral_normalization=True,
+)  # pyformat: disable
+GRID = geometry.PixelGrid((32, 32), 1.16 * u.arcmin)
+SETTINGS = training.TrainingSettings(
+    num_steps=6, batch_size=4, crop=32, warmup_steps=2, validate_every=3,
+    num_validation=4, checkpoint_every=2,
+)  # pyformat: disable
+
+
+@pytest.fixture(name="spectrum", scope="module")
+def _spectrum():
+  return spectra.PowerSpectrum.fiducial_cosmos()
+
+
+def _maps(spectrum, num=4, size=48, seed=0):
+  """Lognormal maps of roughly the right power."""
+  grid = geometry.PixelGrid((size, size), GRID.pixel_scale)
+  gaussian = prior_lib.GaussianPrior.from_spectrum(spectrum, grid)
+  field = gaussian.sample([num], seed=(seed, 1)).numpy()
+  return (np.exp(50 * field - 1250 * field.var()) - 1) / 50
+
+
+@pytest.mark.parametrize("architecture", [TINY, TINY_PAPER])
+@pytest.mark.parametrize("shape", [(32, 32), (21, 30)])
+def test_networks_take_maps_of_any_size(architecture, shape):
+  network = unet.build(architecture)
+  rng = np.random.default_rng(0)
+  maps = rng.standard_normal([2, *shape, architecture.num_inputs]).astype(np.float32)
+  output = network([maps, np.array([0.1, 0.3], np.float32)])
+  assert output.shape == (2, *shape) and np.isfinite(output).all()
+
+
+def test_training_starts_from_the_gaussian_denoiser(spectrum):
+  network = unet.build(TINY)
+  maps = tf.random.stateless_normal([2, 32, 32, 2], (1, 2))
+  np.testing.assert_array_equal(network([maps, tf.constant([0.1, 0.2])]), 0)
+  del spectrum
+
+
+def test_presets_are_those_of_the_design():
+  paper = unet.PRESETS["paper"]
+  assert paper.channels == (32, 64, 128, 128) and paper.spectral_normalization
+  assert 1e6 < unet.build("paper").count_params() < 2e6
+  assert unet.build("default").count_params() < 5e6
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (dict(kind="resnet"), "kind"),
+        (dict(channels=(8,)), "one number for each level"),
+        (dict(num_blocks=(0, 1)), "positive"),
+    ],
+)
+def test_impossible_architectures(changes, message):
+  with pytest.raises(ValueError, match=message):
+    dataclasses.replace(TINY, **changes)
+  with pytest.raises(ValueError, match="presets"):
+    unet.build("large")
+
+
+def test_scales_are_the_standard_deviations_of_a_gaussian_field(spectrum):
+  """Of y, of its Wiener filter and of that filter's error, over 6 maps; 4 %."""
+  grid = geometry.PixelGrid((360, 360), 0.29 * u.arcmin)
+  scales = residual.Scales.from_spectrum(spectrum, grid.pixel_scale)
+  gaussian = prior_lib.GaussianPrior.from_spectrum(spectrum, grid)
+  clean = gaussian.sample([6], seed=(1, 2))
+  for sigma in (0.02, 0.3):
+    noisy = clean + sigma * tf.random.stateless_normal(clean.shape, (3, 4))
+    wiener = gaussian.denoise(noisy, sigma)
+    measured = [np.std(m) for m in (noisy, wiener, wiener - clean)]
+    np.testing.assert_allclose(scales.at(tf.constant(sigma)), measured, rtol=0.04)
+
+
+def _losses(trainer, spectrum):
+  return trainer.train(_maps(spectrum), _maps(spectrum, seed=5), progress=False)
+
+
+@pytest.mark.parametrize("architecture", [TINY, TINY_PAPER])
+def test_training_resumes_exactly_where_it_was_killed(architecture, spectrum, tmp_path):
+  def trainer(folder, **changes):
+    settings = dataclasses.replace(SETTINGS, **changes)
+    return training.Trainer(spectrum, GRID, architecture, settings, tmp_path / folder)
+
+  whole = trainer("whole")
+  expected = _losses(whole, spectrum)
+  killed = trainer("killed")
+  killed._train_step = _killer(killed._train_step, after=5)  # pylint: disable=protected-access
+  with pytest.raises(KeyboardInterrupt):
+    _losses(killed, spectrum)
+  resumed = trainer("killed")
+  assert int(resumed.step) == 4  # the last checkpoint
+  assert _losses(resumed, spectrum) == pytest.approx(expected, rel=1e-5)
+  for one, other in zip(
+      whole.denoiser.network.weights, resumed.denoiser.network.weights
+  ):
+    np.testing.assert_allclose(one, other, atol=1e-6)
+  lines = (tmp_path / "whole" / "log.csv").read_text().splitlines()
+  assert len(lines) == 3 and lines[0].startswith("step,loss,sigma_0.01")
+  with pytest.raises(ValueError, match="another crop"):
+    training.Trainer(
+        spectrum, geometry.PixelGrid((16, 16), GRID.pixel_scale), architecture,
+        dataclasses.replace(SETTINGS, crop=16), tmp_path / "whole",
+    )  # pyformat: disable
+
+
+def _killer(step, after):
+  calls = []
+
+  def wrapped(batch):
+    calls.append(1)
+    if len(calls) > after:
+      raise KeyboardInterrupt
+    return step(batch)
+
+  return wrapped
+
+
+def test_training_learns_what_is_not_gaussian(spectrum, tmp_path):
+  """Lognormal maps: below the Wiener filter's error, which is 1 in the loss."""
+  settings = dataclasses.replace(
+      SETTINGS, num_steps=120, batch_size=8, validate_every=120, checkpoint_every=120,
+      sigma_low=0.01, sigma_high=0.05, num_validation=32, warmup_steps=10,
+      learning_rate=4e-3, averaging=0.9,
+  )  # pyformat: disable
+  trainer = training.Trainer(spectrum, GRID, TINY, settings, tmp_path)
+  maps = _maps(spectrum, num=32)
+  losses = trainer.train(maps, _maps(spectrum, num=32, seed=7), progress=False)
+  before = training.Trainer(spectrum, GRID, TINY, settings, tmp_path / "none")
+  examples = training.validation_examples(_maps(spectrum, 32, seed=7), settings, False)
+  untrained = before.validate(examples)
+  assert losses[0.02] < 0.93 * untrained[0.02]
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (dict(weighting="none"), "weighting"),
+        (dict(sigma_law="uniform"), "sigma_law"),
+        (dict(num_steps=0), "num_steps"),
+        (dict(averaging=1.0), "averaging"),
+    ],
+)
+def test_impossible_settings(changes, message):
+  with pytest.raises(ValueError, match=message):
+    dataclasses.replace(SETTINGS, **changes)
+
+
+def _denoiser(spectrum, seed=1):
+  keras.utils.set_random_seed(seed)
+  network = unet.build(TINY)
+  rng = np.random.default_rng(seed)
+  for weight in network.weights:
+    weight.assign(0.1 * rng.standard_normal(weight.shape))
+  scales = residual.Scales.from_spectrum(spectrum, GRID.pixel_scale)
+  return residual.ResidualDenoiser(network, TINY, scales)
+
+
+def _save(spectrum, path, **changes):
+  arguments = dict(
+      denoiser=_denoiser(spectrum), spectrum=spectrum, pixel_scale=GRID.pixel_scale,
+      sigma_range=(0.01, 1.0), training=dict(data="none"),
+  )  # pyformat: disable
+  hybrid_prior.save(path, **{**arguments, **changes})
+
+
+def test_saved_priors_come_back(spectrum, tmp_path):
+  path = tmp_path / "new" / "prior"
+  _save(spectrum, path)
+  prior = hybrid_prior.HybridPrior.load(path, GRID)
+  denoiser = _denoiser(spectrum)
+  noisy = tf.random.stateless_normal([3, 32, 32], (1, 2))
+  sigma = tf.constant([0.02, 0.1, 0.9])
+  wiener = prior.gaussian.denoise(noisy, sigma)
+  expected = wiener + denoiser(noisy, wiener, sigma)
+  np.testing.assert_allclose(prior.denoise(noisy, sigma), expected, atol=1e-6)
+  assert np.abs(expected - wiener).max() > 1e-3
+  score = (expected - noisy) / tf.square(sigma)[:, None, None]
+  np.testing.assert_allclose(prior.score(noisy, sigma), score, rtol=1e-4, atol=1e-3)
+  assert prior.card["training"] == dict(data="none")
+  with pytest.raises(FileExistsError):
+    _save(spectrum, path)
+
+
+def test_batches_broadcasts_and_the_range_of_sigma(spectrum, tmp_path):
+  _save(spectrum, tmp_path / "prior")
+  prior = hybrid_prior.HybridPrior.load(tmp_path / "prior.json", GRID)
+  noisy = tf.random.stateless_normal([2, 3, 32, 32], (1, 2))
+  together = prior.denoise(noisy, 0.1)
+  np.testing.assert_allclose(together[1, 2], prior.denoise(noisy[1, 2], 0.1), atol=1e-5)
+  np.testing.assert_allclose(
+      prior.denoise(noisy, 5.0), prior.gaussian.denoise(noisy, 5.0), atol=1e-6
+  )
+  with pytest.raises(ValueError, match="from 0.01; got 0.001"):
+    prior.score(noisy, 0.001)
+  compiled = tf.function(prior.denoise, jit_compile=True)
+  np.testing.assert_allclose(compiled(noisy, tf.constant(0.1)), together, atol=1e-5)
+
+
+def test_other_pixels_give_a_warning_with_numbers(spectrum, tmp_path):
+  _save(spectrum, tmp_path / "prior")
+  with pytest.warns(UserWarning, match="1.16 arcmin .* 0.58 arcmin, 0.5 times"):
+    hybrid_prior.HybridPrior.load(
+        tmp_path / "prior", geometry.PixelGrid((32, 32), 0.58 * u.arcmin)
+    )
+
+
+def test_damaged_priors_are_refused(spectrum, tmp_path):
+  path = tmp_path / "prior"
+  load = lambda: hybrid_prior.HybridPrior.load(path, GRID)
+  with pytest.raises(FileNotFoundError, match="prior.json"):
+    load()
+  _save(spectrum, path)
+  weights, card = tmp_path / "prior.weights.h5", tmp_path / "prior.json"
+  good_weights, good_card = weights.read_bytes(), card.read_text()
+  weights.write_bytes(good_weights[:-1] + b"!")
+  with pytest.raises(ValueError, match="checksum"):
+    load()
+  weights.unlink()
+  with pytest.raises(FileNotFoundError, match="together"):
+    load()
+  weights.write_bytes(good_weights)
+  for text, message in (
+      ("{", "not the card"),
+      ("{}", "lacks"),
+      (good_card.replace('"format": 1', '"format": 9'), "format 9"),
+  ):
+    card.write_text(text)
+    with pytest.raises(ValueError, match=message):
+      load()
+  changed = json.loads(good_card)
+  changed["architecture"]["channels"] = [8, 16]
+  card.write_text(json.dumps(changed))
+  with pytest.raises(ValueError):
+    load()

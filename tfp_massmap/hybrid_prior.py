@@ -1,0 +1,231 @@
+"""The prior of Remy et al. (2022, Eq. 19): a Gaussian field, and a network for the rest.
+
+A trained prior is two files: `NAME.weights.h5`, arrays only, and `NAME.json`, the card
+that says what the network is and what it was trained on. Reading them runs no code of
+theirs; weights that are not those of the card are refused.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import warnings
+
+from astropy import units as u
+import numpy as np
+import tensorflow as tf
+
+import tfp_massmap
+from tfp_massmap import io
+from tfp_massmap import prior as prior_lib
+from tfp_massmap import spectra
+from tfp_massmap.nn import residual as residual_lib
+from tfp_massmap.nn import unet
+
+_PIXEL_TOLERANCE = 0.02
+_FORMAT = 1
+
+
+class HybridPrior:
+  """Gaussian prior plus a residual denoiser.
+
+  Args:
+    gaussian: `prior.GaussianPrior`, float32.
+    residual: `nn.residual.ResidualDenoiser`, or any callable
+      `fn(noisy, wiener, sigma)` of `[batch, ny, nx]`, `[batch, ny, nx]` and `[batch]`.
+    sigma_range: smallest and largest sigma the residual was trained for.
+    card: dict that says how it was made.
+
+  Attributes:
+    gaussian, residual, sigma_range, card: as given.
+    shape, dtype, mode_variance: those of the Gaussian prior.
+  """
+
+  def __init__(self, gaussian, residual, sigma_range=(0.0, np.inf), card=None):
+    self.gaussian = gaussian
+    self.residual = residual
+    self.sigma_range = tuple(float(s) for s in sigma_range)
+    self.card = dict(card or {})
+
+  @property
+  def shape(self):
+    return self.gaussian.shape
+
+  @property
+  def dtype(self):
+    return self.gaussian.dtype
+
+  @property
+  def mode_variance(self):
+    return self.gaussian.mode_variance
+
+  def denoise(self, x, sigma):
+    """E[kappa | kappa + sigma noise = x], shape of `x`.
+
+    Above the range of sigma the residual is nothing, and the prior Gaussian.
+
+    Args:
+      x: `[..., ny, nx]`.
+      sigma: float, broadcasts with the leading axes of `x`.
+
+    Raises:
+      ValueError: for a sigma below the range, where it is known when the graph is made.
+    """
+    x = tf.convert_to_tensor(x, self.dtype)
+    sigma = tf.convert_to_tensor(sigma, self.dtype)
+    self._check_sigma(sigma)
+    leading = tf.shape(x)[:-2]
+    wiener = self.gaussian.denoise(x, sigma)
+    batch = tf.broadcast_to(sigma, leading)
+    flat = [tf.reshape(m, [-1, *self.shape]) for m in (x, wiener)]
+    batch = tf.reshape(batch, [-1])
+    low, high = self.sigma_range
+    inside = tf.clip_by_value(batch, low, min(high, self.dtype.max))
+    rest = self.residual(*flat, inside)
+    rest = tf.where((batch <= high)[:, tf.newaxis, tf.newaxis], rest, 0)
+    return wiener + tf.reshape(rest, tf.shape(x))
+
+  def score(self, x, sigma):
+    """Score of the smoothed prior, (denoise(x) - x) / sigma^2 (Tweedie), shape of `x`.
+
+    Args:
+      x: `[..., ny, nx]`.
+      sigma: positive float, broadcasts with the leading axes of `x`.
+    """
+    sigma = tf.convert_to_tensor(sigma, self.dtype)
+    variance = tf.square(sigma)[..., tf.newaxis, tf.newaxis]
+    return (self.denoise(x, sigma) - x) / variance
+
+  def _check_sigma(self, sigma):
+    value = tf.get_static_value(sigma)
+    if value is not None and np.min(value) < self.sigma_range[0] * (1 - 1e-6):
+      raise ValueError(
+          f"The network was trained for sigma from {self.sigma_range[0]:g}; got"
+          f" {np.min(value):g}. Stop at a larger sigma."
+      )
+
+  @classmethod
+  def load(cls, path, grid):
+    """Reads a trained prior.
+
+    Args:
+      path: of `NAME.json` or `NAME.weights.h5`, or both without suffix.
+      grid: `geometry.PixelGrid` of the maps.
+
+    Returns:
+      A `HybridPrior`, float32. A pixel scale that the network was not trained for gives
+      a warning.
+
+    Raises:
+      FileNotFoundError: if one of the two files is missing.
+      ValueError: for a card that is not one, or weights that are not the card's.
+    """
+    card_path, weights_path = _paths(path)
+    for file in (card_path, weights_path):
+      if not file.is_file():
+        raise FileNotFoundError(
+            f"No {file}; a prior is {card_path.name} and {weights_path.name} together."
+        )
+    card = _read_card(card_path)
+    content = weights_path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != card["weights_sha256"]:
+      raise ValueError(
+          f"{weights_path} is not the file that {card_path.name} describes: its checksum"
+          " differs. Get both again."
+      )
+    _check_pixel_scale(card, grid)
+    spectrum = spectra.PowerSpectrum(**card["spectrum"])
+    network = unet.build(unet.Architecture(**card["architecture"]))
+    network.load_weights(weights_path)
+    network.trainable = False
+    architecture = unet.Architecture(**card["architecture"])
+    scales = residual_lib.Scales(**{k: tuple(v) for k, v in card["scales"].items()})
+    return cls(
+        prior_lib.GaussianPrior.from_spectrum(spectrum, grid),
+        residual_lib.ResidualDenoiser(network, architecture, scales),
+        card["sigma_range"],
+        card,
+    )
+
+
+def save(path, denoiser, spectrum, pixel_scale, sigma_range, training, overwrite=False):
+  """Writes a trained prior, for `HybridPrior.load`.
+
+  Args:
+    path: of the two files, without suffix.
+    denoiser: `nn.residual.ResidualDenoiser`.
+    spectrum: `spectra.PowerSpectrum` of the Gaussian half.
+    pixel_scale: angle.
+    sigma_range: smallest and largest sigma of the training.
+    training: dict for the card: data, redshifts, length, validation figures.
+    overwrite: whether existing files may be replaced.
+
+  Raises:
+    FileExistsError: if a file exists and `overwrite` is false.
+  """
+  card_path, weights_path = _paths(path)
+  for file in (card_path, weights_path):
+    io.check_writable(file, overwrite)
+  temporary = weights_path.with_name(f".{weights_path.name}")
+  temporary.parent.mkdir(parents=True, exist_ok=True)
+  # Keras asks for this ending.
+  temporary = temporary.with_name(temporary.name.replace(".weights.h5", "_.weights.h5"))
+  try:
+    denoiser.network.save_weights(temporary)
+    checksum = hashlib.sha256(temporary.read_bytes()).hexdigest()
+    card = dict(
+        format=_FORMAT,
+        tfp_massmap=tfp_massmap.__version__,
+        architecture=dataclasses.asdict(denoiser.architecture),
+        scales=dataclasses.asdict(denoiser.scales),
+        spectrum=dict(
+            ell=spectrum.ell.tolist(), c_ell=spectrum.c_ell.tolist(), name=spectrum.name
+        ),
+        pixel_scale_arcmin=u.Quantity(pixel_scale).to_value(u.arcmin),
+        sigma_range=[float(s) for s in sigma_range],
+        weights_sha256=checksum,
+        training=training,
+    )
+    with io.atomic_path(card_path, overwrite) as partial:
+      pathlib.Path(partial).write_text(json.dumps(card, indent=1), encoding="utf-8")
+    temporary.replace(weights_path)
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
+def _paths(path):
+  text = str(path)
+  for ending in (".weights.h5", ".json"):
+    text = text.removesuffix(ending)
+  return pathlib.Path(f"{text}.json"), pathlib.Path(f"{text}.weights.h5")
+
+
+def _read_card(path):
+  try:
+    card = json.loads(path.read_text(encoding="utf-8"))
+  except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    raise ValueError(f"{path} is not the card of a prior: {error}.") from error
+  needed = {
+      "format", "architecture", "scales", "spectrum", "pixel_scale_arcmin",
+      "sigma_range", "weights_sha256",
+  }  # pyformat: disable
+  if not isinstance(card, dict) or not needed <= set(card):
+    raise ValueError(f"{path} is not the card of a prior: it lacks {sorted(needed)}.")
+  if card["format"] != _FORMAT:
+    raise ValueError(
+        f"{path} has format {card['format']}; this version of tfp_massmap reads"
+        f" {_FORMAT}."
+    )
+  return card
+
+
+def _check_pixel_scale(card, grid):
+  trained = card["pixel_scale_arcmin"]
+  given = grid.pixel_scale.to_value(u.arcmin)
+  if abs(given / trained - 1) > _PIXEL_TOLERANCE:
+    warnings.warn(
+        f"The prior was trained on pixels of {trained:.4g} arcmin and is used on pixels"
+        f" of {given:.4g} arcmin, {given / trained:.3g} times as large: what the network"
+        " learnt of shapes does not hold there. Resample the map, or train a prior.",
+        stacklevel=3,
+    )

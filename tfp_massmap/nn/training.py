@@ -1,0 +1,300 @@
+"""Residual denoising score matching (Remy et al. 2022, Eq. 23-24), to be resumed at will.
+
+The loss of an example is the squared error of the denoiser over c(sigma)^2, the error
+of the Gaussian one ("error", so that every sigma counts alike), or over sigma^2, which
+is Eq. 24 ("score").
+"""
+
+import csv
+import dataclasses
+import json
+import math
+import pathlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from tfp_massmap import prior as prior_lib
+from tfp_massmap.nn import input_pipeline
+from tfp_massmap.nn import residual
+from tfp_massmap.nn import unet
+
+WEIGHTINGS = ("error", "score")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingSettings:
+  """How to train.
+
+  Attributes:
+    num_steps: length of the training in batches.
+    batch_size, crop: examples of `crop` x `crop` pixels.
+    sigma_law: "log_uniform" between `sigma_low` and `sigma_high`, or "half_normal" with
+      standard deviation `sigma_high` (the paper's, 0.2).
+    weighting: "error" or "score".
+    learning_rate, final_learning_rate, warmup_steps: a linear start, then a cosine.
+    clip_norm: gradients are scaled down to this global norm.
+    averaging: decay per step of the exponential moving average of the weights.
+    seed: of examples and first weights.
+    validate_every, num_validation: steps between validations, and their examples.
+    checkpoint_every: steps between checkpoints.
+  """
+
+  num_steps: int = 20000
+  batch_size: int = 8
+  crop: int = 192
+  sigma_law: str = "log_uniform"
+  sigma_low: float = 0.004
+  sigma_high: float = 1.5
+  weighting: str = "error"
+  learning_rate: float = 1e-3
+  final_learning_rate: float = 1e-5
+  warmup_steps: int = 300
+  clip_norm: float = 1.0
+  averaging: float = 0.999
+  seed: int = 0
+  validate_every: int = 500
+  num_validation: int = 32
+  checkpoint_every: int = 250
+
+  def __post_init__(self):
+    if self.weighting not in WEIGHTINGS:
+      raise ValueError(f"weighting must be one of {WEIGHTINGS}; got {self.weighting!r}.")
+    if self.num_steps < 1 or self.batch_size < 1 or self.crop < 16:
+      raise ValueError(
+          "num_steps and batch_size must be positive and crop at least 16; got"
+          f" {self.num_steps}, {self.batch_size} and {self.crop}."
+      )
+    if not 0 <= self.averaging < 1:
+      raise ValueError(f"averaging must lie in [0, 1); got {self.averaging}.")
+    self.make_sigma_law()
+
+  def make_sigma_law(self):
+    if self.sigma_law == "log_uniform":
+      return input_pipeline.LogUniformSigma(self.sigma_low, self.sigma_high)
+    if self.sigma_law == "half_normal":
+      return input_pipeline.HalfNormalSigma(self.sigma_high)
+    raise ValueError(
+        f"sigma_law must be 'log_uniform' or 'half_normal'; got {self.sigma_law!r}."
+    )
+
+  def rate_at(self, step):
+    """Learning rate of a step, a float."""
+    if step < self.warmup_steps:
+      return self.learning_rate * (step + 1) / self.warmup_steps
+    left = max(self.num_steps - self.warmup_steps, 1)
+    share = min((step - self.warmup_steps) / left, 1.0)
+    change = self.learning_rate - self.final_learning_rate
+    return self.final_learning_rate + change * 0.5 * (1 + math.cos(math.pi * share))
+
+
+class Trainer:
+  """Trains a residual network, with checkpoints in a folder.
+
+  Args:
+    spectrum: `spectra.PowerSpectrum` of the Gaussian half of the prior.
+    grid: `geometry.PixelGrid` of the crops, `settings.crop` pixels a side.
+    architecture: `unet.Architecture`, or the name of a preset.
+    settings: `TrainingSettings`.
+    folder: where checkpoints and `log.csv` go. If it holds a checkpoint of the same
+      settings, but for num_steps and the learning rates, the training goes on there.
+
+  Raises:
+    ValueError: if the folder's checkpoint is of other settings, or the grid of another
+      size.
+  """
+
+  def __init__(self, spectrum, grid, architecture, settings, folder):
+    if grid.shape != (settings.crop, settings.crop):
+      raise ValueError(
+          f"The grid must have {settings.crop} x {settings.crop} pixels, as the crops;"
+          f" got {grid.shape}."
+      )
+    if isinstance(architecture, str):
+      architecture = unet.PRESETS[architecture]
+    self.settings = settings
+    self.folder = pathlib.Path(folder)
+    self._gaussian = prior_lib.GaussianPrior.from_spectrum(spectrum, grid)
+    keras.utils.set_random_seed(settings.seed)
+    network = unet.build(architecture)
+    scales = residual.Scales.from_spectrum(spectrum, grid.pixel_scale)
+    self.denoiser = residual.ResidualDenoiser(network, architecture, scales)
+    self._average = [tf.Variable(w, trainable=False) for w in network.weights]
+    self._optimizer = keras.optimizers.Adam(settings.rate_at(0), beta_2=0.99)
+    self._optimizer.build(network.trainable_variables)
+    self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+    checkpoint = tf.train.Checkpoint(
+        weights=_values(network.weights),
+        average=self._average,
+        optimizer=_values(self._optimizer.variables),
+        step=self.step,
+    )
+    self._manager = tf.train.CheckpointManager(
+        checkpoint, str(self.folder / "checkpoints"), max_to_keep=2
+    )
+    self._check_folder(architecture)
+    if self._manager.latest_checkpoint:
+      checkpoint.restore(self._manager.latest_checkpoint).assert_consumed()
+
+  def train(self, maps, validation_maps, periodic=False, progress=True):
+    """Trains until `num_steps`, from the last checkpoint.
+
+    Args:
+      maps: `[n, ny, nx]`, or a `tf.data.Dataset` of them.
+      validation_maps: `[m, ny, nx]`, of which the validation loss comes.
+      periodic: whether the maps are tori.
+      progress: whether to show a progress bar on standard error.
+
+    Returns:
+      The last validation losses, dict of sigma to mean loss.
+    """
+    settings = self.settings
+    done = int(self.step)
+    examples = input_pipeline.training_examples(
+        maps, (settings.crop, settings.crop), settings.batch_size,
+        settings.make_sigma_law(), settings.seed, first_batch=done, periodic=periodic,
+        subtract_mean=False,
+    )  # pyformat: disable
+    validation = validation_examples(validation_maps, settings, periodic)
+    bar = tqdm.tqdm(
+        total=settings.num_steps, initial=done, unit="step", disable=not progress
+    )
+    losses, recent = {}, []
+    with bar:
+      for batch in examples.take(settings.num_steps - done):
+        self._optimizer.learning_rate.assign(settings.rate_at(int(self.step)))
+        recent.append(self._train_step(batch))
+        step = int(self.step)
+        last = step == settings.num_steps
+        if step % settings.validate_every == 0 or last:
+          losses = self.validate(validation)
+          self._log(step, float(np.mean(recent)), losses)
+          bar.set_postfix(loss=f"{np.mean(recent):.4f}")
+          recent = []
+        if step % settings.checkpoint_every == 0 or last:
+          self._manager.save(checkpoint_number=step)
+        bar.update()
+    return losses
+
+  def validate(self, examples):
+    """Loss of the averaged weights, dict of sigma to mean loss.
+
+    Args:
+      examples: dict of sigma to batches, from `validation_examples`.
+    """
+    with self.averaged_weights():
+      return {
+          sigma: float(np.mean([self._validation_step(b) for b in batches]))
+          for sigma, batches in examples.items()
+      }
+
+  def averaged_weights(self):
+    """Context within which the network has its averaged weights."""
+    return _Swapped(self.denoiser.network.weights, self._average)
+
+  def _loss(self, batch, training):
+    noisy, sigma = batch["noisy"], batch["sigma"]
+    wiener = self._gaussian.denoise(noisy, sigma)
+    denoised = wiener + self.denoiser(noisy, wiener, sigma, training)
+    scale = sigma
+    if self.settings.weighting == "error":
+      scale = self.denoiser.error_std(sigma)
+    error = (denoised - batch["clean"]) / scale[:, tf.newaxis, tf.newaxis]
+    return tf.reduce_mean(tf.square(error))
+
+  @tf.function
+  def _validation_step(self, batch):
+    return self._loss(batch, training=False)
+
+  @tf.function
+  def _train_step(self, batch):
+    network = self.denoiser.network
+    with tf.GradientTape() as tape:
+      loss = self._loss(batch, training=True)
+    gradients = tape.gradient(loss, _values(network.trainable_variables))
+    gradients, _ = tf.clip_by_global_norm(gradients, self.settings.clip_norm)
+    self._optimizer.apply(gradients, network.trainable_variables)
+    self.step.assign_add(1)
+    # A short memory at first, or the first weights would linger.
+    step = tf.cast(self.step, tf.float32)
+    decay = tf.minimum(self.settings.averaging, (1 + step) / (10 + step))
+    for mean, variable in zip(self._average, network.weights):
+      mean.assign(decay * mean + (1 - decay) * tf.cast(variable.value, mean.dtype))
+    return loss
+
+  def _check_folder(self, architecture):
+    """Keeps the settings beside the checkpoints, and compares them."""
+    record = dict(
+        architecture=dataclasses.asdict(architecture),
+        **{k: v for k, v in dataclasses.asdict(self.settings).items() if k not in _MAY_CHANGE},
+    )
+    record = json.loads(json.dumps(record))
+    path = self.folder / "settings.json"
+    if path.exists():
+      before = json.loads(path.read_text(encoding="utf-8"))
+      differ = sorted(k for k in record if before.get(k) != record[k])
+      if differ:
+        raise ValueError(
+            f"{self.folder} has a training with another {' and '.join(differ)}. Choose"
+            " another folder, or the same settings to go on with it."
+        )
+      return
+    self.folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=2), encoding="utf-8")
+
+  def _log(self, step, loss, validation):
+    path = self.folder / "log.csv"
+    new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+      writer = csv.writer(file)
+      if new:
+        writer.writerow(["step", "loss", *(f"sigma_{s:g}" for s in validation)])
+      writer.writerow([step, f"{loss:.6f}", *(f"{v:.6f}" for v in validation.values())])
+
+
+_MAY_CHANGE = (
+    "num_steps", "learning_rate", "final_learning_rate", "warmup_steps",
+    "validate_every", "num_validation", "checkpoint_every",
+)  # pyformat: disable
+
+VALIDATION_SIGMAS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+def validation_examples(maps, settings, periodic):
+  """Fixed examples at fixed sigma, dict of sigma to a list of batches."""
+  size = min(settings.batch_size, settings.num_validation)
+  examples = {}
+  for sigma in VALIDATION_SIGMAS:
+    batches = input_pipeline.training_examples(
+        maps, (settings.crop, settings.crop), size,
+        input_pipeline.LogUniformSigma(sigma, sigma), settings.seed + 1,
+        periodic=periodic, subtract_mean=False,
+    )  # pyformat: disable
+    examples[sigma] = list(batches.take(settings.num_validation // size))
+  return examples
+
+
+class _Swapped:
+  """Context that exchanges the values of two lists of variables."""
+
+  def __init__(self, some, others):
+    self._some, self._others = some, others
+
+  def __enter__(self):
+    self._swap()
+
+  def __exit__(self, *unused):
+    self._swap()
+
+  def _swap(self):
+    for one, other in zip(self._some, self._others):
+      value = tf.identity(one.value)
+      one.assign(tf.identity(other))
+      other.assign(value)
+
+
+def _values(variables):
+  """The TensorFlow variables of Keras variables."""
+  return [v.value for v in variables]
