@@ -22,6 +22,7 @@ LAYERS = [
     {"samplers", "baselines"},
     {"summary", "plot"},
     {"reconstruction"},
+    {"prior_training"},
     {"cli", "datasets"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

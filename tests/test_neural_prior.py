@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfp_massmap import cli
 from tfp_massmap import geometry
 from tfp_massmap import hybrid_prior
 from tfp_massmap import prior as prior_lib
 from tfp_massmap import spectra
+from tfp_massmap.datasets.halo_kappa import halo_kappa_dataset_builder as halo_kappa
 from tfp_massmap.nn import residual
 from tfp_massmap.nn import training
 from tfp_massmap.nn import unet
@@ -255,3 +257,36 @@ def test_damaged_priors_are_refused(spectrum, tmp_path):
   card.write_text(json.dumps(changed))
   with pytest.raises(ValueError):
     load()
+
+
+def test_fine_tuning_starts_from_the_weights_given(spectrum, tmp_path):
+  _save(spectrum, tmp_path / "prior")
+  start = hybrid_prior.HybridPrior.load(tmp_path / "prior", GRID)
+  trainer = training.Trainer(spectrum, GRID, TINY, SETTINGS, tmp_path / "run", start)
+  for one, other in zip(trainer.denoiser.network.weights, start.residual.network.weights):
+    np.testing.assert_array_equal(one, other)
+  with pytest.raises(ValueError, match="another architecture"):
+    training.Trainer(spectrum, GRID, TINY_PAPER, SETTINGS, tmp_path / "other", start)
+
+
+def test_train_command(tmp_path, capsys):
+  """Simulated maps, a training, and what it wrote, loaded; the rest from there."""
+  config = halo_kappa.HaloKappaConfig(
+      name="tiny", num_maps=(3, 2, 0), shape=(48, 48), pixel_scale_arcmin=1.16
+  )
+  builder = halo_kappa.Builder(data_dir=str(tmp_path), config=config)
+  builder.download_and_prepare()
+  arguments = [
+      "train", "--dataset", str(builder.data_dir), "-o", str(tmp_path / "run"), "--crop",
+      "32", "--batch-size", "2", "--quiet",
+  ]  # pyformat: disable
+  assert cli.main([*arguments, "--num-steps", "2"]) == 0
+  assert "sigma 0.02: mean squared error" in capsys.readouterr().out
+  prior = hybrid_prior.HybridPrior.load(tmp_path / "run" / "prior", GRID)
+  assert prior.card["training"]["num_steps"] == 2
+  assert prior.card["training"]["data"]["pixel_scale_arcmin"] == 1.16
+  assert cli.main([*arguments, "--num-steps", "3"]) == 0
+  prior = hybrid_prior.HybridPrior.load(tmp_path / "run" / "prior", GRID)
+  assert prior.card["training"]["num_steps"] == 3
+  assert cli.main([*arguments, "--crop", "16", "--num-steps", "3"]) != 0
+  assert "another crop" in capsys.readouterr().err

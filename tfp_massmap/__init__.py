@@ -26,6 +26,7 @@ _SUBMODULES = (
     "plot",
     "posterior",
     "prior",
+    "prior_training",
     "reconstruction",
     "samplers",
     "shear_map",

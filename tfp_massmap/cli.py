@@ -136,6 +136,37 @@ def _parser():
       help="leave out rows with NaN or infinite values instead of stopping",
   )
   _add_sampling_options(reconstruct)
+
+  train = commands.add_parser(
+      "train", help="train a prior on convergence maps",
+      formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+  )
+  train.set_defaults(run=_train)
+  train.add_argument(
+      "--dataset", required=True, metavar="DIR",
+      help="prepared tfds data set of maps, down to its version, such as"
+      " ~/tensorflow_datasets/halo_kappa/cosmos/1.0.0",
+  )
+  train.add_argument(
+      "-o", "--output", required=True,
+      help="folder of the prior, its checkpoints and log.csv; a training that is there"
+      " goes on",
+  )
+  train.add_argument("--preset", default="default", choices=["default", "paper"])
+  train.add_argument("--num-steps", type=_positive, default=20000)
+  train.add_argument("--batch-size", type=_positive, default=8)
+  train.add_argument("--crop", type=_positive, default=192, help="pixels of a crop")
+  train.add_argument("--learning-rate", type=float, default=1e-3)
+  train.add_argument(
+      "--start", metavar="PRIOR", help="a trained prior whose weights to start from"
+  )
+  train.add_argument(
+      "--spectrum", metavar="TABLE",
+      help="table with columns ell and c_ell (steradian) of the maps; default: that of"
+      " the simulator for the data set's plane weights",
+  )
+  train.add_argument("--seed", type=_seed, default=0)
+  train.add_argument("--quiet", action="store_true", help="no progress bar")
   return parser
 
 
@@ -239,6 +270,39 @@ def _reconstruct(options):
   }
   result = _sample(options, shear_map, spectrum, None, settings)
   _write(options, result, fits_path, png_path, pathlib.Path(options.catalogue).name)
+
+
+def _train(options):
+  _start_tensorflow()
+  from tfp_massmap import geometry  # pylint: disable=g-import-not-at-top
+  from tfp_massmap import hybrid_prior  # pylint: disable=g-import-not-at-top
+  from tfp_massmap import prior_training  # pylint: disable=g-import-not-at-top
+  from tfp_massmap import spectra  # pylint: disable=g-import-not-at-top
+  from tfp_massmap.nn import training  # pylint: disable=g-import-not-at-top
+
+  maps, pixel_scale, metadata = prior_training.read_maps(options.dataset)
+  spectrum = (
+      spectra.PowerSpectrum.read(options.spectrum) if options.spectrum
+      else prior_training.simulator_spectrum(pixel_scale, metadata["plane_weights"])
+  )
+  start = None
+  if options.start:
+    grid = geometry.PixelGrid((options.crop, options.crop), pixel_scale)
+    start = hybrid_prior.HybridPrior.load(options.start, grid)
+  prior = prior_training.train(
+      maps["train"], maps["validation"], pixel_scale, spectrum, options.output,
+      architecture=options.preset,
+      settings=training.TrainingSettings(
+          num_steps=options.num_steps, batch_size=options.batch_size,
+          crop=options.crop, learning_rate=options.learning_rate, seed=options.seed,
+      ),
+      periodic=bool(metadata.get("periodic", False)),
+      data=metadata, start=start, progress=not options.quiet,
+  )
+  losses = prior.card["training"]["validation_loss"]
+  for sigma, loss in losses.items():
+    print(f"sigma {sigma}: mean squared error {loss:.4f} of the Gaussian prior's")
+  print(f"Wrote {pathlib.Path(options.output) / 'prior.json'}.")
 
 
 def _products(options):

@@ -100,13 +100,15 @@ class Trainer:
     settings: `TrainingSettings`.
     folder: where checkpoints and `log.csv` go. If it holds a checkpoint of the same
       settings, but for num_steps and the learning rates, the training goes on there.
+    start: None, or a prior with a `residual` of the same architecture, whose weights a
+      new training starts from.
 
   Raises:
-    ValueError: if the folder's checkpoint is of other settings, or the grid of another
-      size.
+    ValueError: if the folder's checkpoint is of other settings, the grid of another
+      size, or `start` of another architecture.
   """
 
-  def __init__(self, spectrum, grid, architecture, settings, folder):
+  def __init__(self, spectrum, grid, architecture, settings, folder, start=None):
     if grid.shape != (settings.crop, settings.crop):
       raise ValueError(
           f"The grid must have {settings.crop} x {settings.crop} pixels, as the crops;"
@@ -119,6 +121,8 @@ class Trainer:
     self._gaussian = prior_lib.GaussianPrior.from_spectrum(spectrum, grid)
     keras.utils.set_random_seed(settings.seed)
     network = unet.build(architecture)
+    if start is not None:
+      _copy_weights(start.residual, network, architecture)
     scales = residual.Scales.from_spectrum(spectrum, grid.pixel_scale)
     self.denoiser = residual.ResidualDenoiser(network, architecture, scales)
     self._average = [tf.Variable(w, trainable=False) for w in network.weights]
@@ -134,7 +138,7 @@ class Trainer:
     self._manager = tf.train.CheckpointManager(
         checkpoint, str(self.folder / "checkpoints"), max_to_keep=2
     )
-    self._check_folder(architecture)
+    self._check_folder()
     if self._manager.latest_checkpoint:
       checkpoint.restore(self._manager.latest_checkpoint).assert_consumed()
 
@@ -224,13 +228,18 @@ class Trainer:
       mean.assign(decay * mean + (1 - decay) * tf.cast(variable.value, mean.dtype))
     return loss
 
-  def _check_folder(self, architecture):
-    """Keeps the settings beside the checkpoints, and compares them."""
+  @property
+  def record(self):
+    """Architecture and settings, as JSON holds them."""
     record = dict(
-        architecture=dataclasses.asdict(architecture),
-        **{k: v for k, v in dataclasses.asdict(self.settings).items() if k not in _MAY_CHANGE},
+        architecture=dataclasses.asdict(self.denoiser.architecture),
+        **dataclasses.asdict(self.settings),
     )
-    record = json.loads(json.dumps(record))
+    return json.loads(json.dumps(record))
+
+  def _check_folder(self):
+    """Keeps the settings beside the checkpoints, and compares them."""
+    record = {k: v for k, v in self.record.items() if k not in _MAY_CHANGE}
     path = self.folder / "settings.json"
     if path.exists():
       before = json.loads(path.read_text(encoding="utf-8"))
@@ -274,6 +283,16 @@ def validation_examples(maps, settings, periodic):
     )  # pyformat: disable
     examples[sigma] = list(batches.take(settings.num_validation // size))
   return examples
+
+
+def _copy_weights(denoiser, network, architecture):
+  if denoiser.architecture != architecture:
+    raise ValueError(
+        "The training cannot start from a network of another architecture: it has"
+        f" {denoiser.architecture}, and {architecture} is wanted."
+    )
+  for weight, given in zip(network.weights, denoiser.network.weights):
+    weight.assign(given)
 
 
 class _Swapped:

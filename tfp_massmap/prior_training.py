@@ -1,0 +1,119 @@
+"""From a data set of maps to a trained prior: what `tfp-massmap train` does."""
+
+import pathlib
+
+from astropy import units as u
+import numpy as np
+
+from tfp_massmap import geometry
+from tfp_massmap import hybrid_prior
+from tfp_massmap import spectra
+from tfp_massmap.nn import training
+
+_ELL = np.geomspace(10, 3e5, 240)
+
+
+def simulator_spectrum(pixel_scale, plane_weights=None):
+  """Power spectrum of the simulator's maps.
+
+  Args:
+    pixel_scale: angle.
+    plane_weights: as `simulate.ConvergenceSimulator`.
+
+  Returns:
+    A `spectra.PowerSpectrum`.
+  """
+  from tfp_massmap import simulate  # pylint: disable=g-import-not-at-top
+
+  grid = geometry.PixelGrid((32, 32), pixel_scale)
+  simulator = simulate.ConvergenceSimulator(grid, plane_weights, mode="fast")
+  return spectra.PowerSpectrum(
+      _ELL, simulator.wanted_power(_ELL), "kappaTNG power, by the simulator"
+  )
+
+
+def read_maps(directory):
+  """Maps of a prepared tfds data set.
+
+  Args:
+    directory: where it was prepared, down to the version.
+
+  Returns:
+    `(maps, pixel_scale, metadata)`: dict of split to float32 `[n, ny, nx]`, the pixel
+    side as an angle, and what the data set says of itself.
+
+  Raises:
+    ValueError: if it has no maps `kappa`, no splits train and validation, or does not
+      know its pixel scale.
+  """
+  import tensorflow_datasets as tfds  # pylint: disable=g-import-not-at-top
+
+  builder = tfds.builder_from_directory(str(directory))
+  metadata = dict(builder.info.metadata or {})
+  missing = {"train", "validation"} - set(builder.info.splits)
+  if missing:
+    raise ValueError(
+        f"{directory} has no split {' and '.join(sorted(missing))}; it has"
+        f" {sorted(builder.info.splits)}."
+    )
+  if "kappa" not in builder.info.features or "pixel_scale_arcmin" not in metadata:
+    raise ValueError(
+        f"{directory} has no maps `kappa` with a pixel scale; prepare halo_kappa or"
+        " kappatng_cosmos/convergence."
+    )
+  maps = {
+      split: np.stack(
+          [e["kappa"] for e in tfds.as_numpy(builder.as_dataset(split=split))]
+      )
+      for split in ("train", "validation")
+  }
+  return maps, metadata["pixel_scale_arcmin"] * u.arcmin, metadata
+
+
+def train(
+    maps,
+    validation_maps,
+    pixel_scale,
+    spectrum,
+    folder,
+    architecture="default",
+    settings=training.TrainingSettings(),
+    periodic=False,
+    data=None,
+    start=None,
+    progress=True,
+):
+  """Trains a prior, or goes on with it, and writes it as `prior` into a folder.
+
+  Args:
+    maps, validation_maps: `[n, ny, nx]`.
+    pixel_scale: angle.
+    spectrum: `spectra.PowerSpectrum` of the maps.
+    folder: of the prior, the checkpoints and the log.
+    architecture: `nn.unet.Architecture`, or the name of a preset.
+    settings: `nn.training.TrainingSettings`.
+    periodic: whether the maps are tori.
+    data: dict that describes them, for the card.
+    start: `hybrid_prior.HybridPrior` whose weights a new training starts from.
+    progress: whether to show a progress bar.
+
+  Returns:
+    The `hybrid_prior.HybridPrior` on maps of the size of the crops.
+  """
+  grid = geometry.PixelGrid((settings.crop, settings.crop), pixel_scale)
+  trainer = training.Trainer(spectrum, grid, architecture, settings, folder, start)
+  losses = trainer.train(maps, validation_maps, periodic, progress)
+  path = pathlib.Path(folder) / "prior"
+  record = dict(
+      data=data or {},
+      num_maps=len(maps),
+      settings=trainer.record,
+      num_steps=int(trainer.step),
+      validation_loss={f"{sigma:g}": loss for sigma, loss in losses.items()},
+  )
+  with trainer.averaged_weights():
+    hybrid_prior.save(
+        path, trainer.denoiser, spectrum, pixel_scale,
+        (settings.sigma_low, settings.sigma_high), record, overwrite=True,
+    )  # pyformat: disable
+  return hybrid_prior.HybridPrior.load(path, grid)
