@@ -37,6 +37,7 @@ setuptools.setup(
     package_dir=DATASETS,
     package_data={
         "tfp_massmap.tables": ["*.ecsv", "*.npz"],
+        "tfp_massmap.pretrained": ["*.json", "*.h5"],
         **{package: ["*.md", "*.bib", "*.txt", "*.tsv"] for package in DATASETS},
     },
     python_requires=">=3.11,<3.14",

@@ -26,7 +26,7 @@ LAYERS = [
     {"cli", "datasets"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-STANDALONE = {"__init__", "tables"}
+STANDALONE = {"__init__", "pretrained", "tables"}
 
 
 def _imports(path):
@@ -93,6 +93,6 @@ def test_submodules_load_on_demand():
     assert getattr(tfp_massmap, name)
   there = {p.stem for p in PACKAGE.glob("[a-z]*.py")}
   there |= {p.parent.name for p in PACKAGE.glob("*/__init__.py")}
-  assert set(tfp_massmap.__all__) == there - {"cli", "tables"} | {"__version__"}
+  assert set(tfp_massmap.__all__) == there - {"cli", "pretrained", "tables"} | {"__version__"}
   with pytest.raises(AttributeError, match="no attribute 'nothing'"):
     tfp_massmap.nothing  # pylint: disable=pointless-statement

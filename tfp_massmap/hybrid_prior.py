@@ -22,6 +22,7 @@ from tfp_massmap import spectra
 from tfp_massmap.nn import residual as residual_lib
 from tfp_massmap.nn import unet
 
+_SHIPPED = pathlib.Path(__file__).parent / "pretrained"
 _PIXEL_TOLERANCE = 0.02
 _FORMAT = 1
 
@@ -109,7 +110,8 @@ class HybridPrior:
     """Reads a trained prior.
 
     Args:
-      path: of `NAME.json` or `NAME.weights.h5`, or both without suffix.
+      path: of `NAME.json` or `NAME.weights.h5`, or both without suffix; or the name of
+        a prior that ships with the package.
       grid: `geometry.PixelGrid` of the maps.
 
     Returns:
@@ -121,10 +123,13 @@ class HybridPrior:
       ValueError: for a card that is not one, or weights that are not the card's.
     """
     card_path, weights_path = _paths(path)
+    if not card_path.exists() and str(path) in shipped():
+      card_path, weights_path = _paths(_SHIPPED / path)
     for file in (card_path, weights_path):
       if not file.is_file():
         raise FileNotFoundError(
             f"No {file}; a prior is {card_path.name} and {weights_path.name} together."
+            f" The package has the priors {shipped()}."
         )
     card = _read_card(card_path)
     content = weights_path.read_bytes()
@@ -146,6 +151,11 @@ class HybridPrior:
         card["sigma_range"],
         card,
     )
+
+
+def shipped():
+  """Names of the priors that ship with the package."""
+  return sorted(path.stem for path in _SHIPPED.glob("*.json"))
 
 
 def save(path, denoiser, spectrum, pixel_scale, sigma_range, training, overwrite=False):

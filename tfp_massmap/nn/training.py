@@ -36,6 +36,8 @@ class TrainingSettings:
     weighting: "error" or "score".
     learning_rate, final_learning_rate, warmup_steps: a linear start, then a cosine.
     clip_norm: gradients are scaled down to this global norm.
+    gaussian_share: share of the examples that are Gaussian fields of the prior's power,
+      for which the residual is to be zero: what is not in the data must not be made up.
     averaging: decay per step of the exponential moving average of the weights.
     seed: of examples and first weights.
     validate_every, num_validation: steps between validations, and their examples.
@@ -46,13 +48,14 @@ class TrainingSettings:
   batch_size: int = 8
   crop: int = 192
   sigma_law: str = "log_uniform"
-  sigma_low: float = 0.004
+  sigma_low: float = 0.003
   sigma_high: float = 1.5
   weighting: str = "error"
   learning_rate: float = 1e-3
   final_learning_rate: float = 1e-5
   warmup_steps: int = 300
   clip_norm: float = 1.0
+  gaussian_share: float = 0.1
   averaging: float = 0.999
   seed: int = 0
   validate_every: int = 500
@@ -67,8 +70,9 @@ class TrainingSettings:
           "num_steps and batch_size must be positive and crop at least 16; got"
           f" {self.num_steps}, {self.batch_size} and {self.crop}."
       )
-    if not 0 <= self.averaging < 1:
-      raise ValueError(f"averaging must lie in [0, 1); got {self.averaging}.")
+    for name in ("averaging", "gaussian_share"):
+      if not 0 <= getattr(self, name) < 1:
+        raise ValueError(f"{name} must lie in [0, 1); got {getattr(self, name)}.")
     self.make_sigma_law()
 
   def make_sigma_law(self):
@@ -202,11 +206,28 @@ class Trainer:
     noisy, sigma = batch["noisy"], batch["sigma"]
     wiener = self._gaussian.denoise(noisy, sigma)
     denoised = wiener + self.denoiser(noisy, wiener, sigma, training)
+    target = batch["clean"]
+    if "is_gaussian" in batch:
+      # The mean of all Gaussian fields that may be behind the noise, without their scatter.
+      target = tf.where(batch["is_gaussian"], wiener, target)
     scale = sigma
     if self.settings.weighting == "error":
       scale = self.denoiser.error_std(sigma)
-    error = (denoised - batch["clean"]) / scale[:, tf.newaxis, tf.newaxis]
+    error = (denoised - target) / scale[:, tf.newaxis, tf.newaxis]
     return tf.reduce_mean(tf.square(error))
+
+  def _with_gaussian_fields(self, batch):
+    """Puts Gaussian fields in the place of some maps, chosen by seed and step."""
+    seed = tf.random.fold_in(
+        tf.constant([self.settings.seed, 1], tf.int64), self.step
+    )
+    choice_seed, field_seed = tf.unstack(tf.random.split(seed, 2))
+    num = batch["clean"].shape[0]
+    chosen = tf.random.stateless_uniform([num, 1, 1], choice_seed)
+    chosen = chosen < self.settings.gaussian_share
+    clean = tf.where(chosen, self._gaussian.sample([num], field_seed), batch["clean"])
+    noisy = batch["noisy"] + (clean - batch["clean"])
+    return {**batch, "clean": clean, "noisy": noisy, "is_gaussian": chosen}
 
   @tf.function
   def _validation_step(self, batch):
@@ -215,6 +236,8 @@ class Trainer:
   @tf.function
   def _train_step(self, batch):
     network = self.denoiser.network
+    if self.settings.gaussian_share:
+      batch = self._with_gaussian_fields(batch)
     with tf.GradientTape() as tape:
       loss = self._loss(batch, training=True)
     gradients = tape.gradient(loss, _values(network.trainable_variables))

@@ -2,5 +2,6 @@
 
 from tfp_massmap.samplers import annealed
 from tfp_massmap.samplers import ode
+from tfp_massmap.samplers import probability_flow
 
-__all__ = ["annealed", "ode"]
+__all__ = ["annealed", "ode", "probability_flow"]

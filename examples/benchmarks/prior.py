@@ -1,0 +1,187 @@
+"""How good a trained prior is.
+
+    python examples/benchmarks/prior.py [--prior NAME] [--data DIR] [--full] [--json FILE]
+
+Simulated maps of seeds that no training used; with --data also the genuine field
+`ktng_kappa360v2.fits`. 360 x 360 pixels of 0.29 arcmin.
+
+1. Mean squared error of the hybrid denoiser over that of its Gaussian half, by sigma.
+2. The same on Gaussian fields, where no denoiser is better than the Wiener filter.
+3. Integral of the score around triangles of noisy maps, over that along one side: 0 for
+   the gradient of a density.
+4. Samples of the prior against simulated maps: power, skewness, peak counts.
+5. Time of an evaluation, and of its parts.
+"""
+
+import argparse
+import json
+import pathlib
+import time
+
+from astropy import units as u
+from astropy.io import fits
+import numpy as np
+import tensorflow as tf
+
+from tfp_massmap import geometry
+from tfp_massmap import hybrid_prior
+from tfp_massmap import map_statistics
+from tfp_massmap import mcmc
+from tfp_massmap import simulate
+from tfp_massmap import spectra
+from tfp_massmap.samplers import probability_flow
+
+GRID = geometry.PixelGrid((360, 360), 0.29 * u.arcmin)
+SIGMAS = (0.02, 0.05, 0.1, 0.2, 0.5)
+SEED = 20_000_000  # of the simulator; trainings use small ones
+
+
+def simulated_maps(num_maps):
+  """Crops of maps that no training saw, `[n, 360, 360]`."""
+  size = 1024
+  grid = geometry.PixelGrid((size, size), GRID.pixel_scale)
+  simulator = simulate.ConvergenceSimulator(grid, seed=SEED)
+  crops = []
+  for kappa in simulator.maps(-(-num_maps // 4)):
+    for row, column in ((0, 0), (0, 512), (512, 0), (512, 512)):
+      crops.append(kappa[row : row + 360, column : column + 360])
+  return np.stack(crops[:num_maps])
+
+
+def error_ratio(denoise, prior, clean, sigma, seed):
+  """Squared error of the hybrid over the Gaussian denoiser's, and its standard error."""
+  pairs = []
+  for index, kappa in enumerate(clean):
+    noise = tf.random.stateless_normal(kappa.shape, (seed, index))
+    noisy = kappa + sigma * noise
+    hybrid = denoise(noisy[tf.newaxis], tf.constant([sigma], tf.float32))[0]
+    wiener = prior.gaussian.denoise(noisy, sigma)
+    pairs.append([np.mean((d - kappa) ** 2) for d in (hybrid, wiener)])
+  hybrid, wiener = np.array(pairs).T
+  ratio = hybrid.mean() / wiener.mean()
+  scatter = np.std(hybrid - ratio * wiener, ddof=1) / np.sqrt(len(pairs))
+  return float(ratio), float(scatter / wiener.mean())
+
+
+def loop_integral(score, clean, sigma, num_loops):
+  """Rms integral around triangles over the rms integral along their sides."""
+  rule = mcmc.gauss_lobatto(5)
+  total = lambda parts: tf.reduce_sum(parts[0])
+  sides, loops = [], []
+  for index in range(num_loops):
+    corners = [
+        clean[(3 * index + k) % len(clean)]
+        + sigma * tf.random.stateless_normal(GRID.shape, (index, k))
+        for k in range(3)
+    ]
+    scores = [score(c) for c in corners]
+    around = [
+        float(
+            rule(
+                lambda x: [score(x[0])], [corners[k]], [corners[k - 2]], [scores[k]],
+                [scores[k - 2]], total,
+            )
+        )
+        for k in range(3)
+    ]
+    sides += around
+    loops.append(sum(around))
+  rms = lambda values: np.sqrt(np.mean(np.square(values)))
+  return float(rms(loops) / rms(sides))
+
+
+def sample_statistics(maps):
+  """Power in 8 bands, skewness at 0 and 1 arcmin, peak counts, per map."""
+  maps = maps - maps.mean(axis=(1, 2), keepdims=True)
+  edges = np.geomspace(500, 20000, 9)
+  smooth = map_statistics.smooth(maps, GRID, 1 * u.arcmin)
+  return dict(
+      power=spectra.band_power(maps, GRID, edges),
+      skewness=map_statistics.skewness(maps)[:, None],
+      skewness_1_arcmin=map_statistics.skewness(smooth)[:, None],
+      maximum=maps.max(axis=(1, 2))[:, None],
+      peaks=map_statistics.peak_counts(smooth, np.arange(0, 0.13, 0.02)),
+  )
+
+
+def seconds(function, repeats=10):
+  function()
+  times = []
+  for _ in range(repeats):
+    start = time.perf_counter()
+    function()
+    times.append(time.perf_counter() - start)
+  return float(np.median(times))
+
+
+def print_errors(title, denoise, prior, maps, figures, name):
+  print(f"\n{title}: squared error over the Gaussian denoiser's")
+  figures[name] = {}
+  for sigma in SIGMAS:
+    ratio, error = error_ratio(denoise, prior, maps, sigma, seed=1)
+    figures[name][str(sigma)] = ratio
+    print(f"  sigma {sigma:<5g} {ratio:.3f} +- {error:.3f}", flush=True)
+
+
+def main():
+  parser = argparse.ArgumentParser(
+      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument("--prior", default="cosmos-halo")
+  parser.add_argument("--data", type=pathlib.Path)
+  parser.add_argument("--full", action="store_true", help="more maps, noise and loops")
+  parser.add_argument("--json", type=pathlib.Path)
+  options = parser.parse_args()
+  prior = hybrid_prior.HybridPrior.load(options.prior, GRID)
+  denoise = tf.function(prior.denoise)
+  num_maps = 24 if options.full else 8
+  clean = simulated_maps(num_maps)
+  figures = {}
+  print_errors("Simulated maps", denoise, prior, clean, figures, "simulated")
+  if options.data is not None:
+    path = sorted(options.data.rglob("ktng_kappa360v2.fits"))[0]
+    genuine = fits.getdata(path).astype(np.float32)
+    copies = np.stack([genuine] * (8 if options.full else 3))
+    print_errors("Genuine kappaTNG", denoise, prior, copies, figures, "genuine")
+  fields = prior.gaussian.sample([num_maps], seed=(1, 2)).numpy()
+  print_errors("Gaussian fields", denoise, prior, fields, figures, "gaussian_fields")
+
+  print("\nIntegral of the score around triangles, over that along a side")
+  figures["loop_integral"] = {}
+  for sigma in (0.05, 0.2):
+    score = tf.function(lambda x, sigma=sigma: prior.score(x, sigma))
+    value = loop_integral(score, clean, sigma, 8 if options.full else 2)
+    figures["loop_integral"][str(sigma)] = value
+    print(f"  sigma {sigma:<5g} {value:.4f}", flush=True)
+
+  low, _ = prior.sigma_range
+  sigmas = probability_flow.sigma_ladder(2.0, max(low, 0.004), 48)
+  sample = tf.function(
+      lambda seed: probability_flow.sample_prior(prior, 4, seed, sigmas)
+  )
+  drawn = np.concatenate(
+      [sample(tf.constant([3, k])).numpy() for k in range(num_maps // 4)]
+  )
+  print(f"\nSamples of the prior ({len(drawn)}, 48 evaluations) over simulated maps")
+  figures["samples"] = {}
+  simulated, samples = sample_statistics(clean), sample_statistics(drawn)
+  for name, values in simulated.items():
+    ratio = samples[name].mean(axis=0) / values.mean(axis=0)
+    figures["samples"][name] = ratio.tolist()
+    print(f"  {name:<18}" + " ".join(f"{r:6.3f}" for r in ratio))
+
+  noisy = tf.constant(clean[:1])
+  network = tf.function(lambda x: prior.residual(x, x, tf.constant([0.1])))
+  wiener = tf.function(lambda x: prior.gaussian.denoise(x, 0.1))
+  figures["seconds"] = dict(
+      denoise=seconds(lambda: denoise(noisy, tf.constant([0.1])).numpy()),
+      network=seconds(lambda: network(noisy).numpy()),
+      wiener=seconds(lambda: wiener(noisy).numpy()),
+  )
+  print("\nSeconds: " + ", ".join(f"{k} {v:.3f}" for k, v in figures["seconds"].items()))
+  if options.json:
+    options.json.write_text(json.dumps(figures, indent=2), encoding="utf-8")
+
+
+if __name__ == "__main__":
+  main()

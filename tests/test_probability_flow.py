@@ -1,0 +1,61 @@
+"""The flow against the exact one of Gaussian fields, and its order."""
+
+from astropy import units as u
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfp_massmap import geometry
+from tfp_massmap import prior as prior_lib
+from tfp_massmap.samplers import probability_flow
+
+GRID = geometry.PixelGrid((24, 20), 1 * u.arcmin)
+
+
+def _exact(prior, x, largest, smallest):
+  """Mode by mode x scales with the root of S + sigma^2; then the denoiser."""
+  variance = prior.mode_variance.numpy()
+  factor = np.sqrt((variance + smallest**2) / (variance + largest**2))
+  factor = factor * variance / (variance + smallest**2)
+  return np.fft.irfft2(np.fft.rfft2(x) * factor, s=GRID.shape)
+
+
+def _error(prior, num_steps, x):
+  sigmas = probability_flow.sigma_ladder(3.0, 0.01, num_steps)
+  result = probability_flow.flow(prior.denoise, tf.constant(x), sigmas).numpy()
+  expected = _exact(prior, x, 3.0, 0.01)
+  return np.abs(result - expected).max() / np.abs(expected).max()
+
+
+def test_flow_of_a_gaussian_field_is_exact_to_second_order(fiducial):
+  prior = prior_lib.GaussianPrior.from_spectrum(fiducial, GRID, dtype=tf.float64)
+  x = 3.0 * np.random.default_rng(0).standard_normal([2, *GRID.shape])
+  errors = [_error(prior, n, x) for n in (16, 32, 64)]
+  assert errors[2] < 0.02
+  # Second order: a quarter each time, in the limit.
+  assert errors[0] / errors[1] > 3 and errors[1] / errors[2] > 3
+
+
+def test_samples_of_a_gaussian_prior_have_its_power(fiducial):
+  """Mean square of 400 fields' whitened modes, 5 standard errors."""
+  prior = prior_lib.GaussianPrior.from_spectrum(fiducial, GRID)
+  sigmas = probability_flow.sigma_ladder(3.0, 1e-3, 40)
+  sample = tf.function(
+      lambda: probability_flow.sample_prior(prior, 400, (1, 2), sigmas),
+      jit_compile=True,
+  )
+  modes = np.abs(np.fft.rfft2(sample().numpy(), norm="ortho")) ** 2
+  ratio = (modes / prior.mode_variance.numpy()).reshape(400, -1).mean(axis=1)
+  assert abs(ratio.mean() - 1) < 5 * ratio.std() / 20 + 0.01
+
+
+@pytest.mark.parametrize("arguments", [(0.1, 1.0, 8), (1.0, 0.0, 8), (1.0, 0.1, 1)])
+def test_impossible_ladders(arguments):
+  with pytest.raises(ValueError, match="largest > smallest"):
+    probability_flow.sigma_ladder(*arguments)
+
+
+def test_ladder_ends_where_it_should():
+  ladder = probability_flow.sigma_ladder(10.0, 0.002, 24)
+  np.testing.assert_allclose(ladder[[0, -1]], [10, 0.002])
+  assert (np.diff(ladder) < 0).all() and len(ladder) == 24

@@ -1,0 +1,1 @@
+"""Trained priors that ship with the package: cards and weights, by name."""
