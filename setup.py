@@ -69,6 +69,7 @@ setuptools.setup(
         ],
         "parquet": ["pandas", "pyarrow"],
         "beam": ["apache-beam", "mlcroissant"],
+        "tensorboard": ["tensorboard"],
         "theory": ["pyccl"],
         "docs": ["sphinx", "myst-parser"],
         "gpu": ["tensorflow[and-cuda]"],

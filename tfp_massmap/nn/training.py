@@ -7,6 +7,7 @@ is Eq. 24 ("score").
 
 import csv
 import dataclasses
+import importlib.util
 import json
 import math
 import pathlib
@@ -102,8 +103,9 @@ class Trainer:
     grid: `geometry.PixelGrid` of the crops, `settings.crop` pixels a side.
     architecture: `unet.Architecture`, or the name of a preset.
     settings: `TrainingSettings`.
-    folder: where checkpoints and `log.csv` go. If it holds a checkpoint of the same
-      settings, but for num_steps and the learning rates, the training goes on there.
+    folder: where checkpoints, `log.csv` and, with TensorBoard installed, its events go.
+      If it holds a checkpoint of the same settings, but for num_steps and the learning
+      rates, the training goes on there.
     start: None, or a prior with a `residual` of the same architecture, whose weights a
       new training starts from.
 
@@ -143,6 +145,9 @@ class Trainer:
         checkpoint, str(self.folder / "checkpoints"), max_to_keep=2
     )
     self._check_folder()
+    self._board = None
+    if importlib.util.find_spec("tensorboard"):
+      self._board = tf.summary.create_file_writer(str(self.folder / "tensorboard"))
     if self._manager.latest_checkpoint:
       checkpoint.restore(self._manager.latest_checkpoint).assert_consumed()
 
@@ -284,6 +289,13 @@ class Trainer:
       if new:
         writer.writerow(["step", "loss", *(f"sigma_{s:g}" for s in validation)])
       writer.writerow([step, f"{loss:.6f}", *(f"{v:.6f}" for v in validation.values())])
+    if self._board is None:
+      return
+    with self._board.as_default(step=step):
+      tf.summary.scalar("loss", loss)
+      tf.summary.scalar("learning_rate", self.settings.rate_at(step))
+      for sigma, value in validation.items():
+        tf.summary.scalar(f"validation/sigma_{sigma:g}", value)
 
 
 _MAY_CHANGE = (
