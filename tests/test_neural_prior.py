@@ -2,6 +2,12 @@
 
 import dataclasses
 import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import sys
 
 from astropy import units as u
 import keras
@@ -19,6 +25,7 @@ from tfp_massmap.nn import residual
 from tfp_massmap.nn import training
 from tfp_massmap.nn import unet
 
+TESTS = pathlib.Path(__file__).parent
 TINY = unet.Architecture(channels=(8, 12), num_blocks=(1, 1))
 TINY_PAPER = unet.Architecture(
     kind="paper", channels=(6, 8, 8), num_blocks=(1, 1, 1), num_inputs=1,
@@ -290,3 +297,77 @@ def test_train_command(tmp_path, capsys):
   assert prior.card["training"]["num_steps"] == 3
   assert cli.main([*arguments, "--crop", "16", "--num-steps", "3"]) != 0
   assert "another crop" in capsys.readouterr().err
+
+
+def _short_training(folder, spectrum, strategy=None):
+  settings = dataclasses.replace(
+      SETTINGS, gaussian_share=0.0, num_steps=3, checkpoint_every=3
+  )
+  trainer = training.Trainer(
+      spectrum, GRID, TINY, settings, folder, strategy=strategy
+  )
+  return trainer.train(_maps(spectrum), _maps(spectrum, seed=5), progress=False)
+
+
+def test_two_devices_train_as_one(spectrum, tmp_path):
+  """Each takes half of every batch; only the order of sums differs."""
+  cpus = tf.config.list_logical_devices("CPU")
+  if len(cpus) < 2:
+    pytest.skip("needs two logical CPU devices; conftest.py could not make them")
+  strategy = tf.distribute.MirroredStrategy([d.name for d in cpus[:2]])
+  alone = _short_training(tmp_path / "one", spectrum)
+  together = _short_training(tmp_path / "two", spectrum, strategy)
+  assert together == pytest.approx(alone, rel=1e-3)
+  with pytest.raises(ValueError, match="cannot be split over 2"):
+    training.Trainer(
+        spectrum, GRID, TINY, dataclasses.replace(SETTINGS, batch_size=3),
+        tmp_path / "three", strategy=strategy,
+    )  # pyformat: disable
+
+
+def test_two_machines_train_as_one(spectrum, tmp_path):
+  """Two processes that meet over the network, as on two machines."""
+  ports = []
+  for _ in range(2):
+    with socket.socket() as free:
+      free.bind(("localhost", 0))
+      ports.append(free.getsockname()[1])
+  workers = [f"localhost:{port}" for port in ports]
+  code = (
+      "import pathlib, sys, tensorflow as tf;"
+      "strategy = tf.distribute.MultiWorkerMirroredStrategy();"
+      "import test_neural_prior as t; from tfp_massmap import spectra;"
+      "spectrum = spectra.PowerSpectrum.fiducial_cosmos();"
+      "print('LOSSES', list(t._short_training("
+      "pathlib.Path(sys.argv[1]), spectrum, strategy).values()))"
+  )
+  processes = []
+  for index in range(2):
+    task = dict(cluster=dict(worker=workers), task=dict(type="worker", index=index))
+    processes.append(
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path / str(index))],
+            env={**os.environ, "TF_CONFIG": json.dumps(task),
+                 "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+    )  # pyformat: disable
+  outputs = [process.communicate(timeout=240) for process in processes]
+  found = [re.search(r"LOSSES (\[.*\])", out) for out, _ in outputs]
+  assert all(found), outputs[0][1][-2000:]
+  losses = [json.loads(match[1]) for match in found]
+  alone = list(_short_training(tmp_path / "alone", spectrum).values())
+  assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+  assert losses[0] == pytest.approx(alone, rel=1e-3)
+
+
+def test_mixed_precision_stays_close(spectrum, tmp_path):
+  """bfloat16 has 8 bits: losses of three steps agree to some per cent."""
+  losses = []
+  for mixed in (False, True):
+    settings = dataclasses.replace(SETTINGS, num_steps=3, mixed_precision=mixed)
+    trainer = training.Trainer(spectrum, GRID, TINY, settings, tmp_path / str(mixed))
+    losses.append(_losses(trainer, spectrum))
+  assert losses[1] == pytest.approx(losses[0], rel=0.05) and losses[0] != losses[1]
+  assert trainer.denoiser.network.layers[-1].compute_dtype == "bfloat16"
+  assert all(w.dtype == "float32" for w in trainer.denoiser.network.weights)

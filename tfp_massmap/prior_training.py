@@ -108,7 +108,7 @@ def train(
       data=data or {},
       num_maps=len(maps),
       settings=trainer.record,
-      num_steps=int(trainer.step),
+      num_steps=int(trainer.step.read_value()),
       validation_loss={f"{sigma:g}": loss for sigma, loss in losses.items()},
   )
   with trainer.averaged_weights():

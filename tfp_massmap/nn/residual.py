@@ -107,9 +107,12 @@ class ResidualDenoiser:
     a, b, c = (s[:, tf.newaxis, tf.newaxis] for s in self.scales.at(sigma))
     if self.architecture.kind == "paper":
       output = self.network([noisy[..., tf.newaxis], sigma], training=training)
-      return tf.square(sigma)[:, tf.newaxis, tf.newaxis] * output
-    inputs = tf.stack([noisy / a, wiener / b], axis=-1)
-    return c * self.network([inputs, sigma], training=training)
+      scale = tf.square(sigma)[:, tf.newaxis, tf.newaxis]
+    else:
+      inputs = tf.stack([noisy / a, wiener / b], axis=-1)
+      output = self.network([inputs, sigma], training=training)
+      scale = c
+    return scale * tf.cast(output, noisy.dtype)
 
   def error_std(self, sigma):
     """c, the error of the Wiener denoiser, `[batch]`."""

@@ -5,6 +5,7 @@ of the Gaussian one ("error", so that every sigma counts alike), or over sigma^2
 is Eq. 24 ("score").
 """
 
+import contextlib
 import csv
 import dataclasses
 import importlib.util
@@ -39,6 +40,8 @@ class TrainingSettings:
     clip_norm: gradients are scaled down to this global norm.
     gaussian_share: share of the examples that are Gaussian fields of the prior's power,
       for which the residual is to be zero: what is not in the data must not be made up.
+    mixed_precision: whether convolutions compute in bfloat16, which needs no scaling of
+      the loss; weights and sums stay float32. Faster on devices that have it.
     averaging: decay per step of the exponential moving average of the weights.
     seed: of examples and first weights.
     validate_every, num_validation: steps between validations, and their examples.
@@ -57,6 +60,7 @@ class TrainingSettings:
   warmup_steps: int = 300
   clip_norm: float = 1.0
   gaussian_share: float = 0.1
+  mixed_precision: bool = False
   averaging: float = 0.999
   seed: int = 0
   validate_every: int = 500
@@ -108,13 +112,18 @@ class Trainer:
       rates, the training goes on there.
     start: None, or a prior with a `residual` of the same architecture, whose weights a
       new training starts from.
+    strategy: None, or a `tf.distribute` strategy, over whose replicas every batch is
+      split; on several machines, each calls this with the same arguments, and a folder
+      of its own for all but the first.
 
   Raises:
     ValueError: if the folder's checkpoint is of other settings, the grid of another
       size, or `start` of another architecture.
   """
 
-  def __init__(self, spectrum, grid, architecture, settings, folder, start=None):
+  def __init__(
+      self, spectrum, grid, architecture, settings, folder, start=None, strategy=None
+  ):
     if grid.shape != (settings.crop, settings.crop):
       raise ValueError(
           f"The grid must have {settings.crop} x {settings.crop} pixels, as the crops;"
@@ -123,18 +132,28 @@ class Trainer:
     if isinstance(architecture, str):
       architecture = unet.PRESETS[architecture]
     self.settings = settings
+    self._strategy = strategy or tf.distribute.get_strategy()
+    if settings.batch_size % self._strategy.num_replicas_in_sync:
+      raise ValueError(
+          f"Batches of {settings.batch_size} cannot be split over"
+          f" {self._strategy.num_replicas_in_sync} replicas."
+      )
     self.folder = pathlib.Path(folder)
     self._gaussian = prior_lib.GaussianPrior.from_spectrum(spectrum, grid)
     keras.utils.set_random_seed(settings.seed)
-    network = unet.build(architecture)
-    if start is not None:
-      _copy_weights(start.residual, network, architecture)
     scales = residual.Scales.from_spectrum(spectrum, grid.pixel_scale)
+    with self._strategy.scope():
+      with _policy("mixed_bfloat16" if settings.mixed_precision else "float32"):
+        network = unet.build(architecture)
+      if start is not None:
+        _copy_weights(start.residual, network, architecture)
+      self._average = [
+          tf.Variable(tf.identity(w.value), trainable=False) for w in network.weights
+      ]
+      self._optimizer = keras.optimizers.Adam(settings.rate_at(0), beta_2=0.99)
+      self._optimizer.build(network.trainable_variables)
+      self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
     self.denoiser = residual.ResidualDenoiser(network, architecture, scales)
-    self._average = [tf.Variable(w, trainable=False) for w in network.weights]
-    self._optimizer = keras.optimizers.Adam(settings.rate_at(0), beta_2=0.99)
-    self._optimizer.build(network.trainable_variables)
-    self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
     checkpoint = tf.train.Checkpoint(
         weights=_values(network.weights),
         average=self._average,
@@ -164,7 +183,7 @@ class Trainer:
       The last validation losses, dict of sigma to mean loss.
     """
     settings = self.settings
-    done = int(self.step)
+    done = int(self.step.read_value())
     examples = input_pipeline.training_examples(
         maps, (settings.crop, settings.crop), settings.batch_size,
         settings.make_sigma_law(), settings.seed, first_batch=done, periodic=periodic,
@@ -176,10 +195,10 @@ class Trainer:
     )
     losses, recent = {}, []
     with bar:
-      for batch in examples.take(settings.num_steps - done):
-        self._optimizer.learning_rate.assign(settings.rate_at(int(self.step)))
+      for batch in self._distributed(examples.take(settings.num_steps - done)):
+        self._optimizer.learning_rate.assign(settings.rate_at(int(self.step.read_value())))
         recent.append(self._train_step(batch))
-        step = int(self.step)
+        step = int(self.step.read_value())
         last = step == settings.num_steps
         if step % settings.validate_every == 0 or last:
           losses = self.validate(validation)
@@ -221,11 +240,10 @@ class Trainer:
     error = (denoised - target) / scale[:, tf.newaxis, tf.newaxis]
     return tf.reduce_mean(tf.square(error))
 
-  def _with_gaussian_fields(self, batch):
+  def _with_gaussian_fields(self, batch, replica):
     """Puts Gaussian fields in the place of some maps, chosen by seed and step."""
-    seed = tf.random.fold_in(
-        tf.constant([self.settings.seed, 1], tf.int64), self.step
-    )
+    seed = tf.stack([tf.cast(self.settings.seed, tf.int64), 1 + tf.cast(replica, tf.int64)])
+    seed = tf.random.fold_in(seed, self.step)
     choice_seed, field_seed = tf.unstack(tf.random.split(seed, 2))
     num = batch["clean"].shape[0]
     chosen = tf.random.stateless_uniform([num, 1, 1], choice_seed)
@@ -238,22 +256,36 @@ class Trainer:
   def _validation_step(self, batch):
     return self._loss(batch, training=False)
 
+  def _distributed(self, examples):
+    if self._strategy.num_replicas_in_sync == 1:
+      return examples
+    return self._strategy.experimental_distribute_dataset(examples)
+
   @tf.function
   def _train_step(self, batch):
-    network = self.denoiser.network
-    if self.settings.gaussian_share:
-      batch = self._with_gaussian_fields(batch)
-    with tf.GradientTape() as tape:
-      loss = self._loss(batch, training=True)
-    gradients = tape.gradient(loss, _values(network.trainable_variables))
-    gradients, _ = tf.clip_by_global_norm(gradients, self.settings.clip_norm)
-    self._optimizer.apply(gradients, network.trainable_variables)
+    losses = self._strategy.run(self._replica_step, args=(batch,))
     self.step.assign_add(1)
     # A short memory at first, or the first weights would linger.
     step = tf.cast(self.step, tf.float32)
     decay = tf.minimum(self.settings.averaging, (1 + step) / (10 + step))
-    for mean, variable in zip(self._average, network.weights):
-      mean.assign(decay * mean + (1 - decay) * tf.cast(variable.value, mean.dtype))
+    for mean, variable in zip(self._average, self.denoiser.network.weights):
+      value = tf.cast(tf.identity(variable.value), mean.dtype)
+      mean.assign(decay * tf.identity(mean) + (1 - decay) * value)
+    return self._strategy.reduce(tf.distribute.ReduceOp.MEAN, losses, axis=None)
+
+  def _replica_step(self, batch):
+    """Gradients of this replica's share, averaged over all, and the update."""
+    network = self.denoiser.network
+    replica = tf.distribute.get_replica_context()
+    if self.settings.gaussian_share:
+      batch = self._with_gaussian_fields(batch, replica.replica_id_in_sync_group)
+    with tf.GradientTape() as tape:
+      loss = self._loss(batch, training=True)
+    gradients = tape.gradient(loss, _values(network.trainable_variables))
+    if self._strategy.num_replicas_in_sync > 1:
+      gradients = replica.all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
+    gradients, _ = tf.clip_by_global_norm(gradients, self.settings.clip_norm)
+    self._optimizer.apply(gradients, network.trainable_variables)
     return loss
 
   @property
@@ -318,6 +350,17 @@ def validation_examples(maps, settings, periodic):
     )  # pyformat: disable
     examples[sigma] = list(batches.take(settings.num_validation // size))
   return examples
+
+
+@contextlib.contextmanager
+def _policy(name):
+  """Keras's dtype policy within the block."""
+  before = keras.config.dtype_policy()
+  keras.config.set_dtype_policy(name)
+  try:
+    yield
+  finally:
+    keras.config.set_dtype_policy(before)
 
 
 def _copy_weights(denoiser, network, architecture):
