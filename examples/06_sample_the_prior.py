@@ -30,7 +30,7 @@ parser = argparse.ArgumentParser(description="Samples of the neural prior.")
 parser.add_argument("--prior", default="cosmos-halo", help="name, or path of a card")
 parser.add_argument("--output", default=pathlib.Path("."), type=pathlib.Path)
 parser.add_argument("--overwrite", action="store_true")
-parser.add_argument("--full", action="store_true", help="48 samples, not 4")
+parser.add_argument("--full", action="store_true", help="48 samples, not 2")
 parser.add_argument("--seed", default=0, type=int)
 options = parser.parse_args()
 picture = options.output / "prior_samples.png"
@@ -47,8 +47,8 @@ SIZE = 360
 grid = geometry.PixelGrid((SIZE, SIZE), 0.29 * u.arcmin)
 prior = hybrid_prior.HybridPrior.load(options.prior, grid)
 sigmas = probability_flow.sigma_ladder(2.0, 0.004, 48)
-draw = tf.function(lambda seed: probability_flow.sample_prior(prior, 4, seed, sigmas))
-num_batches = 12 if options.full else 1
+draw = tf.function(lambda seed: probability_flow.sample_prior(prior, 2, seed, sigmas))
+num_batches = 24 if options.full else 1
 samples = np.concatenate(
     [draw(tf.constant([options.seed, k])).numpy() for k in range(num_batches)]
 )
@@ -74,7 +74,7 @@ simulator = simulate.ConvergenceSimulator(large, seed=options.seed + 10**7)
 corners = [(r, c) for r in (0, 512) for c in (0, 512)]
 crops = np.stack([
     kappa[r : r + SIZE, c : c + SIZE]
-    for kappa in simulator.maps(num_batches)
+    for kappa in simulator.maps(12 if options.full else 1)
     for r, c in corners
 ])
 

@@ -69,6 +69,16 @@ def test_simulated_convergence(tmp_path):
   assert (tmp_path / "simulated_convergence.png").stat().st_size > 1e5
 
 
+def test_samples_of_the_prior(tmp_path):
+  result = _run("06_sample_the_prior.py", cwd=tmp_path)
+  assert result.returncode == 0, result.stderr
+  (simulated, _), (std, skewness) = re.findall(
+      r"deviation (\S+), skewness (\S+),", result.stdout
+  )
+  assert abs(float(std) / float(simulated) - 1) < 0.2 and float(skewness) > 1
+  assert (tmp_path / "prior_samples.png").stat().st_size > 1e5
+
+
 @pytest.mark.parametrize("script", sorted(EXAMPLES.glob("[0-9]*.py")))
 def test_examples_are_short_and_say_what_they_are(script):
   text = script.read_text(encoding="utf-8")
