@@ -11,7 +11,7 @@ import tensorflow_probability as tfp
 from tfp_massmap import mcmc
 
 MODULES = {
-    "momentum": 2,
+    "mass_matrix": 2,
     "replica_exchange": 1,
     "score_hmc": 1,
     "score_langevin": 1,

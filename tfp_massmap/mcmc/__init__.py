@@ -3,10 +3,10 @@
 They know nothing of lensing, and compose with `tfp.mcmc`.
 """
 
+from tfp_massmap.mcmc.mass_matrix import FourierDiagonalNormal
+from tfp_massmap.mcmc.mass_matrix import LinearOperatorNormal
 from tfp_massmap.mcmc.metropolis import ScoreMetropolisHastings
 from tfp_massmap.mcmc.metropolis import ScoreMetropolisHastingsResults
-from tfp_massmap.mcmc.momentum import FourierDiagonalNormal
-from tfp_massmap.mcmc.momentum import LinearOperatorNormal
 from tfp_massmap.mcmc.path_integral import gauss_lobatto
 from tfp_massmap.mcmc.path_integral import simpson
 from tfp_massmap.mcmc.replica_exchange import ScoreReplicaExchangeMC

@@ -76,6 +76,15 @@ class ScoreMetropolisHastings(tfp.mcmc.TransitionKernel):
   def is_calibrated(self):
     return True
 
+  @property
+  def experimental_shard_axis_names(self):
+    return self.inner_kernel.experimental_shard_axis_names
+
+  def experimental_with_shard_axes(self, shard_axis_names):
+    return self.copy(
+        inner_kernel=self.inner_kernel.experimental_with_shard_axes(shard_axis_names)
+    )
+
   def one_step(self, current_state, previous_kernel_results, seed=None):
     """One tested step; see `tfp.mcmc.TransitionKernel.one_step`."""
     inner_kernel = self.inner_kernel
@@ -131,6 +140,15 @@ class ScoreMetropolisHastings(tfp.mcmc.TransitionKernel):
         extra=[],
         seed=tfp.random.sanitize_seed((0, 0)),
     )
+
+
+def num_score_evaluations(results):
+  """Score evaluations that kernel results, or those inside them, have counted."""
+  while results is not None:
+    if hasattr(results, "num_score_evaluations"):
+      return results.num_score_evaluations
+    results = getattr(results, "inner_results", None)
+  return tf.constant(0, tf.int32)
 
 
 def _log_accept_ratio(proposed):

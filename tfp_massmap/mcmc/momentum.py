@@ -1,229 +1,12 @@
-"""Momentum distributions for preconditioned Hamiltonian Monte Carlo."""
+"""Momenta of a list of state parts, drawn and weighed."""
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfp_massmap.mcmc import mass_matrix
 from tfp_massmap.mcmc import state_parts
 
 tfd = tfp.distributions
-
-
-class FourierDiagonalNormal(tfd.Distribution):
-  """Gaussian field whose covariance is diagonal in Fourier space.
-
-  As the momentum distribution of Hamiltonian Monte Carlo its covariance is the mass
-  matrix: best close to the precision of the target. Any distribution on the state
-  does as a momentum distribution; this one also gives the `velocity` in closed form.
-
-  Example:
-
-  >>> mass = FourierDiagonalNormal(tf.ones([4, 3]), event_shape=(4, 4))
-  >>> mass.sample(5, seed=(1, 2)).shape
-  TensorShape([5, 4, 4])
-
-  Args:
-    mode_variance: positive, `[..., ny, nx // 2 + 1]` (layout of `rfft2`), variance of
-      the modes in the unitary transform; leading axes are the batch.
-    event_shape: `(ny, nx)`.
-    validate_args, allow_nan_stats, name: as in `tfd.Distribution`.
-  """
-
-  def __init__(self, mode_variance, event_shape, validate_args=False,
-               allow_nan_stats=True, name="FourierDiagonalNormal"):
-    parameters = dict(locals())
-    self._mode_variance = tf.convert_to_tensor(mode_variance)
-    self._sides = tuple(int(n) for n in event_shape)
-    wanted = (self._sides[0], self._sides[1] // 2 + 1)
-    if tuple(self._mode_variance.shape[-2:]) != wanted:
-      raise ValueError(
-          f"mode_variance must end in {wanted} for event_shape {self._sides}; got"
-          f" shape {self._mode_variance.shape}."
-      )
-    super().__init__(
-        dtype=self._mode_variance.dtype,
-        reparameterization_type=tfd.FULLY_REPARAMETERIZED,
-        validate_args=validate_args,
-        allow_nan_stats=allow_nan_stats,
-        parameters=parameters,
-        name=name,
-    )
-
-  @property
-  def mode_variance(self):
-    return self._mode_variance
-
-  def velocity(self, momentum):
-    """Covariance^-1 times momentum, minus the gradient of the log-density."""
-    return self._filter(momentum, 1 / self._mode_variance)
-
-  def momentum(self, velocity):
-    """Covariance times velocity, the inverse of `velocity`."""
-    return self._filter(velocity, self._mode_variance)
-
-  def _event_shape(self):
-    return tf.TensorShape(self._sides)
-
-  def _event_shape_tensor(self):
-    return tf.constant(self._sides, tf.int32)
-
-  def _batch_shape(self):
-    return self._mode_variance.shape[:-2]
-
-  def _batch_shape_tensor(self):
-    return tf.shape(self._mode_variance)[:-2]
-
-  def _sample_n(self, n, seed=None):
-    seed = tfp.random.sanitize_seed(seed)
-    shape = tf.concat([[n], self._batch_shape_tensor(), self._sides], axis=0)
-    white = tf.random.stateless_normal(shape, seed=seed, dtype=self.dtype)
-    white = tf.ensure_shape(white, [None, *self._batch_shape(), *self._sides])
-    return self._filter(white, tf.sqrt(self._mode_variance))
-
-  def _log_prob(self, value):
-    log_det = tf.reduce_sum(
-        self._multiplicity() * tf.math.log(2 * np.pi * self._mode_variance),
-        axis=(-2, -1),
-    )
-    square = tf.reduce_sum(value * self.velocity(value), axis=(-2, -1))
-    return -0.5 * (square + log_det)
-
-  def _mean(self):
-    return tf.zeros([*self._batch_shape(), *self._sides], self.dtype)
-
-  def _variance(self):
-    # The same for every pixel: the mean over the modes of the full plane.
-    total = tf.reduce_sum(self._multiplicity() * self._mode_variance, axis=(-2, -1))
-    pixel = (total / (self._sides[0] * self._sides[1]))[..., tf.newaxis, tf.newaxis]
-    return pixel * tf.ones(self._sides, self.dtype)
-
-  def _parameter_control_dependencies(self, is_init):
-    if not (is_init and self.validate_args):
-      return []
-    return [
-        tf.debugging.assert_positive(
-            self._mode_variance, message="mode_variance must be positive."
-        )
-    ]
-
-  def _multiplicity(self):
-    """How many modes of the full plane each of `rfft2` stands for."""
-    count = np.full([1, self._sides[1] // 2 + 1], 2.0)
-    count[0, 0] = 1
-    if self._sides[1] % 2 == 0:
-      count[0, -1] = 1
-    return tf.constant(count, self.dtype)
-
-  def _filter(self, maps, transfer):
-    modes = tf.signal.rfft2d(tf.convert_to_tensor(maps, self.dtype))
-    return tf.signal.irfft2d(
-        tf.cast(transfer, modes.dtype) * modes, fft_length=list(self._sides)
-    )
-
-
-class LinearOperatorNormal(tfd.Distribution):
-  """Gaussian vector whose covariance is a linear operator.
-
-  As a momentum distribution its covariance is the mass matrix; the kernels make one of
-  any operator given to them.
-
-  Example:
-
-  >>> mass = LinearOperatorNormal(tf.linalg.LinearOperatorDiag([1.0, 4.0]))
-  >>> mass.velocity([2.0, 2.0]).numpy().tolist()
-  [2.0, 0.5]
-
-  Args:
-    operator: `tf.linalg.LinearOperator`, self-adjoint and positive definite,
-      `[..., n, n]`.
-    validate_args, allow_nan_stats, name: as in `tfd.Distribution`.
-  """
-
-  def __init__(self, operator, validate_args=False, allow_nan_stats=True,
-               name="LinearOperatorNormal"):
-    parameters = dict(locals())
-    if not isinstance(operator, tf.linalg.LinearOperator) or operator.is_square is False:
-      raise ValueError(
-          f"operator must be a square tf.linalg.LinearOperator; got {operator!r}."
-      )
-    if isinstance(operator, tf.linalg.LinearOperatorDiag):
-      # A mass matrix is positive, though few say so of their diagonals.
-      operator = tf.linalg.LinearOperatorDiag(
-          operator.diag, is_self_adjoint=True, is_positive_definite=True
-      )
-    if not (operator.is_self_adjoint and operator.is_positive_definite):
-      raise ValueError(
-          f"A mass matrix must be self-adjoint and positive definite; {operator.name}"
-          " does not say so. Make it with is_self_adjoint=True and"
-          " is_positive_definite=True."
-      )
-    self._operator = operator
-    super().__init__(
-        dtype=operator.dtype.real_dtype,
-        reparameterization_type=tfd.FULLY_REPARAMETERIZED,
-        validate_args=validate_args,
-        allow_nan_stats=allow_nan_stats,
-        parameters=parameters,
-        name=name,
-    )
-
-  @property
-  def operator(self):
-    return self._operator
-
-  def velocity(self, momentum):
-    """Operator^-1 times momentum, minus the gradient of the log-density."""
-    return self._real(self._operator.solvevec(self._cast(momentum)))
-
-  def momentum(self, velocity):
-    """Operator times velocity."""
-    return self._real(self._operator.matvec(self._cast(velocity)))
-
-  def _event_shape(self):
-    return self._operator.shape[-1:]
-
-  def _event_shape_tensor(self):
-    return self._operator.shape_tensor()[-1:]
-
-  def _batch_shape(self):
-    return self._operator.batch_shape
-
-  def _batch_shape_tensor(self):
-    return self._operator.batch_shape_tensor()
-
-  def _sample_n(self, n, seed=None):
-    seed = tfp.random.sanitize_seed(seed)
-    shape = tf.concat([[n], self._operator.shape_tensor()[:-1]], axis=0)
-    white = tf.random.stateless_normal(shape, seed=seed, dtype=self.dtype)
-    return self._real(self._root().matvec(self._cast(white)))
-
-  def _log_prob(self, value):
-    size = tf.cast(self._event_shape_tensor()[0], self.dtype)
-    log_det = self._real(self._operator.log_abs_determinant())
-    square = tf.reduce_sum(value * self.velocity(value), axis=-1)
-    constant = size * tf.constant(np.log(2 * np.pi), self.dtype)
-    return -0.5 * (square + log_det + constant)
-
-  def _root(self):
-    """An operator whose product with its adjoint is the covariance."""
-    circulant = (
-        tf.linalg.LinearOperatorCirculant,
-        tf.linalg.LinearOperatorCirculant2D,
-        tf.linalg.LinearOperatorCirculant3D,
-    )
-    if isinstance(self._operator, circulant):
-      return type(self._operator)(
-          tf.sqrt(self._operator.spectrum),
-          input_output_dtype=self._operator.dtype,
-          is_self_adjoint=True,
-      )
-    return self._operator.cholesky()
-
-  def _cast(self, value):
-    return tf.cast(value, self._operator.dtype)
-
-  def _real(self, value):
-    return tf.cast(tf.math.real(value), self.dtype)
 
 
 class Momenta:
@@ -234,45 +17,32 @@ class Momenta:
       joint distribution of all parts.
     parts: list of state parts.
     axes: their event axes.
-    total: sums a list of parts over their events.
+    shard_axis_names: None, or for each part None or the names of the axes that it is
+      sharded over; a distribution is then that of the shard at hand.
   """
 
-  def __init__(self, distribution, parts, axes, total):
+  def __init__(self, distribution, parts, axes, shard_axis_names=None):
     self._parts = parts
     self._axes = axes
-    self._total = total
+    self._names = shard_axis_names
     self._joint = None
     if hasattr(distribution, "sample_distributions") or (
         isinstance(distribution, tfd.Distribution)
         and isinstance(distribution.dtype, (list, tuple))
     ):
       self._joint = distribution
-      return
-    given = distribution if isinstance(distribution, (list, tuple)) else [distribution]
-    if distribution is None:
-      given = [None] * len(parts)
-    if len(given) != len(parts):
-      raise ValueError(
-          f"momentum_distribution has {len(given)} entries for {len(parts)} state"
-          " parts; give one each."
-      )
-    self._each = [
-        LinearOperatorNormal(d) if isinstance(d, tf.linalg.LinearOperator) else d
-        for d in given
-    ]
+    self._each = self._one_per_part(distribution)
 
-  def sample(self, seed, shard_axis_names=None):
+  def sample(self, seed):
     """Momenta of all chains, list of state parts."""
-    if self._joint is not None:
-      chains = tf.shape(self._parts[0])[
-          : len(self._parts[0].shape) - len(self._axes[0])
-      ]
+    if self._joint is not None and not self._names:
+      chains = state_parts.chain_shape(self._parts, self._axes)
       batch = self._joint.batch_shape_tensor()
       batch = batch[0] if isinstance(batch, (list, tuple)) else batch
       extra = chains[: tf.size(chains) - tf.size(batch)]
       drawn = self._joint.sample(extra, seed=seed)
       return [tf.ensure_shape(m, p.shape) for m, p in zip(drawn, self._parts)]
-    names = shard_axis_names or [None] * len(self._parts)
+    names = self._names or [None] * len(self._parts)
     seeds = tfp.random.split_seed(seed, n=len(self._parts))
     return [
         self._sample_part(d, part, axes, state_parts.shard_seed(s, name))
@@ -283,14 +53,14 @@ class Momenta:
 
   def velocity(self, momentum):
     """Minus the gradient of the log-density of the momenta."""
-    if self._joint is not None:
+    if self._each is None:
       log_prob = lambda *m: self._joint.log_prob(list(m))
       return [-g for g in tfp.math.value_and_gradient(log_prob, list(momentum))[1]]
     return [self._velocity_part(d, m) for d, m in zip(self._each, momentum)]
 
   def momentum(self, velocity):
     """Inverse of `velocity`."""
-    if self._joint is not None:
+    if self._each is None:
       raise ValueError("The split integrator needs one distribution per state part.")
     inverse = []
     for distribution, v in zip(self._each, velocity):
@@ -308,22 +78,54 @@ class Momenta:
 
   def log_prob(self, momentum):
     """Log-density of the momenta, shape of the chains; constants are left out."""
-    if self._joint is not None:
+    if self._each is None:
       return self._joint.log_prob(list(momentum))
-    squares = [
-        m if d is None else tf.zeros_like(m) for d, m in zip(self._each, momentum)
-    ]
-    value = -0.5 * self._total([tf.square(m) for m in squares])
-    for distribution, m in zip(self._each, momentum):
-      if distribution is not None:
-        value += distribution.log_prob(m)
-    return value
+    shares = []
+    for distribution, m, axes in zip(self._each, momentum, self._axes):
+      if distribution is None:
+        shares.append(-0.5 * tf.reduce_sum(tf.square(m), axis=axes))
+      else:
+        shares.append(distribution.log_prob(m))
+    return state_parts.add_across(shares, self._names)
+
+  def _one_per_part(self, distribution):
+    """Independent distributions, one per part; None if the joint one is not so."""
+    given = distribution if isinstance(distribution, (list, tuple)) else [distribution]
+    if distribution is None:
+      given = [None] * len(self._parts)
+    if self._joint is not None:
+      given = getattr(distribution, "model", None)
+      if not isinstance(given, (list, tuple)) or not all(
+          isinstance(d, tfd.Distribution) for d in given
+      ):
+        if self._names:
+          raise ValueError(
+              "The momenta of sharded parts must be independent: give"
+              " momentum_distribution a list with one distribution per part; got"
+              f" {distribution!r}."
+          )
+        return None
+    if len(given) != len(self._parts):
+      raise ValueError(
+          f"momentum_distribution has {len(given)} entries for {len(self._parts)}"
+          " state parts; give one each."
+      )
+    return [self._of_this_shard(d) for d in given]
+
+  def _of_this_shard(self, distribution):
+    if isinstance(distribution, tf.linalg.LinearOperator):
+      return mass_matrix.LinearOperatorNormal(distribution)
+    # The sums over the shards are taken here, outside of the leapfrog loop.
+    if self._names and isinstance(distribution, tfp.experimental.distribute.Sharded):
+      return distribution.distribution
+    return distribution
 
   def _sample_part(self, distribution, part, axes, seed):
     if distribution is None:
       return tf.random.stateless_normal(tf.shape(part), seed=seed, dtype=part.dtype)
     _check_shapes(distribution, part, axes)
-    extra = tf.shape(part)[: len(part.shape) - len(axes) - len(distribution.batch_shape)]
+    num_extra = len(part.shape) - len(axes) - len(distribution.batch_shape)
+    extra = tf.shape(part)[:num_extra]
     return tf.ensure_shape(distribution.sample(extra, seed=seed), part.shape)
 
   def _velocity_part(self, distribution, momentum):

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfp_massmap.mcmc import metropolis
 from tfp_massmap.mcmc import path_integral as path_integral_lib
 from tfp_massmap.mcmc import state_parts
 from tfp_massmap.mcmc import target as target_lib
@@ -85,7 +86,7 @@ class ScoreReplicaExchangeMC(tfp.mcmc.TransitionKernel):
     path_integral: "straight", or a rule such as `mcmc.gauss_lobatto(4)`.
     num_intervals: even number of intervals of the "straight" rule.
     experimental_shard_axis_names: None, or for each part the name(s) of the axes it is
-      sharded over; give the inner kernel the same.
+      sharded over, which are passed on to the inner kernel.
     name: prefix of op names.
 
   Raises:
@@ -166,9 +167,8 @@ class ScoreReplicaExchangeMC(tfp.mcmc.TransitionKernel):
       next_results = tf.cond(
           any_swap, lambda: self._refreshed(kernel, state, results), lambda: results
       )
-      spent = evaluations + _evaluations(results) - _evaluations(
-          previous.replica_results
-      )
+      count = metropolis.num_score_evaluations
+      spent = evaluations + count(results) - count(previous.replica_results)
       spent += tf.where(any_swap, 1, 0)
       return unflatten([part[0] for part in swapped]), ScoreReplicaExchangeMCResults(
           replica_states=swapped,
@@ -208,7 +208,8 @@ class ScoreReplicaExchangeMC(tfp.mcmc.TransitionKernel):
           sigmas=sigmas,
           step_count=tf.constant(0, tf.int32),
           num_score_evaluations=tf.reduce_sum(
-              _evaluations(results) + tf.zeros_like(zero, tf.int32), axis=0
+              metropolis.num_score_evaluations(results) + tf.zeros_like(zero, tf.int32),
+              axis=0,
           ),
           seed=tfp.random.sanitize_seed((0, 0)),
       )
@@ -221,9 +222,11 @@ class ScoreReplicaExchangeMC(tfp.mcmc.TransitionKernel):
 
   def _inner_kernel(self, sigma):
     target = self._parameters["target_score_fn"]
-    return self._parameters["make_kernel_fn"](
+    kernel = self._parameters["make_kernel_fn"](
         lambda *parts: target(*parts, sigma), sigma
     )
+    names = self.experimental_shard_axis_names
+    return kernel if names is None else kernel.experimental_with_shard_axes(names)
 
   def _partners(self, step_count):
     """Partner of each replica: (0 1)(2 3)... in even steps, (1 2)(3 4)... in odd."""
@@ -244,7 +247,7 @@ class ScoreReplicaExchangeMC(tfp.mcmc.TransitionKernel):
     )
     other = [tf.gather(part, partner) for part in parts]
     names = state_parts.names_per_part(
-        self._parameters["experimental_shard_axis_names"], len(parts)
+        self.experimental_shard_axis_names, len(parts)
     )
     total = lambda values: state_parts.event_sum(values, axes, names)
     change = self._rule(
@@ -274,7 +277,3 @@ class ScoreReplicaExchangeMC(tfp.mcmc.TransitionKernel):
       if hasattr(getattr(fresh, field, None), "num_score_evaluations"):
         fresh = fresh._replace(**{field: getattr(fresh, field)._replace(**counts)})
     return fresh
-
-
-def _evaluations(results):
-  return getattr(results, "num_score_evaluations", tf.constant(0, tf.int32))

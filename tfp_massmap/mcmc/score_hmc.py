@@ -62,7 +62,8 @@ _ARGUMENTS = """
       gradient of the log-density: a tensor like the state, or a list of them.
     step_size: tensor or list of tensors, broadcasts with the state parts.
     num_leapfrog_steps: positive integer (or integer tensor), odd or even; or a pair
-      (smallest, largest), between which each step draws a number for all chains.
+      (smallest, largest), between which each step draws a number for all chains. Not a
+      pair inside `GradientBasedTrajectoryLengthAdaptation`, which jitters by itself.
     event_ndims: number of trailing axes of a state part that make one event, an
       integer, or a list of them for a list of parts. All axes before are chains,
       each with its own test. A score has the shape of the state, so the kernel
@@ -83,7 +84,8 @@ _ARGUMENTS = """
       otherwise the gradient is taken.
     analytic_log_prob_fn: None, or the part of the log-density that is known,
       `fn(*parts)`, shape of the chains. Its change is taken from its values, and
-      only the rest of the score is integrated.
+      only the rest of the score is integrated. Not with sharded parts, and not inside
+      `tfp.mcmc.TransformedTransitionKernel`, which would leave it untransformed.
     integrator: "leapfrog"; or "split", which rotates the Gaussian N(gaussian_mean,
       M^-1) exactly, M the mass matrix, and kicks with the rest of the score. The
       momentum distribution must then have `velocity` and its inverse, `momentum`.
@@ -126,6 +128,9 @@ class ScoreUncalibratedHamiltonianMonteCarlo(tfp.mcmc.TransitionKernel):
     self._rule = path_integral_lib.resolve(path_integral, num_intervals)
     self._score, stand_in = target_lib.make_score_fn(
         target_score_fn, target_log_prob_fn, event_ndims
+    )
+    target_lib.check_analytic_part(
+        analytic_log_prob_fn, stand_in, experimental_shard_axis_names
     )
     self._parameters = dict(
         target_score_fn=target_score_fn,
@@ -202,13 +207,12 @@ class ScoreUncalibratedHamiltonianMonteCarlo(tfp.mcmc.TransitionKernel):
       parts, unflatten = state_parts.as_parts(current_state)
       axes = state_parts.event_axes(self.event_ndims, parts)
       names = self.shard_axis_names(len(parts))
-      total = functools.partial(
-          state_parts.event_sum, axes=axes, shard_axis_names=names
-      )
       stored = self._stored_parameters(previous_kernel_results)
-      momenta = momentum_lib.Momenta(stored["momentum_distribution"], parts, axes, total)
+      momenta = momentum_lib.Momenta(
+          stored["momentum_distribution"], parts, axes, names
+      )
       seed = tfp.random.sanitize_seed(seed)
-      momentum = momenta.sample(seed, names)
+      momentum = momenta.sample(seed)
       num_steps = self._number_of_steps(stored["num_leapfrog_steps"], seed)
       end, final_momentum, scores, difference = self._propose(
           parts, momentum, list(previous_kernel_results.grads_target_log_prob),
@@ -315,6 +319,17 @@ class ScoreUncalibratedHamiltonianMonteCarlo(tfp.mcmc.TransitionKernel):
     if not isinstance(bounds, (list, tuple)):
       static = tf.get_static_value(num_steps)
       return tf.cast(num_steps if static is None else static, tf.int32)
+    unchanged = tf.debugging.assert_equal(
+        num_steps, tf.constant(bounds, tf.int32),
+        message=(
+            "num_leapfrog_steps is a pair, between which the kernel draws, but an"
+            " adaptation has set a number of its own, as"
+            " GradientBasedTrajectoryLengthAdaptation does, with its own jitter. Give"
+            " one integer instead of the pair."
+        ),
+    )
+    with tf.control_dependencies([unchanged] if unchanged is not None else []):
+      num_steps = tf.identity(num_steps)
     jitter_seed = tfp.random.split_seed(seed, n=2, salt="num_leapfrog_steps")[0]
     return tf.random.stateless_uniform(
         [], jitter_seed, num_steps[0], num_steps[1] + 1, tf.int32

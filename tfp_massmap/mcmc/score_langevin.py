@@ -96,6 +96,9 @@ class ScoreUncalibratedLangevin(tfp.mcmc.TransitionKernel):
     self._score, stand_in = target_lib.make_score_fn(
         target_score_fn, target_log_prob_fn, event_ndims
     )
+    target_lib.check_analytic_part(
+        analytic_log_prob_fn, stand_in, experimental_shard_axis_names
+    )
     self._parameters = dict(
         target_score_fn=target_score_fn,
         step_size=step_size,

@@ -117,6 +117,25 @@ def make_score_fn(target_score_fn, target_log_prob_fn, event_ndims):
   return lambda parts: _gradient(target_log_prob_fn, parts), target_log_prob_fn
 
 
+def check_analytic_part(analytic_log_prob_fn, target_log_prob_fn, shard_axis_names):
+  """ValueError where the known part of a log-density would be taken at wrong places."""
+  if analytic_log_prob_fn is None:
+    return
+  if getattr(target_log_prob_fn, "target_score_fn", None) is None:
+    raise ValueError(
+        "analytic_log_prob_fn does not work inside a wrapper that transforms the state,"
+        " such as tfp.mcmc.TransformedTransitionKernel: the wrapper transforms the"
+        " score only, and leaves the analytic part in the old coordinates. Leave"
+        " analytic_log_prob_fn out; target_score_fn holds all of the score anyway."
+    )
+  if shard_axis_names is not None:
+    raise ValueError(
+        "analytic_log_prob_fn does not work with experimental_shard_axis_names: its"
+        " values could not be told apart into those of one shard and of all. Leave it"
+        " out; target_score_fn holds all of the score anyway."
+    )
+
+
 def _gradient(target_log_prob_fn, parts):
   before = getattr(_CALLS, "count", 0)
   with tf.GradientTape(watch_accessed_variables=False) as tape:

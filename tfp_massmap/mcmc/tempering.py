@@ -11,6 +11,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfp_massmap.mcmc import metropolis
+
 TemperedMCResults = collections.namedtuple(
     "TemperedMCResults",
     [
@@ -62,6 +64,8 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
       `cooling`.
     min_steps: steps at each temperature, at least 1.
     chain_ndims: number of leading axes of the state that are chains.
+    experimental_shard_axis_names: None, or names of the axes each part is sharded
+      over, passed on to the inner kernel.
     name: prefix of op names.
 
   Example:
@@ -84,7 +88,7 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
 
   def __init__(self, target_score_fn, make_kernel_fn, initial_sigma=None,
                min_sigma=None, cooling=None, sigmas=None, min_steps=1, chain_ndims=1,
-               name=None):
+               experimental_shard_axis_names=None, name=None):
     geometric = (initial_sigma, min_sigma, cooling)
     if (sigmas is None) == any(value is None for value in geometric):
       raise ValueError(
@@ -113,6 +117,7 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
         sigmas=sigmas,
         min_steps=min_steps,
         chain_ndims=chain_ndims,
+        experimental_shard_axis_names=experimental_shard_axis_names,
         name=name or "tempered_mc",
     )
 
@@ -124,6 +129,13 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
   def is_calibrated(self):
     """False: while sigma falls, no one distribution is left invariant."""
     return False
+
+  @property
+  def experimental_shard_axis_names(self):
+    return self._parameters["experimental_shard_axis_names"]
+
+  def experimental_with_shard_axes(self, shard_axis_names):
+    return self.copy(experimental_shard_axis_names=shard_axis_names)
 
   def one_step(self, current_state, previous_kernel_results, seed=None):
     """Cools the chains that are due, then takes one inner step."""
@@ -143,8 +155,9 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
       )
       seed = tfp.random.sanitize_seed(seed)
       next_state, next_inner = kernel.one_step(current_state, inner, seed=seed)
-      spent = _evaluations(next_inner) - _evaluations(inner)
-      spent += tf.where(any_due, _evaluations(inner), 0)
+      count = metropolis.num_score_evaluations
+      spent = count(next_inner) - count(inner)
+      spent += tf.where(any_due, count(inner), 0)
       return next_state, TemperedMCResults(
           inner_results=next_inner,
           sigma=sigma,
@@ -175,7 +188,9 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
           move_log_accept_ratio=tf.fill(
               tf.shape(sigma), tf.constant(np.nan, sigma.dtype)
           ),
-          num_score_evaluations=tf.broadcast_to(_evaluations(inner), chains),
+          num_score_evaluations=tf.broadcast_to(
+              metropolis.num_score_evaluations(inner), chains
+          ),
           seed=tfp.random.sanitize_seed((0, 0)),
       )
 
@@ -191,9 +206,11 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
 
   def _inner_kernel(self, sigma):
     target = self._parameters["target_score_fn"]
-    return self._parameters["make_kernel_fn"](
+    kernel = self._parameters["make_kernel_fn"](
         lambda *parts: target(*parts, sigma), sigma
     )
+    names = self.experimental_shard_axis_names
+    return kernel if names is None else kernel.experimental_with_shard_axes(names)
 
 
 def _check_geometric(initial_sigma, min_sigma, cooling):
@@ -219,12 +236,3 @@ def _log_accept_ratio(results, sigma):
       return tf.cast(results.log_accept_ratio, sigma.dtype)
     results = getattr(results, "inner_results", None)
   return tf.fill(tf.shape(sigma), tf.constant(np.nan, sigma.dtype))
-
-
-def _evaluations(results):
-  """Score evaluations that kernel results, or those inside them, have counted."""
-  while results is not None:
-    if hasattr(results, "num_score_evaluations"):
-      return results.num_score_evaluations
-    results = getattr(results, "inner_results", None)
-  return tf.constant(0, tf.int32)
