@@ -13,6 +13,7 @@ from astropy.table import Table
 import numpy as np
 from PIL import Image
 import pytest
+from scipy import stats
 
 from tfp_massmap import cli
 from tfp_massmap import geometry
@@ -20,6 +21,7 @@ from tfp_massmap import plot
 from tfp_massmap import reconstruction
 from tfp_massmap import spectra
 from tfp_massmap.samplers import annealed
+from tfp_massmap.samplers import guided
 
 
 @pytest.fixture(name="quick", autouse=True)
@@ -29,6 +31,8 @@ def _quick(monkeypatch):
       cooling=0.3, final_steps=1, min_steps=1, step_size=0.2, num_leapfrog_steps=2
   )
   monkeypatch.setattr(annealed, "AnnealedSettings", lambda: settings)
+  steps = guided.GuidedSettings(num_steps=3)
+  monkeypatch.setattr(guided, "GuidedSettings", lambda: steps)
 
 
 @pytest.fixture(name="catalogue")
@@ -62,16 +66,21 @@ def _header_settings(path):
 def test_demo_writes_products_that_open(tmp_path, capsys):
   folder = tmp_path / "demo"
   arguments = ["demo", "-o", str(folder), "--size", "40", "--num-samples", "3",
-               "--seed", "5"]
+               "--seed", "5", "--quantiles", "0.16", "--thresholds", "0.02", "0.1"]
   assert cli.main(arguments) == 0
   assert "Wrote" in capsys.readouterr().out
   with fits.open(folder / "posterior.fits", checksum=True) as hdus:
     assert [hdu.name for hdu in hdus] == [
-        "PRIMARY", "STD", "SAMPLES", "WIENER", "KAISER_SQUIRES", "MASK", "COUNT",
-        "TRUTH",
+        "PRIMARY", "STD", "QUANTILE_0.16", "PROBABILITY_0.02", "PROBABILITY_0.1",
+        "WIENER", "KAISER_SQUIRES", "MASK", "COUNT", "TRUTH",
     ]
-    samples = hdus["SAMPLES"].data
+    samples = fits.getdata(folder / "samples.fits")
     assert samples.shape == (3, 40, 40)
+    np.testing.assert_allclose(
+        hdus["PROBABILITY_0.02"].data, (samples > 0.02).mean(axis=0), atol=1e-6
+    )
+    # A simulated sky: more peaks than troughs.
+    assert stats.skew(hdus["TRUTH"].data.ravel()) > 0.5
     np.testing.assert_allclose(hdus[0].data, samples.mean(axis=0), atol=1e-6)
     np.testing.assert_allclose(
         hdus["STD"].data, samples.std(axis=0, ddof=1), atol=1e-6
@@ -82,7 +91,8 @@ def test_demo_writes_products_that_open(tmp_path, capsys):
     assert "VERSION TENSORFLOW" in hdus[0].header
   settings = _header_settings(folder / "posterior.fits")
   assert settings["seed"] == 5 and settings["num_samples"] == 3
-  assert settings["path_integral"] == "trajectory"
+  assert settings["method"] == "guided" and settings["num_steps"] == 3
+  assert settings["prior"].startswith("cosmos-halo, weights ")
   with Image.open(folder / "posterior.png") as image:
     assert image.width > 1000
     assert json.loads(image.text["Description"])["seed"] == 5
@@ -96,14 +106,18 @@ def test_demo_writes_products_that_open(tmp_path, capsys):
 def test_reconstruct_a_catalogue(tmp_path, catalogue, capsys):
   out = tmp_path / "field.fits"
   arguments = ["reconstruct", str(catalogue), "-o", str(out), "--pixel-scale", "1.5",
-               "--num-samples", "2", "--quiet"]
+               "--num-samples", "2", "--method", "annealed", "--prior", "gaussian",
+               "--quiet"]
   assert cli.main(arguments) == 0
   printed = capsys.readouterr()
   assert "consistent" in printed.out and "WARNING" not in printed.err
   settings = _header_settings(out)
   assert settings["num_galaxies"] == 60000 and settings["data"] == "shapes.fits"
   assert settings["noise"] == "weighted" and settings["flip_e2"] is False
+  assert settings["path_integral"] == "trajectory"
+  assert settings["prior"].startswith("Gaussian")
   assert (tmp_path / "field.png").exists()
+  assert fits.getdata(tmp_path / "field_samples.fits").shape[0] == 2
   with fits.open(out) as hdus:
     ra, dec = astropy_wcs.WCS(hdus[0].header).wcs_pix2world(
         (hdus[0].header["NAXIS1"] - 1) / 2, (hdus[0].header["NAXIS2"] - 1) / 2, 0
@@ -134,6 +148,8 @@ def test_wrong_sign_of_e2_is_reported_and_left(tmp_path, catalogue, capsys):
         (["--pixel-scale", "-1"], "positive angle"),
         (["--spectrum", "absent.csv"], "absent.csv"),
         (["--sigma-e", "-0.3"], "sigma_e must be positive"),
+        (["--prior", "euclid"], "The package has the priors ['cosmos-halo']"),
+        (["--prior", "cosmos-halo", "--spectrum", "c.csv"], "Give one of the two"),
     ],
 )
 def test_bad_input_ends_in_one_line(tmp_path, catalogue, capsys, options, message):
@@ -169,7 +185,7 @@ def test_lack_of_memory_is_one_line(tmp_path, capsys, monkeypatch):
   def fail(*_, **__):
     raise MemoryError("Unable to allocate")
 
-  monkeypatch.setattr(annealed, "sample", fail)
+  monkeypatch.setattr(guided, "sample", fail)
   assert cli.main(["demo", "-o", str(tmp_path / "x"), "--size", "24", "--quiet"]) == 1
   assert "smaller --batch-size" in capsys.readouterr().err
 
@@ -179,22 +195,28 @@ def test_missing_catalogue(tmp_path, capsys):
   assert "No catalogue at" in capsys.readouterr().err
 
 
-def test_interruption_leaves_nothing(tmp_path, capsys, monkeypatch):
+def test_interruption_leaves_samples_and_nothing_half_written(
+    tmp_path, capsys, monkeypatch
+):
   def interrupt(*_, **__):
     raise KeyboardInterrupt
 
-  monkeypatch.setattr(fits.HDUList, "writeto", interrupt)
-  status = cli.main(
-      ["demo", "-o", str(tmp_path / "demo"), "--size", "24", "--num-samples", "1",
-       "--quiet"]
-  )
+  arguments = ["demo", "-o", str(tmp_path / "demo"), "--size", "24", "--num-samples",
+               "1", "--quiet"]
+  with monkeypatch.context() as patch:
+    patch.setattr(fits.HDUList, "writeto", interrupt)
+    status = cli.main(arguments)
   assert status == 130 and "interrupted" in capsys.readouterr().err
-  assert not list((tmp_path / "demo").iterdir())
+  assert [p.name for p in (tmp_path / "demo").iterdir()] == ["samples.fits"]
+  # Again: the samples are there, and only the rest is done.
+  monkeypatch.setattr(guided, "draw", interrupt)
+  assert cli.main(arguments) == 0
+  assert len(list((tmp_path / "demo").iterdir())) == 3
 
 
 def test_termination_by_a_batch_system_cleans_up(tmp_path, capsys, monkeypatch):
   monkeypatch.setattr(
-      annealed, "sample", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM)
+      guided, "sample", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM)
   )
   before = signal.getsignal(signal.SIGTERM)
   try:

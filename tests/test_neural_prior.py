@@ -22,6 +22,8 @@ from tfp_massmap import prior as prior_lib
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 from tfp_massmap.datasets.halo_kappa import halo_kappa_dataset_builder as halo_kappa
+from tfp_massmap.nn import devices
+from tfp_massmap.nn import muon
 from tfp_massmap.nn import residual
 from tfp_massmap.nn import training
 from tfp_massmap.nn import unet
@@ -200,7 +202,8 @@ def _save(spectrum, path, **changes):
 def test_saved_priors_come_back(spectrum, tmp_path):
   path = tmp_path / "new" / "prior"
   _save(spectrum, path)
-  prior = hybrid_prior.HybridPrior.load(path, GRID)
+  prior = hybrid_prior.HybridPrior.load(path, GRID, compute_dtype="float32")
+  assert prior.compute_dtype == "float32"
   denoiser = _denoiser(spectrum)
   noisy = tf.random.stateless_normal([3, 32, 32], (1, 2))
   sigma = tf.constant([0.02, 0.1, 0.9])
@@ -217,17 +220,61 @@ def test_saved_priors_come_back(spectrum, tmp_path):
 
 def test_batches_broadcasts_and_the_range_of_sigma(spectrum, tmp_path):
   _save(spectrum, tmp_path / "prior")
-  prior = hybrid_prior.HybridPrior.load(tmp_path / "prior.json", GRID)
+  prior = hybrid_prior.HybridPrior.load(tmp_path / "prior.json", GRID, "float32")
   noisy = tf.random.stateless_normal([2, 3, 32, 32], (1, 2))
   together = prior.denoise(noisy, 0.1)
   np.testing.assert_allclose(together[1, 2], prior.denoise(noisy[1, 2], 0.1), atol=1e-5)
   np.testing.assert_allclose(
       prior.denoise(noisy, 5.0), prior.gaussian.denoise(noisy, 5.0), atol=1e-6
   )
-  with pytest.raises(ValueError, match="from 0.01; got 0.001"):
-    prior.score(noisy, 0.001)
+  low, _ = prior.sigma_range
+  for sigma in (0.0, 0.5 * low):
+    expected = prior.gaussian.score(noisy, sigma) + prior.residual_score(noisy, low)
+    np.testing.assert_allclose(prior.score(noisy, sigma), expected, rtol=1e-4, atol=1e-3)
   compiled = tf.function(prior.denoise, jit_compile=True)
   np.testing.assert_allclose(compiled(noisy, tf.constant(0.1)), together, atol=1e-5)
+
+
+def test_arithmetic_of_the_network(spectrum, tmp_path, monkeypatch):
+  """bfloat16 has 8 bits: the residual agrees to some per cent; "auto" by the flags."""
+  _save(spectrum, tmp_path / "prior")
+  noisy = tf.random.stateless_normal([2, 32, 32], (1, 2))
+  residuals = []
+  for name in ("float32", "bfloat16"):
+    prior = hybrid_prior.HybridPrior.load(tmp_path / "prior", GRID, name)
+    assert prior.compute_dtype == name and prior.denoise(noisy, 0.1).dtype == tf.float32
+    residuals.append(prior.residual_score(noisy, 0.1).numpy())
+  difference = np.std(residuals[1] - residuals[0]) / np.std(residuals[0])
+  assert 0 < difference < 0.03
+  with pytest.raises(ValueError, match="got 'float16'"):
+    hybrid_prior.HybridPrior.load(tmp_path / "prior", GRID, "float16")
+  for flags, expected in (("fpu avx512_bf16", "bfloat16"), ("fpu avx2", "float32")):
+    info = tmp_path / "cpuinfo"
+    info.write_text(f"processor : 0\nflags : {flags}\n")
+    monkeypatch.setattr(devices, "_CPU_INFO", info)
+    assert devices.resolve_compute_dtype("auto") == expected
+  monkeypatch.setattr(devices, "_CPU_INFO", tmp_path / "absent")
+  assert devices.resolve_compute_dtype("auto") == "float32"
+
+
+def test_muon_turns_gradients_into_semi_orthogonal_steps():
+  """One step moves a kernel by lr .2 sqrt(largest side) U V', and a bias like Adam."""
+  rng = np.random.default_rng(0)
+  for shape in ((3, 3, 4, 16), (1, 1, 8, 32)):
+    kernel, bias = keras.Variable(np.zeros(shape)), keras.Variable(np.zeros(16))
+    optimizer = muon.Muon(0.1)
+    optimizer.build([kernel, bias])
+    gradient = rng.standard_normal(shape).astype(np.float32)
+    optimizer.apply([tf.constant(gradient), tf.ones(16)], [kernel, bias])
+    step = -np.array(kernel).reshape(-1, shape[-1]) / 0.1
+    step /= 0.2 * np.sqrt(max(step.shape))
+    left, _, right = np.linalg.svd(gradient.reshape(step.shape), full_matrices=False)
+    singular = np.linalg.svd(step, compute_uv=False)
+    # Five iterations of the quintic leave singular values within .3 of 1.
+    assert 0.65 < singular.min() and singular.max() < 1.25
+    cosine = np.sum(step * (left @ right)) / np.linalg.norm(step) / np.sqrt(len(singular))
+    assert cosine > 0.97
+    np.testing.assert_allclose(bias, -0.05, rtol=1e-4)
 
 
 def test_other_pixels_give_a_warning_with_numbers(spectrum, tmp_path):

@@ -36,6 +36,38 @@ def test_flow_of_a_gaussian_field_is_exact_to_second_order(fiducial):
   assert errors[0] / errors[1] > 3 and errors[1] / errors[2] > 3
 
 
+@pytest.mark.parametrize("integrator", ["multistep", "heun"])
+def test_with_its_variance_a_gaussian_flow_is_exact(integrator, fiducial):
+  """Three steps, to sigma 0: every mode shrinks to the variance of the prior."""
+  prior = prior_lib.GaussianPrior.from_spectrum(fiducial, GRID, dtype=tf.float64)
+  x = 3.0 * np.random.default_rng(0).standard_normal([2, *GRID.shape])
+  result = probability_flow.flow(
+      prior.denoise, tf.constant(x), [3.0, 0.4, 0.01], prior.mode_variance, integrator
+  )
+  variance = prior.mode_variance.numpy()
+  factor = np.sqrt(variance / (variance + 9))
+  expected = np.fft.irfft2(np.fft.rfft2(x) * factor, s=GRID.shape)
+  np.testing.assert_allclose(result, expected, atol=1e-9)
+  with pytest.raises(ValueError, match="got 'euler'"):
+    probability_flow.flow(prior.denoise, tf.constant(x), [1.0, 0.1], integrator="euler")
+
+
+def test_what_is_carried_along_counts_the_calls(fiducial):
+  prior = prior_lib.GaussianPrior.from_spectrum(fiducial, GRID)
+  count = lambda x, sigma, calls: (prior.denoise(x, sigma), calls + 1)
+  for integrator, calls in (("multistep", 5), ("heun", 9)):
+    ladder = probability_flow.sigma_ladder(1.0, 0.1, 5)
+    x, carry = probability_flow.flow(
+        count, tf.ones(GRID.shape), ladder, integrator=integrator, carry=tf.constant(0)
+    )
+    assert carry == calls
+    np.testing.assert_array_equal(
+        x, probability_flow.flow(
+            prior.denoise, tf.ones(GRID.shape), ladder, integrator=integrator
+        )
+    )
+
+
 def test_samples_of_a_gaussian_prior_have_its_power(fiducial):
   """Mean square of 400 fields' whitened modes, 5 standard errors."""
   prior = prior_lib.GaussianPrior.from_spectrum(fiducial, GRID)

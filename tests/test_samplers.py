@@ -11,6 +11,7 @@ from scipy import stats
 import tensorflow as tf
 
 from tfp_massmap import baselines
+from tfp_massmap import gaussian_posterior
 from tfp_massmap import geometry
 from tfp_massmap import lensing
 from tfp_massmap import likelihood as likelihood_lib
@@ -108,7 +109,7 @@ def test_default_settings_suit_any_pixel_scale(pixel_scale, fiducial, caplog):
   )
   posterior = posterior_lib.Posterior(likelihood_lib.ShearLikelihood(shear_map), prior)
   mean = baselines.wiener.estimate(shear_map, prior).kappa
-  exact = baselines.wiener.constrained_realisations(
+  exact = gaussian_posterior.sample(
       posterior.likelihood, prior, 600, seed=(5, 6)
   ).numpy()
   result = annealed.sample(posterior, 300, 1, batch_size=300, progress=False)
@@ -237,7 +238,7 @@ def test_wiener_filter_is_the_dense_posterior_mean(fiducial, make_shear_map):
 def test_constrained_realisations_have_the_dense_posterior(fiducial, make_shear_map):
   shear_map, posterior = _small_problem(fiducial, make_shear_map, tf.float64)
   mean, covariance = _dense_posterior(shear_map, fiducial)
-  draws = baselines.wiener.constrained_realisations(
+  draws = gaussian_posterior.sample(
       posterior.likelihood, posterior.prior, 3000, seed=(1, 2), rtol=1e-8
   )
   _assert_unit_normal(_whiten(draws, mean, covariance))
@@ -279,7 +280,7 @@ def test_annealed_samples_at_full_size_against_conjugate_gradients(fiducial):
   shear_map, posterior = _cosmos_like_problem(fiducial)
   grid, num_samples = shear_map.grid, 8
   mean = baselines.wiener.estimate(shear_map, posterior.prior).kappa
-  exact = baselines.wiener.constrained_realisations(
+  exact = gaussian_posterior.sample(
       posterior.likelihood, posterior.prior, 32, seed=(5, 6)
   ).numpy()
   result = annealed.sample(

@@ -15,6 +15,7 @@ _SUBMODULES = (
     "baselines",
     "catalog",
     "datasets",
+    "gaussian_posterior",
     "geometry",
     "hybrid_prior",
     "io",

@@ -25,7 +25,10 @@ def main(arguments=None):
   try:
     options.run(options)
   except KeyboardInterrupt:
-    print("tfp-massmap: interrupted; unfinished files were removed.", file=sys.stderr)
+    print(
+        "tfp-massmap: interrupted. What was done of a sampling or training is kept: the"
+        " same command goes on; other unfinished files were removed.", file=sys.stderr,
+    )
     return 130
   except Exception as error:  # pylint: disable=broad-exception-caught
     message = _one_line(error)
@@ -128,8 +131,8 @@ def _parser():
   )
   reconstruct.add_argument(
       "--spectrum", metavar="TABLE",
-      help="table with columns ell and c_ell (steradian) for the prior; default: the"
-      " fiducial COSMOS n(z)",
+      help="table with columns ell and c_ell (steradian) of a Gaussian prior; default"
+      " with --prior gaussian: the fiducial COSMOS n(z)",
   )
   reconstruct.add_argument(
       "--drop-invalid", action="store_true",
@@ -156,7 +159,11 @@ def _parser():
   train.add_argument("--num-steps", type=_positive, default=20000)
   train.add_argument("--batch-size", type=_positive, default=8)
   train.add_argument("--crop", type=_positive, default=192, help="pixels of a crop")
-  train.add_argument("--learning-rate", type=float, default=1e-3)
+  train.add_argument("--learning-rate", type=float, default=2e-3)
+  train.add_argument(
+      "--mixed-precision", action="store_true",
+      help="convolutions in bfloat16: for processors and GPUs that have it",
+  )
   train.add_argument(
       "--start", metavar="PRIOR", help="a trained prior whose weights to start from"
   )
@@ -172,8 +179,25 @@ def _parser():
 
 def _add_sampling_options(parser):
   parser.add_argument("--num-samples", type=_positive, default=8)
+  parser.add_argument(
+      "--method", default="guided", choices=["guided", "guided+hmc", "annealed"],
+      help="sampler: the fast one, the same with Metropolis-corrected steps, or that of"
+      " Remy et al. (2022)",
+  )
+  parser.add_argument(
+      "--prior", metavar="NAME",
+      help="a trained prior, by name or path, or 'gaussian'; default: cosmos-halo",
+  )
+  parser.add_argument(
+      "--quantiles", type=float, nargs="+", default=[], metavar="Q",
+      help="levels in (0, 1) of quantile maps",
+  )
+  parser.add_argument(
+      "--thresholds", type=float, nargs="+", default=[], metavar="KAPPA",
+      help="convergences whose probability to be exceeded is mapped",
+  )
   parser.add_argument("--batch-size", type=_positive, default=8,
-                      help="chains run together; fewer need less memory")
+                      help="samples drawn together; fewer need less memory")
   parser.add_argument("--seed", type=_seed, default=0)
   parser.add_argument("--overwrite", action="store_true",
                       help="replace products that exist")
@@ -199,17 +223,16 @@ def _demo(options):
   _start_tensorflow()
   from astropy import units as u  # pylint: disable=g-import-not-at-top
   from tfp_massmap import geometry  # pylint: disable=g-import-not-at-top
-  from tfp_massmap import prior as prior_lib  # pylint: disable=g-import-not-at-top
   from tfp_massmap import simulate  # pylint: disable=g-import-not-at-top
-  from tfp_massmap import spectra  # pylint: disable=g-import-not-at-top
 
   # Placed at the centre of COSMOS, so that its files open like those of a real field.
   grid = geometry.PixelGrid.tangent(
       (150.12, 2.25), (options.size, options.size), 0.29 * u.arcmin
   )
-  spectrum = spectra.PowerSpectrum.fiducial_cosmos()
-  prior = prior_lib.GaussianPrior.from_spectrum(spectrum, grid)
-  truth = prior.sample(seed=(options.seed, 0)).numpy()
+  simulator = simulate.ConvergenceSimulator(
+      geometry.PixelGrid(grid.shape, grid.pixel_scale), seed=options.seed
+  )
+  truth = next(iter(simulator.maps(1)))
   shear_map = simulate.mock_observation(
       truth, grid, simulate.cosmos_like_survey(), seed=options.seed
   )
@@ -218,7 +241,9 @@ def _demo(options):
       f" {shear_map.settings['num_galaxies']} galaxies in"
       f" {shear_map.mask.mean():.0%} of it."
   )
-  result = _sample(options, shear_map, spectrum, truth, {"data": "mock field"})
+  result = _sample(
+      options, shear_map, _prior(options), truth, {"data": "mock field"}, fits_path
+  )
   _write(options, result, fits_path, png_path, "Mock COSMOS-like field")
 
 
@@ -230,11 +255,8 @@ def _reconstruct(options):
   from astropy import units as u  # pylint: disable=g-import-not-at-top
   from tfp_massmap import b_modes  # pylint: disable=g-import-not-at-top
   from tfp_massmap import catalog  # pylint: disable=g-import-not-at-top
-  from tfp_massmap import spectra  # pylint: disable=g-import-not-at-top
 
-  spectrum = spectra.PowerSpectrum.fiducial_cosmos()
-  if options.spectrum:
-    spectrum = spectra.PowerSpectrum.read(options.spectrum)
+  prior = _prior(options)
   columns = {k: getattr(options, k) for k in ("ra", "dec", "e1", "e2", "weight")}
   table = catalog.read_table(options.catalogue)
   num_rows = len(table)
@@ -268,7 +290,7 @@ def _reconstruct(options):
       "handedness": str(handedness),
       "num_rows_dropped": num_rows - len(catalogue),
   }
-  result = _sample(options, shear_map, spectrum, None, settings)
+  result = _sample(options, shear_map, prior, None, settings, fits_path)
   _write(options, result, fits_path, png_path, pathlib.Path(options.catalogue).name)
 
 
@@ -295,6 +317,7 @@ def _train(options):
       settings=training.TrainingSettings(
           num_steps=options.num_steps, batch_size=options.batch_size,
           crop=options.crop, learning_rate=options.learning_rate, seed=options.seed,
+          mixed_precision=options.mixed_precision,
       ),
       periodic=bool(metadata.get("periodic", False)),
       data=metadata, start=start, progress=not options.quiet,
@@ -320,24 +343,55 @@ def _products(options):
   return fits_path, png_path
 
 
-def _sample(options, shear_map, spectrum, truth, settings):
+def _prior(options):
+  """Name of a trained prior, or the spectrum of a Gaussian one."""
+  from tfp_massmap import spectra  # pylint: disable=g-import-not-at-top
+
+  table = getattr(options, "spectrum", None)
+  if table and options.prior not in (None, "gaussian"):
+    raise ValueError(
+        f"--spectrum is for a Gaussian prior, and --prior is {options.prior}. Give one of"
+        " the two."
+    )
+  if table:
+    return spectra.PowerSpectrum.read(table)
+  if options.prior == "gaussian":
+    return spectra.PowerSpectrum.fiducial_cosmos()
+  return options.prior or "cosmos-halo"
+
+
+def _sample(options, shear_map, prior, truth, settings, fits_path):
   from tfp_massmap import reconstruction  # pylint: disable=g-import-not-at-top
 
   return reconstruction.reconstruct(
-      shear_map, spectrum, options.num_samples, options.seed, truth=truth,
-      settings=settings, batch_size=options.batch_size, progress=not options.quiet,
+      shear_map, prior, options.num_samples, options.seed, options.method, truth=truth,
+      settings=settings, batch_size=options.batch_size,
+      samples_path=_samples_path(fits_path), overwrite=options.overwrite,
+      quantiles=options.quantiles, thresholds=options.thresholds,
+      progress=not options.quiet,
   )
+
+
+def _samples_path(fits_path):
+  if fits_path.name == "posterior.fits":
+    return fits_path.with_name("samples.fits")
+  return fits_path.with_name(f"{fits_path.stem}_samples.fits")
 
 
 def _write(options, result, fits_path, png_path, title):
   result.save_products(fits_path, png_path, options.overwrite, title=title)
   samples = result.sample_set
+  accepted = ""
+  if samples.acceptance is not None:
+    accepted = (
+        f"; acceptance {samples.acceptance:.2f}, {samples.final_acceptance:.2f} at the"
+        " last temperature"
+    )
   print(
       f"{options.num_samples} samples,"
       f" {samples.num_score_evaluations:.0f} score evaluations each,"
-      f" {samples.seconds:.0f} s; acceptance {samples.acceptance:.2f},"
-      f" {samples.final_acceptance:.2f} at the last temperature.\n"
-      f"Wrote {fits_path} and {png_path}."
+      f" {samples.seconds:.0f} s{accepted}.\n"
+      f"Wrote {fits_path}, {samples.path.name} and {png_path.name}."
   )
 
 

@@ -67,6 +67,36 @@ def convergence_from_shear(shear):
   return _e_mode_of_shear(shear), _e_mode_of_shear(rotated)
 
 
+def shear_from_modes(kappa_modes, sides):
+  """Shear of the Fourier modes of an E-mode convergence map.
+
+  Args:
+    kappa_modes: `rfft2` of the map, complex `[..., ny, nx // 2 + 1]`.
+    sides: `(ny, nx)`.
+
+  Returns:
+    Float `[..., 2, ny, nx]`.
+  """
+  cos2, sin2 = _multipliers(sides, kappa_modes.dtype.real_dtype)
+  return _inverse(
+      tf.stack([cos2 * kappa_modes, sin2 * kappa_modes], axis=-3), list(sides)
+  )
+
+
+def modes_from_shear(shear):
+  """Fourier modes of the E-mode convergence of a shear map, adjoint of the above.
+
+  Args:
+    shear: float `[..., 2, ny, nx]`.
+
+  Returns:
+    Complex `[..., ny, nx // 2 + 1]`.
+  """
+  cos2, sin2 = _multipliers(_static_sides(shear), shear.dtype)
+  modes = tf.signal.rfft2d(shear)
+  return cos2 * modes[..., 0, :, :] + sin2 * modes[..., 1, :, :]
+
+
 def tangential_shear(shear, center):
   """Tangential and cross shear about a pixel.
 
@@ -93,21 +123,13 @@ def tangential_shear(shear, center):
 # the transforms of differentiating through rfft2d, to every order.
 @tf.custom_gradient
 def _shear_of_e_mode(kappa):
-  cos2, sin2 = _multipliers(_static_sides(kappa), kappa.dtype)
-  modes = tf.signal.rfft2d(kappa)
-  shear = _inverse(
-      tf.stack([cos2 * modes, sin2 * modes], axis=-3), _static_sides(kappa)
-  )
-  return shear, _e_mode_of_shear
+  sides = _static_sides(kappa)
+  return shear_from_modes(tf.signal.rfft2d(kappa), sides), _e_mode_of_shear
 
 
 @tf.custom_gradient
 def _e_mode_of_shear(shear):
-  cos2, sin2 = _multipliers(_static_sides(shear), shear.dtype)
-  modes = tf.signal.rfft2d(shear)
-  kappa = _inverse(
-      cos2 * modes[..., 0, :, :] + sin2 * modes[..., 1, :, :], _static_sides(shear)
-  )
+  kappa = _inverse(modes_from_shear(shear), _static_sides(shear))
   return kappa, _shear_of_e_mode
 
 

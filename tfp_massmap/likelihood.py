@@ -4,6 +4,9 @@
 
 (paper Eq. 9), with A the Kaiser-Squires operator of `lensing`. At temperature
 sigma^2 the noise variance of a pixel grows to sigma_n^2 + sigma^2 (paper Eq. 25).
+
+What galaxies show is the reduced shear g = gamma / (1 - kappa); `ReducedShearLikelihood`
+has this model in the place of A kappa.
 """
 
 import numpy as np
@@ -23,6 +26,8 @@ class ShearLikelihood:
     dtype: dtype of the maps, float32 or float64.
     masked_variance: None, or the noise variance of masked pixels.
   """
+
+  is_linear = True
 
   def __init__(self, shear_map, dtype=tf.float32, masked_variance=None):
     if masked_variance is not None and not masked_variance > 0:
@@ -78,7 +83,7 @@ class ShearLikelihood:
       Float, shape of the leading axes.
     """
     weight = self.inverse_variance(sigma)
-    residual = self.shear - lensing.shear_from_convergence(kappa)
+    residual = self.residual(kappa)
     log_norm = tf.math.log(tf.where(weight > 0, weight / (2 * np.pi), 1))
     return 0.5 * tf.reduce_sum(
         log_norm - weight * tf.square(residual), axis=(-3, -2, -1)
@@ -89,18 +94,39 @@ class ShearLikelihood:
 
     Args and shapes as `log_prob`; returns the shape of `kappa`.
     """
-    residual = self.shear - lensing.shear_from_convergence(kappa)
-    return self._adjoint(self.inverse_variance(sigma) * residual)
+    return self.adjoint(self.inverse_variance(sigma) * self.residual(kappa))
 
   def precision(self, kappa, sigma=0.0):
     """A' N^-1 A kappa, shape of `kappa`."""
     shear = lensing.shear_from_convergence(kappa)
-    return self._adjoint(self.inverse_variance(sigma) * shear)
+    return self.adjoint(self.inverse_variance(sigma) * shear)
+
+  def precision_modes(self, modes):
+    """Modes of A' N^-1 A kappa, from those of kappa, complex `[..., ny, nx // 2 + 1]`."""
+    shear = lensing.shear_from_modes(modes, self.shape)
+    return lensing.modes_from_shear(self.inverse_variance() * shear)
+
+  def linearised(self, kappa=None):
+    """The linear likelihood next to this one at `kappa`, by default 0: itself, here."""
+    del kappa
+    return self
+
+  def residual(self, kappa):
+    """gamma - A kappa, `[..., 2, ny, nx]`."""
+    return self.shear - self.model(kappa)
+
+  def model(self, kappa):
+    """A kappa, `[..., 2, ny, nx]`."""
+    return lensing.shear_from_convergence(kappa)
+
+  def adjoint(self, shear):
+    """A' gamma, `[..., ny, nx]`."""
+    return lensing.convergence_from_shear(shear)[0]
 
   def weighted_data(self, shear=None):
     """A' N^-1 gamma, of the data or of another `[..., 2, ny, nx]` shear."""
     shear = self.shear if shear is None else shear
-    return self._adjoint(self.inverse_variance() * shear)
+    return self.adjoint(self.inverse_variance() * shear)
 
   def sample_noise(self, sample_shape=(), seed=None):
     """Noise of the shear map, zero in masked pixels, `[*sample_shape, 2, ny, nx]`."""
@@ -109,5 +135,74 @@ class ShearLikelihood:
     )
     return self._measured * tf.sqrt(self._variance) * white
 
-  def _adjoint(self, shear):
-    return lensing.convergence_from_shear(shear)[0]
+
+class ReducedShearLikelihood(ShearLikelihood):
+  """Likelihood of the reduced shear, g = A kappa / (1 - kappa).
+
+  Its model is not linear; samplers take it as linear around their current estimate
+  (`linearised`), step by step. Convergences must stay below 1: no critical curves.
+
+  Args:
+    shear_map, dtype, masked_variance: as `ShearLikelihood`; the shear is reduced.
+  """
+
+  is_linear = False
+
+  def model(self, kappa):
+    """A kappa / (1 - kappa), `[..., 2, ny, nx]`."""
+    return super().model(kappa) / (1 - kappa[..., tf.newaxis, :, :])
+
+  def score(self, kappa, sigma=0.0):
+    """Gradient of `log_prob` with respect to kappa, shape of `kappa`."""
+    return self.linearised(kappa).score(kappa, sigma)
+
+  def linearised(self, kappa=None):
+    """The likelihood with the model's derivative at `kappa`, by default 0."""
+    if kappa is None:
+      return _Linearised(self, tf.zeros(self.shape, self.dtype))
+    return _Linearised(self, tf.convert_to_tensor(kappa, self.dtype))
+
+
+class _Linearised:
+  """g(kappa_0) + J (kappa - kappa_0), J u = (A u + g u) / (1 - kappa_0).
+
+  One linear model a map, where kappa_0 has a batch.
+  """
+
+  is_linear = True
+
+  def __init__(self, likelihood, kappa):
+    self._full = likelihood
+    self._kappa = kappa
+    self._lens = 1 / (1 - kappa[..., tf.newaxis, :, :])
+    self._reduced = likelihood.model(kappa)
+    self.shape, self.dtype = likelihood.shape, likelihood.dtype
+    self.inverse_variance = likelihood.inverse_variance
+    self.mean_inverse_variance = likelihood.mean_inverse_variance
+    self.sample_noise = likelihood.sample_noise
+
+  def model(self, kappa):
+    """J kappa."""
+    shear = lensing.shear_from_convergence(kappa)
+    return self._lens * (shear + self._reduced * kappa[..., tf.newaxis, :, :])
+
+  def adjoint(self, shear):
+    """J' shear."""
+    shear = self._lens * shear
+    direct = tf.reduce_sum(self._reduced * shear, axis=-3)
+    return lensing.convergence_from_shear(shear)[0] + direct
+
+  def residual(self, kappa):
+    """Data minus g(kappa_0) - J (kappa - kappa_0)."""
+    return self._full.shear - self._reduced - self.model(kappa - self._kappa)
+
+  def score(self, kappa, sigma=0.0):
+    return self.adjoint(self.inverse_variance(sigma) * self.residual(kappa))
+
+  def weighted_data(self, shear):
+    return self.adjoint(self.inverse_variance() * shear)
+
+  def precision_modes(self, modes):
+    kappa = tf.signal.irfft2d(modes, fft_length=list(self.shape))
+    shear = self.inverse_variance() * self.model(kappa)
+    return tf.signal.rfft2d(self.adjoint(shear))

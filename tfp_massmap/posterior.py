@@ -1,6 +1,17 @@
-"""The posterior: a likelihood and a prior, at a common temperature."""
+"""The posterior: a likelihood and a prior, at a common temperature, and its samples."""
 
+import hashlib
+
+import numpy as np
 import tensorflow as tf
+
+from tfp_massmap import samplers
+
+METHODS = {
+    "guided": samplers.guided,
+    "guided+hmc": samplers.refine,
+    "annealed": samplers.annealed,
+}
 
 
 class Posterior:
@@ -45,6 +56,53 @@ class Posterior:
       Shape of `x`.
     """
     return self.likelihood.score(x, sigma) + self.prior.score(x, sigma)
+
+  def analytic_log_prob(self, x, sigma=0.0):
+    """Log-density at temperature sigma^2 without the prior's network, if it has one.
+
+    All of it for a Gaussian prior; shape of the leading axes of `x`.
+    """
+    gaussian = getattr(self.prior, "gaussian", self.prior)
+    return self.likelihood.log_prob(x, sigma) + gaussian.log_prob(x, sigma)
+
+  def sample(self, num_samples, seed, method="guided", settings=None, **options):
+    """Independent samples.
+
+    Args:
+      num_samples: number of samples.
+      seed: integer.
+      method: "guided", some tens of network evaluations a sample; "guided+hmc", which
+        adds Metropolis-corrected steps at small temperatures; or "annealed", the
+        procedure of Remy et al. (2022).
+      settings: of the method: `samplers.guided.GuidedSettings`,
+        `samplers.refine.RefineSettings` or `samplers.annealed.AnnealedSettings`.
+      **options: of the method's `sample`: `batch_size`, `output` (a FITS cube for the
+        samples, from which an interrupted run goes on), `jit_compile`, `progress`.
+
+    Returns:
+      A `samplers.sample_set.SampleSet`.
+
+    Raises:
+      ValueError: for another method, and what the method refuses.
+    """
+    if method not in METHODS:
+      raise ValueError(f"method must be one of {sorted(METHODS)}; got {method!r}.")
+    return METHODS[method].sample(self, num_samples, seed, settings, **options)
+
+  def fingerprint(self):
+    """Checksum of data, noise and prior: what must agree for a run to go on."""
+    arrays = [
+        self.likelihood.shear,
+        self.likelihood.inverse_variance(),
+        self.prior.mode_variance,
+    ]
+    digest = hashlib.sha256(type(self.likelihood).__name__.encode())
+    for array in arrays:
+      digest.update(np.ascontiguousarray(array).tobytes())
+    checksum = getattr(self.prior, "card", {}).get("weights_sha256")
+    compute_dtype = getattr(self.prior, "compute_dtype", None)
+    digest.update(f"{checksum} {compute_dtype}".encode())
+    return digest.hexdigest()[:16]
 
   def fourier_precision(self, sigma=0.0):
     """Fourier-diagonal approximation of minus the Jacobian of the score.

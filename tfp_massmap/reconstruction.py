@@ -2,18 +2,21 @@
 
 import dataclasses
 import json
+import pathlib
 
 import numpy as np
 
 from tfp_massmap import baselines
+from tfp_massmap import hybrid_prior
 from tfp_massmap import io
 from tfp_massmap import likelihood as likelihood_lib
 from tfp_massmap import plot
 from tfp_massmap import posterior as posterior_lib
 from tfp_massmap import prior as prior_lib
+from tfp_massmap import samplers
 from tfp_massmap import shear_map as shear_map_lib
+from tfp_massmap import spectra
 from tfp_massmap import summary as summary_lib
-from tfp_massmap.samplers import annealed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,15 +25,15 @@ class Reconstruction:
 
   Attributes:
     shear_map: the data, `shear_map.ShearMap`.
-    sample_set: `samplers.annealed.SampleSet`.
-    summary: `summary.Summary`, mean and standard deviation.
+    sample_set: `samplers.SampleSet`.
+    summary: `summary.Summary`: mean, standard deviation, quantiles, probabilities.
     kaiser_squires, wiener: `baselines.MassMap`.
     truth: `[ny, nx]` of a mock, or None.
     settings: seed, prior, sampler, data: a flat dict.
   """
 
   shear_map: shear_map_lib.ShearMap
-  sample_set: annealed.SampleSet
+  sample_set: samplers.SampleSet
   summary: summary_lib.Summary
   kaiser_squires: baselines.MassMap
   wiener: baselines.MassMap
@@ -40,8 +43,9 @@ class Reconstruction:
   def save(self, path, overwrite=False):
     """Writes one FITS file with WCS, units and provenance; maps as float32.
 
-    The primary image is the mean; extensions STD, SAMPLES (a cube), WIENER,
-    KAISER_SQUIRES, MASK, COUNT, and TRUTH for a mock.
+    The primary image is the mean; extensions STD, QUANTILE_q and PROBABILITY_t (that
+    kappa exceeds t) for those asked for, SAMPLES (a cube, unless the samples have a file
+    of their own), WIENER, KAISER_SQUIRES, MASK, COUNT, and TRUTH for a mock.
     """
     io.write_fits(path, self._hdus(), overwrite)
 
@@ -63,7 +67,16 @@ class Reconstruction:
             self.settings,
         ),
         image(self.summary.std, "STD", "posterior std of kappa"),
-        image(self.sample_set.samples, "SAMPLES"),
+    ]
+    for level, values in self.summary.quantiles.items():
+      hdus.append(image(values, f"QUANTILE_{level:g}", f"quantile {level:g} of kappa"))
+    for threshold, values in self.summary.probabilities.items():
+      hdus.append(
+          image(values, f"PROBABILITY_{threshold:g}", f"share with kappa > {threshold:g}")
+      )
+    if self.sample_set.path is None:
+      hdus.append(image(self.sample_set.samples, "SAMPLES"))
+    hdus += [
         image(self.wiener.kappa, "WIENER"),
         image(self.kaiser_squires.kappa, "KAISER_SQUIRES"),
         io.image_hdu(self.shear_map.mask, grid, "MASK", "1 = measured"),
@@ -106,19 +119,25 @@ class Reconstruction:
     figure.savefig(path, dpi=dpi, metadata=metadata)
 
 
-def reconstruct(shear_map, spectrum, num_samples, seed, sampler=None, truth=None,
-                settings=None, batch_size=8, progress=True):
-  """Samples the posterior of a shear map with a Gaussian prior.
+def reconstruct(shear_map, prior, num_samples, seed, method="guided", sampler=None,
+                truth=None, settings=None, batch_size=8, samples_path=None,
+                overwrite=False, quantiles=(), thresholds=(), progress=True):
+  """Samples the posterior of a shear map.
 
   Args:
     shear_map: `shear_map.ShearMap`.
-    spectrum: `spectra.PowerSpectrum` of the prior.
+    prior: name or path of a trained prior (`hybrid_prior.HybridPrior.load`), or a prior
+      on the grid of the map; or a `spectra.PowerSpectrum`, for a Gaussian prior.
     num_samples: number of independent posterior samples.
     seed: integer.
-    sampler: `samplers.annealed.AnnealedSettings`.
+    method: of `posterior.Posterior.sample`.
+    sampler: its settings.
     truth: `[ny, nx]` of a mock, kept beside the results.
     settings: further entries for the headers of the products.
-    batch_size: chains run together.
+    batch_size: samples drawn together; bounds the memory.
+    samples_path: None, or FITS cube for the samples; an interrupted run goes on there.
+    overwrite: whether the samples of another run may be replaced there.
+    quantiles, thresholds: see `summary.summarise`.
     progress: whether to show a progress bar.
 
   Returns:
@@ -134,17 +153,18 @@ def reconstruct(shear_map, spectrum, num_samples, seed, sampler=None, truth=None
     raise ValueError(f"truth must have shape {grid.shape}; got {np.shape(truth)}.")
   io.provenance_header({**shear_map.settings, **(settings or {})})
   likelihood = likelihood_lib.ShearLikelihood(shear_map)
-  prior = prior_lib.GaussianPrior.from_spectrum(spectrum, grid)
+  prior, description = _make_prior(prior, grid)
   # What is cheap and can fail comes first, before the sampling.
-  wiener = baselines.wiener.estimate(shear_map, prior, max_iterations=5000)
-  sample_set = annealed.sample(
-      posterior_lib.Posterior(likelihood, prior), num_samples, seed, sampler,
-      batch_size=batch_size, progress=progress,
+  gaussian = getattr(prior, "gaussian", prior)
+  wiener = baselines.wiener.estimate(shear_map, gaussian, max_iterations=5000)
+  sample_set = posterior_lib.Posterior(likelihood, prior).sample(
+      num_samples, seed, method, sampler, batch_size=batch_size, output=samples_path,
+      overwrite=overwrite, progress=progress,
   )
   return Reconstruction(
       shear_map=shear_map,
       sample_set=sample_set,
-      summary=summary_lib.summarise(sample_set.samples),
+      summary=summary_lib.summarise(sample_set.samples, quantiles, thresholds),
       kaiser_squires=baselines.kaiser_squires.estimate(shear_map),
       wiener=wiener,
       truth=truth,
@@ -154,11 +174,23 @@ def reconstruct(shear_map, spectrum, num_samples, seed, sampler=None, truth=None
           "seed": int(seed),
           "num_samples": int(num_samples),
           "batch_size": int(batch_size),
-          "method": "annealed score-HMC and probability-flow ODE",
-          "prior": f"Gaussian, {spectrum.name}",
+          "method": sample_set.method,
+          "prior": description,
           "score evaluations per sample": sample_set.num_score_evaluations,
-          "acceptance": sample_set.acceptance,
-          "final acceptance": sample_set.final_acceptance,
+          **sample_set.diagnostics,
           **sample_set.settings,
       },
   )
+
+
+def _make_prior(prior, grid):
+  """A prior and its description, of all that `reconstruct` takes for one."""
+  if isinstance(prior, spectra.PowerSpectrum):
+    description = f"Gaussian, {prior.name}"
+    return prior_lib.GaussianPrior.from_spectrum(prior, grid), description
+  if isinstance(prior, (str, pathlib.Path)):
+    name = pathlib.Path(prior).name
+    prior = hybrid_prior.HybridPrior.load(prior, grid)
+    checksum = prior.card["weights_sha256"][:16]
+    return prior, f"{name}, weights {checksum}, {prior.compute_dtype}"
+  return prior, type(prior).__name__

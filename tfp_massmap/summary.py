@@ -5,6 +5,9 @@ import dataclasses
 import numpy as np
 
 
+_BLOCK_VALUES = 2**23
+
+
 @dataclasses.dataclass(frozen=True)
 class Summary:
   """Pixel-wise summary of posterior samples.
@@ -13,25 +16,55 @@ class Summary:
     mean: `[ny, nx]`.
     std: standard deviation with n - 1, `[ny, nx]`; NaN for one sample.
     num_samples: number of independent samples.
+    quantiles: dict of levels in (0, 1) to `[ny, nx]`.
+    probabilities: dict of thresholds to the share of samples above, `[ny, nx]`.
   """
 
   mean: np.ndarray
   std: np.ndarray
   num_samples: int
+  quantiles: dict = dataclasses.field(default_factory=dict)
+  probabilities: dict = dataclasses.field(default_factory=dict)
 
 
-def summarise(samples):
-  """`Summary` of independent samples, `[num_samples, ny, nx]`."""
-  samples = np.asarray(samples)
-  if samples.ndim != 3 or not len(samples):
+def summarise(samples, quantiles=(), thresholds=()):
+  """`Summary` of independent samples, read some rows at a time.
+
+  Args:
+    samples: `[num_samples, ny, nx]`; may lie on disk (`numpy.memmap`).
+    quantiles: levels in (0, 1).
+    thresholds: convergences whose probability to be exceeded is wanted.
+
+  Raises:
+    ValueError: for another shape, or levels outside of (0, 1).
+  """
+  if np.ndim(samples) != 3 or not len(samples):
     raise ValueError(
-        f"samples must be [num_samples, ny, nx]; got shape {samples.shape}."
+        f"samples must be [num_samples, ny, nx]; got shape {np.shape(samples)}."
     )
+  if any(not 0 < level < 1 for level in quantiles):
+    raise ValueError(f"Quantiles must lie in (0, 1); got {tuple(quantiles)}.")
+  num, ny, nx = np.shape(samples)
+  rows = max(1, _BLOCK_VALUES // (num * nx))
+  blocks = [
+      _summarise_rows(np.asarray(samples[:, first : first + rows]), quantiles, thresholds)
+      for first in range(0, ny, rows)
+  ]
+  mean, std, levels, shares = (np.concatenate(part, axis=-2) for part in zip(*blocks))
+  return Summary(
+      mean, std, num, dict(zip(map(float, quantiles), levels)),
+      dict(zip(map(float, thresholds), shares)),
+  )
+
+
+def _summarise_rows(samples, quantiles, thresholds):
   mean = samples.mean(axis=0, dtype=np.float64)
-  if len(samples) == 1:
-    return Summary(mean, np.full_like(mean, np.nan), 1)
-  std = samples.std(axis=0, ddof=1, dtype=np.float64)
-  return Summary(mean, std, len(samples))
+  std = np.full_like(mean, np.nan)
+  if len(samples) > 1:
+    std = samples.std(axis=0, ddof=1, dtype=np.float64)
+  levels = np.quantile(samples, np.asarray(quantiles, float), axis=0)
+  shares = [np.mean(samples > value, axis=0) for value in thresholds]
+  return mean, std, levels, np.reshape(shares, [len(thresholds), *mean.shape])
 
 
 def root_mean_square_error(estimate, truth, mask):

@@ -22,6 +22,7 @@ from astropy.io import fits
 import numpy as np
 
 from tfp_massmap import baselines
+from tfp_massmap import gaussian_posterior
 from tfp_massmap import geometry
 from tfp_massmap import likelihood as likelihood_lib
 from tfp_massmap import posterior as posterior_lib
@@ -79,7 +80,7 @@ def main():
   likelihood = likelihood_lib.ShearLikelihood(shear_map)
   mean = baselines.wiener.estimate(shear_map, prior).kappa
   exact = np.concatenate([
-      baselines.wiener.constrained_realisations(
+      gaussian_posterior.sample(
           likelihood, prior, 32, seed=(options.seed, 100 + batch)
       )
       for batch in range(num_exact // 32)

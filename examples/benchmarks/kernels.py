@@ -25,6 +25,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfp_massmap import baselines
+from tfp_massmap import gaussian_posterior
 from tfp_massmap import geometry
 from tfp_massmap import likelihood as likelihood_lib
 from tfp_massmap import mcmc
@@ -206,7 +207,7 @@ def effective_samples(posterior, preconditioned, num_steps, **integration):
   mean = baselines.wiener.estimate(
       posterior.likelihood.shear_map, posterior.prior
   ).kappa
-  start = baselines.wiener.constrained_realisations(
+  start = gaussian_posterior.sample(
       posterior.likelihood, posterior.prior, 4, seed=(3, 4)
   )
   states, accepted = tf.function(

@@ -13,6 +13,7 @@ cropped at the end. There are two presets:
            channels of every block (Perez et al. 2018).
 """
 
+import contextlib
 import dataclasses
 import math
 
@@ -73,23 +74,46 @@ PRESETS = {
 }
 
 
-def build(architecture):
+def build(architecture, compute_dtype="float32"):
   """A Keras model of `[maps, sigma]`.
 
   Args:
     architecture: `Architecture`, or the name of a preset.
+    compute_dtype: "float32", or "bfloat16" for convolutions in bfloat16; weights are
+      float32.
 
   Returns:
     A `keras.Model`: maps `[batch, ny, nx, num_inputs]` and sigma `[batch]`, positive, to
     `[batch, ny, nx]`.
 
   Raises:
-    ValueError: for the name of no preset.
+    ValueError: for the name of no preset, or another dtype.
   """
+  if compute_dtype not in ("float32", "bfloat16"):
+    raise ValueError(
+        f"compute_dtype must be 'float32' or 'bfloat16'; got {compute_dtype!r}."
+    )
   if isinstance(architecture, str):
     if architecture not in PRESETS:
       raise ValueError(f"The presets are {sorted(PRESETS)}; got {architecture!r}.")
     architecture = PRESETS[architecture]
+  policy = "mixed_bfloat16" if compute_dtype == "bfloat16" else "float32"
+  with _policy(policy):
+    return _build(architecture)
+
+
+@contextlib.contextmanager
+def _policy(name):
+  """Keras's dtype policy within the block."""
+  before = keras.config.dtype_policy()
+  keras.config.set_dtype_policy(name)
+  try:
+    yield
+  finally:
+    keras.config.set_dtype_policy(before)
+
+
+def _build(architecture):
   body = _default if architecture.kind == "default" else _paper
   maps = keras.Input([None, None, architecture.num_inputs], name="maps")
   sigma = keras.Input([], name="sigma")

@@ -13,14 +13,15 @@ direction and would keep a part of its starting value.
 
 import dataclasses
 import logging
-import time
+import pathlib
 
 import numpy as np
 import tensorflow as tf
-import tqdm.auto
 
 from tfp_massmap import mcmc
+from tfp_massmap.samplers import batches
 from tfp_massmap.samplers import ode
+from tfp_massmap.samplers import sample_set
 
 _LOG = logging.getLogger(__name__)
 
@@ -115,29 +116,8 @@ class AnnealedSettings:
     return num_coolings * self.min_steps + self.min_steps + self.final_steps
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class SampleSet:
-  """Posterior samples and how the sampling went.
-
-  Attributes:
-    samples: NumPy `[num_samples, ny, nx]`.
-    num_score_evaluations: per sample, a float.
-    acceptance: mean acceptance probability over all HMC steps.
-    final_acceptance: the same at `final_sigma`.
-    seconds: wall time, compilation included.
-    settings: the sampler's settings, dict.
-  """
-
-  samples: np.ndarray
-  num_score_evaluations: float
-  acceptance: float
-  final_acceptance: float
-  seconds: float
-  settings: dict
-
-
-def sample(posterior, num_samples, seed, settings=None, batch_size=8,
-           chunk_steps=4, jit_compile=True, progress=True):
+def sample(posterior, num_samples, seed, settings=None, batch_size=8, output=None,
+           overwrite=False, chunk_steps=4, jit_compile=True, progress=True):
   """Independent posterior samples by annealed HMC and the ODE.
 
   Args:
@@ -148,44 +128,37 @@ def sample(posterior, num_samples, seed, settings=None, batch_size=8,
     seed: integer; a batch's result depends on it, the batch's number and size.
     settings: `AnnealedSettings`.
     batch_size: chains run together; bounds the memory.
+    output: None, or name of a FITS cube for the samples, see `samplers.batches`.
+    overwrite: whether an output of another run may be replaced.
     chunk_steps: HMC steps between progress reports, one compiled call.
     jit_compile: whether to compile with XLA.
     progress: whether to show a progress bar.
 
   Returns:
-    A `SampleSet`.
+    A `sample_set.SampleSet`.
 
   Raises:
     FloatingPointError: if a sample is not finite.
-    ValueError: if `num_samples` or `batch_size` is not positive.
+    FileExistsError: if the output exists.
+    ValueError: if `num_samples` or `batch_size` is not positive, or the likelihood not
+      linear: white noise is no place to start for reduced shear.
   """
-  if num_samples < 1 or batch_size < 1:
+  if not getattr(posterior.likelihood, "is_linear", True):
     raise ValueError(
-        "num_samples and batch_size must be positive; got"
-        f" {num_samples} and {batch_size}."
+        "Annealing starts from white noise, where reduced shear is singular. Use"
+        " method='guided' or 'guided+hmc', or a likelihood of the shear."
     )
   settings = (settings or AnnealedSettings()).resolve(posterior)
-  started = time.perf_counter()
-  batch_size = min(batch_size, num_samples)
-  num_batches = -(-num_samples // batch_size)
+  batch_size = max(1, min(batch_size, num_samples))
   chain = _Chain(posterior, settings, batch_size, chunk_steps, jit_compile)
-  samples, evaluations, acceptance = [], [], []
-  with tqdm.auto.tqdm(
-      total=num_batches * (settings.num_steps + 1), disable=not progress,
-      desc="Sampling", unit="step",
-  ) as bar:
-    for batch in range(num_batches):
-      result = chain.run((int(seed), batch), bar)
-      samples.append(result[0])
-      evaluations.append(result[1])
-      acceptance.append(result[2])
-  samples = np.concatenate(samples)[:num_samples]
-  if not np.isfinite(samples).all():
-    raise FloatingPointError(
-        "A sample is not finite. Try a smaller step_size, or float64."
-    )
-  acceptance = np.array(acceptance)
-  final_acceptance = float(acceptance[:, -settings.final_steps or None :].mean())
+  samples, diagnostics, seconds = batches.run(
+      chain.run, num_samples, batch_size, posterior.shape, seed,
+      batches.record("annealed", posterior, settings), output,
+      batches.grid_of(posterior), overwrite, settings.num_steps + 1, progress,
+  )
+  evaluations = diagnostics.pop("score evaluations per sample")
+  means = {name: float(values.mean()) for name, values in diagnostics.items()}
+  final_acceptance = means["final acceptance"]
   if final_acceptance < _LOW_ACCEPTANCE:
     _LOG.warning(
         "Only %.0f %% of the proposals were accepted at the last temperature: the"
@@ -193,13 +166,14 @@ def sample(posterior, num_samples, seed, settings=None, batch_size=8,
         " %.3g) with more num_leapfrog_steps, or more final_steps.",
         100 * final_acceptance, settings.step_size,
     )
-  return SampleSet(
+  return sample_set.SampleSet(
       samples=samples,
+      method="annealed",
       num_score_evaluations=float(np.mean(evaluations)),
-      acceptance=float(acceptance.mean()),
-      final_acceptance=final_acceptance,
-      seconds=time.perf_counter() - started,
+      seconds=seconds,
       settings=dataclasses.asdict(settings),
+      diagnostics=means,
+      path=None if output is None else pathlib.Path(output),
   )
 
 
@@ -208,12 +182,17 @@ def make_kernel(posterior, settings):
 
   def make_kernel_fn(score_fn, sigma):
     precision = _mass(posterior, settings, sigma)
+    analytic = None
+    if hasattr(posterior.prior, "residual_score"):
+      # Then only the network's part of the density has to be integrated.
+      analytic = lambda x: posterior.analytic_log_prob(x, sigma)
     return mcmc.ScoreHamiltonianMonteCarlo(
         target_score_fn=score_fn,
         step_size=tf.cast(settings.step_size, posterior.dtype),
         num_leapfrog_steps=settings.num_leapfrog_steps,
         event_ndims=2,
         path_integral=settings.path_integral,
+        analytic_log_prob_fn=analytic,
         momentum_distribution=mcmc.FourierDiagonalNormal(precision, posterior.shape),
     )
 
@@ -269,7 +248,7 @@ class _Chain:
     self._start, self._advance, self._finish = start, advance, finish
 
   def run(self, seed, bar):
-    """Returns samples, score evaluations per chain and acceptance per step."""
+    """Samples, and score evaluations and acceptance of a batch, see `batches.run`."""
     num_steps = self._settings.num_steps
     # One seed per step, drawn at once: the result does not depend on the chunks.
     seeds = tf.random.stateless_uniform(
@@ -293,7 +272,12 @@ class _Chain:
     samples = samples.numpy()
     bar.update(1)
     evaluations = float(tf.reduce_mean(tf.cast(results.num_score_evaluations, tf.float32)))
-    return samples, evaluations + float(ode_evaluations), np.concatenate(acceptance)
+    acceptance = np.concatenate(acceptance)
+    return samples, {
+        "score evaluations per sample": evaluations + float(ode_evaluations),
+        "acceptance": float(acceptance.mean()),
+        "final acceptance": float(acceptance[-self._settings.final_steps or None :].mean()),
+    }
 
 
 def _mass(posterior, settings, sigma):

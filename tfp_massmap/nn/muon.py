@@ -1,0 +1,94 @@
+"""Muon for convolution kernels, Adam for all other weights.
+
+The momentum of a kernel, as a matrix of inputs by outputs, is replaced by the nearest
+semi-orthogonal matrix, found by Newton-Schulz iterations (K. Jordan et al. 2024,
+https://kellerjordan.github.io/posts/muon/), and scaled to the root mean square of an
+Adam step (Liu et al. 2025, arXiv:2502.16982). `keras.optimizers.Muon` leaves kernels of
+four axes to Adam; on the denoisers here, 600 steps of this reach what 2,200 steps of
+Adam did.
+"""
+
+import keras
+from keras import ops
+
+# Coefficients of the quintic iteration: Jordan et al. (2024).
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+_NUM_ITERATIONS = 5
+_ROOT_MEAN_SQUARE = 0.2
+_MOMENTUM = 0.95
+_ADAM_SHARE = 0.5
+_ADAM_BETAS = (0.9, 0.99)
+_ADAM_EPSILON = 1e-7
+_FEWEST_OUTPUTS = 8
+
+
+@keras.saving.register_keras_serializable("tfp_massmap")
+class Muon(keras.optimizers.Optimizer):
+  """Muon for kernels `[height, width, inputs, outputs]` of 8 outputs or more.
+
+  All other weights have Adam, with half of the learning rate.
+
+  Args:
+    learning_rate: of a kernel.
+    name: of the optimizer.
+    **kwargs: as of `keras.optimizers.Optimizer`.
+  """
+
+  def __init__(self, learning_rate=2e-3, name="muon", **kwargs):
+    super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+    self._momentums, self._velocities = [], []
+
+  def build(self, variables):
+    if self.built:
+      return
+    super().build(variables)
+    make = self.add_variable_from_reference
+    for variable in variables:
+      self._momentums.append(make(variable, "momentum"))
+      velocity = None if _is_kernel(variable) else make(variable, "velocity")
+      self._velocities.append(velocity)
+
+  def update_step(self, gradient, variable, learning_rate):
+    index = self._get_variable_index(variable)
+    momentum, velocity = self._momentums[index], self._velocities[index]
+    gradient = ops.cast(gradient, variable.dtype)
+    rate = ops.cast(learning_rate, variable.dtype)
+    if velocity is None:
+      self.assign(momentum, _MOMENTUM * momentum + gradient)
+      change = _orthogonal(gradient + _MOMENTUM * momentum)
+    else:
+      change = _ADAM_SHARE * self._adam(gradient, momentum, velocity)
+    self.assign_sub(variable, rate * change)
+
+  def _adam(self, gradient, momentum, velocity):
+    step = ops.cast(self.iterations + 1, gradient.dtype)
+    for mean, value, beta in (
+        (momentum, gradient, _ADAM_BETAS[0]),
+        (velocity, ops.square(gradient), _ADAM_BETAS[1]),
+    ):
+      self.assign_add(mean, (1 - beta) * (value - mean))
+    first = momentum / (1 - ops.power(_ADAM_BETAS[0], step))
+    second = velocity / (1 - ops.power(_ADAM_BETAS[1], step))
+    return first / (ops.sqrt(second) + _ADAM_EPSILON)
+
+
+def _is_kernel(variable):
+  return len(variable.shape) == 4 and variable.shape[-1] >= _FEWEST_OUTPUTS
+
+
+def _orthogonal(kernel):
+  """Nearest semi-orthogonal matrix of a kernel, in the scale of an Adam step."""
+  shape = kernel.shape
+  matrix = ops.reshape(kernel, [-1, shape[-1]])
+  rows, columns = matrix.shape
+  is_tall = rows > columns
+  if is_tall:
+    matrix = ops.transpose(matrix)
+  matrix = matrix / (ops.norm(matrix) + 1e-7)
+  a, b, c = _COEFFICIENTS
+  for _ in range(_NUM_ITERATIONS):
+    square = ops.matmul(matrix, ops.transpose(matrix))
+    matrix = a * matrix + ops.matmul(b * square + c * ops.matmul(square, square), matrix)
+  if is_tall:
+    matrix = ops.transpose(matrix)
+  return ops.reshape(_ROOT_MEAN_SQUARE * max(rows, columns) ** 0.5 * matrix, shape)

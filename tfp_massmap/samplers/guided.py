@@ -1,0 +1,286 @@
+"""Posterior samples by the probability flow, guided by the data in closed form.
+
+The likelihood is linear and Gaussian, and half of the prior is Gaussian with a known
+power spectrum S. With D the prior's denoiser at x_s = x + s z, one network evaluation,
+and V the covariance it leaves, the mean of the posterior given x_s is
+
+  m(x_s, s) = argmin_u (u - D)' V^-1 (u - D) + (gamma - A u)' N^-1 (gamma - A u),
+
+found by conjugate gradients, without the network. With a Gaussian prior V = S s^2 /
+(S + s^2), m is exact and (m - x_s) / s^2 the score of the smoothed posterior; with a
+hybrid prior V is the Gaussian one, or s^2 times the Jacobian of D (Chung et al. 2023;
+Boys et al. 2023). The probability flow then carries samples from s_max to 0, one network
+evaluation a step, its steps exact for a Gaussian with the mean noise everywhere.
+
+It starts from exact draws of the posterior of the Gaussian half, plus s_max z: where the
+smoothed prior is Gaussian, that is the smoothed posterior.
+"""
+
+import dataclasses
+import logging
+import pathlib
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfp_massmap import gaussian_posterior
+from tfp_massmap import spectra
+from tfp_massmap.nn import devices
+from tfp_massmap.samplers import batches
+from tfp_massmap.samplers import probability_flow
+from tfp_massmap.samplers import sample_set
+
+_LOG = logging.getLogger(__name__)
+
+COVARIANCES = ("gaussian", "jacobian")
+
+
+@dataclasses.dataclass(frozen=True)
+class GuidedSettings:
+  """Settings of the guided sampler.
+
+  Attributes:
+    num_steps: sigmas, each one evaluation of the prior's denoiser (two, but for the
+      last, with Heun's method).
+    initial_sigma: s_max; there the smoothed prior must be close to Gaussian.
+    final_sigma: the last step goes from it to 0. None is .004, or the smallest sigma
+      the prior knows if that is larger.
+    integrator: "multistep" or "heun", see `probability_flow.flow`.
+    covariance: "gaussian", or "jacobian": s^2 times the derivative of the denoiser, by
+      vector-Jacobian products, one in each conjugate-gradient iteration.
+    tolerance: of m, in standard deviations of the posterior at s, the mean over modes;
+      with the jacobian, of the equation's residual.
+    max_iterations: cap of the conjugate-gradient iterations of a step; where it is
+      reached, `sample` warns.
+  """
+
+  num_steps: int = 24
+  initial_sigma: float = 1.0
+  final_sigma: float | None = None
+  integrator: str = "multistep"
+  covariance: str = "gaussian"
+  tolerance: float = 5e-4
+  max_iterations: int = 60
+
+  def __post_init__(self):
+    if self.integrator not in probability_flow.INTEGRATORS:
+      raise ValueError(
+          f"integrator must be one of {probability_flow.INTEGRATORS}; got"
+          f" {self.integrator!r}."
+      )
+    if self.covariance not in COVARIANCES:
+      raise ValueError(
+          f"covariance must be one of {COVARIANCES}; got {self.covariance!r}."
+      )
+    if not self.tolerance > 0 or self.max_iterations < 1:
+      raise ValueError(
+          "tolerance and max_iterations must be positive; got"
+          f" {self.tolerance} and {self.max_iterations}."
+      )
+
+  @property
+  def num_score_evaluations(self):
+    return self.num_steps if self.integrator == "multistep" else 2 * self.num_steps - 1
+
+  def sigmas(self, prior):
+    """The ladder of a prior, `[num_steps]`."""
+    final = self.final_sigma
+    if final is None:
+      final = max(0.004, getattr(prior, "sigma_range", (0.0,))[0])
+    return probability_flow.sigma_ladder(self.initial_sigma, final, self.num_steps)
+
+
+def denoise(posterior, x, sigma, settings=GuidedSettings()):
+  """Mean of the posterior given x + sigma noise.
+
+  Args:
+    posterior: has `likelihood` and `prior`.
+    x: `[batch, ny, nx]`.
+    sigma: positive scalar.
+    settings: `GuidedSettings`.
+
+  Returns:
+    `(mean, iterations, is_converged)`: `[batch, ny, nx]`, conjugate-gradient
+    iterations, int32, and whether they were enough, bool.
+  """
+  prior, likelihood = posterior.prior, posterior.likelihood
+  sigma = tf.convert_to_tensor(sigma, x.dtype)
+  if settings.covariance == "jacobian":
+    return _denoise_by_jacobian(posterior, x, sigma, settings)
+  clean = prior.denoise(x, sigma)
+  local = likelihood.linearised(clean)
+  variance = prior.mode_variance * tf.square(sigma)
+  variance /= prior.mode_variance + tf.square(sigma)
+  update, iterations, _ = gaussian_posterior.solve(
+      local, variance, tf.signal.rfft2d(local.score(clean)), rtol=0.0,
+      atol=settings.tolerance, max_iterations=settings.max_iterations,
+  )
+  mean = clean + tf.signal.irfft2d(update, fft_length=list(posterior.shape))
+  return mean, iterations, iterations < settings.max_iterations
+
+
+def draw(posterior, num_samples, seed, settings=GuidedSettings()):
+  """Posterior samples, all in one batch; traceable by `tf.function` and XLA.
+
+  Args:
+    posterior: has `likelihood` (a `likelihood.ShearLikelihood`) and `prior`.
+    num_samples: how many.
+    seed: stateless TFP seed.
+    settings: `GuidedSettings`.
+
+  Returns:
+    `(samples, iterations, num_capped)`: `[num_samples, ny, nx]`; conjugate-gradient
+    iterations in all, and steps in which they reached their cap, int32.
+  """
+  prior, likelihood = posterior.prior, posterior.likelihood
+  sigmas = settings.sigmas(prior)
+  field_seed, noise_seed = tfp.random.split_seed(seed, n=2, salt="guided")
+  gaussian = getattr(prior, "gaussian", prior)
+  start, right_side = gaussian_posterior.perturbed_right_side(
+      likelihood, gaussian, num_samples, field_seed
+  )
+  update, iterations, _ = gaussian_posterior.solve(
+      likelihood.linearised(), gaussian.mode_variance, right_side, rtol=0.0,
+      atol=0.2 * settings.tolerance,
+  )
+  start += tf.signal.irfft2d(update, fft_length=list(posterior.shape))
+  noise = tf.random.stateless_normal(start.shape, noise_seed, dtype=start.dtype)
+  x = start + tf.cast(sigmas[0], start.dtype) * noise
+
+  def step(x, sigma, counts):
+    mean, iterations, is_converged = denoise(posterior, x, sigma, settings)
+    capped = tf.cast(~is_converged, tf.int32)
+    return mean, (counts[0] + iterations, counts[1] + capped)
+
+  samples, (iterations, num_capped) = probability_flow.flow(
+      step, x, sigmas, 1 / posterior.fourier_precision(), settings.integrator,
+      carry=(iterations, tf.constant(0)),
+  )
+  return samples, iterations, num_capped
+
+
+def sample(posterior, num_samples, seed, settings=None, batch_size=8, output=None,
+           overwrite=False, jit_compile=None, progress=True):
+  """Independent posterior samples by the guided flow.
+
+  Args:
+    posterior: has `likelihood` and `prior`, see `draw`.
+    num_samples: number of samples.
+    seed: integer; a batch's result depends on it, the batch's number and size.
+    settings: `GuidedSettings`.
+    batch_size: samples drawn together; bounds the memory.
+    output: None, or name of a FITS cube for the samples, see `samplers.batches`.
+    overwrite: whether an output of another run may be replaced.
+    jit_compile: whether to compile with XLA; None is what serves the device best.
+    progress: whether to show a progress bar.
+
+  Returns:
+    A `sample_set.SampleSet`.
+
+  Raises:
+    FloatingPointError: if a sample is not finite.
+    FileExistsError: if the output exists.
+    ValueError: if `num_samples` or `batch_size` is not positive.
+  """
+  settings = settings or GuidedSettings()
+  batch_size = max(1, min(batch_size, num_samples))
+  if jit_compile is None:
+    has_network = hasattr(posterior.prior, "residual")
+    jit_compile = devices.compile_networks() or not has_network
+  compiled = tf.function(
+      lambda seed: draw(posterior, batch_size, seed, settings), jit_compile=jit_compile
+  )
+
+  def draw_batch(seed, bar):
+    samples, iterations, num_capped = compiled(tf.constant(seed, tf.int32))
+    samples = samples.numpy()
+    bar.update()
+    return samples, {
+        "conjugate-gradient iterations": float(iterations),
+        "steps at the iteration cap": float(num_capped),
+    }
+
+  samples, diagnostics, seconds = batches.run(
+      draw_batch, num_samples, batch_size, posterior.shape, seed,
+      batches.record("guided", posterior, settings), output,
+      batches.grid_of(posterior), overwrite, progress=progress,
+  )
+  num_capped = diagnostics["steps at the iteration cap"].mean()
+  if num_capped:
+    _LOG.warning(
+        "Conjugate gradients reached their cap of %d iterations in %.1f of %d steps."
+        " Allow more with max_iterations, or a larger tolerance (now %g).",
+        settings.max_iterations, num_capped, settings.num_steps, settings.tolerance,
+    )
+  return sample_set.SampleSet(
+      samples=samples,
+      method="guided",
+      num_score_evaluations=float(settings.num_score_evaluations),
+      seconds=seconds,
+      settings=dataclasses.asdict(settings),
+      diagnostics={name: float(values.mean()) for name, values in diagnostics.items()},
+      path=None if output is None else pathlib.Path(output),
+  )
+
+
+def _denoise_by_jacobian(posterior, x, sigma, settings):
+  """V = sigma^2 dD/dx, and the equation in the space of the data, where N is known.
+
+  m = D + V A' W q with (1 + W A V A' W) q = W (gamma - A D), W = N^-1/2, precondi-
+  tioned by what it is with the Gaussian V and the least noise in every pixel.
+  """
+  prior, likelihood = posterior.prior, posterior.likelihood
+  with tf.GradientTape(persistent=True) as tape:
+    tape.watch(x)
+    clean = prior.denoise(x, sigma)
+  local = likelihood.linearised(clean)
+  weight = tf.sqrt(local.inverse_variance())
+  largest = tf.reduce_max(tf.square(weight))
+  inverse = (prior.mode_variance + tf.square(sigma)) / (
+      prior.mode_variance * tf.square(sigma)
+  )
+
+  def spread(q):
+    """V A' W q."""
+    adjoint = local.adjoint(weight * q)
+    return tf.square(sigma) * tape.gradient(clean, x, output_gradients=adjoint)
+
+  def apply(q):
+    return q + weight * local.model(spread(q))
+
+  def precondition(q):
+    kappa = spectra.fourier_filter(local.adjoint(weight * q), 1 / (inverse + largest))
+    return q - weight * local.model(kappa)
+
+  right_side = weight * local.residual(clean)
+  solution, iterations, is_converged = _conjugate_gradients(
+      apply, precondition, right_side, settings.tolerance, settings.max_iterations
+  )
+  return clean + spread(solution), iterations, is_converged
+
+
+def _conjugate_gradients(apply, precondition, right_side, tolerance, max_iterations):
+  """Solves a symmetric positive system; `[batch, 2, ny, nx]`, no better than asked."""
+  axes = (-3, -2, -1)
+  dot = lambda a, b: tf.reduce_sum(a * b, axis=axes, keepdims=True)
+
+  def iterate(iteration, q, residual, direction, squared):
+    applied = apply(direction)
+    going = squared > goal
+    alpha = tf.where(going, tf.math.divide_no_nan(squared, dot(direction, applied)), 0)
+    q += alpha * direction
+    residual -= alpha * applied
+    conditioned = precondition(residual)
+    next_squared = tf.where(going, dot(residual, conditioned), squared)
+    beta = tf.math.divide_no_nan(next_squared, squared)
+    return iteration + 1, q, residual, conditioned + beta * direction, next_squared
+
+  direction = precondition(right_side)
+  squared = dot(right_side, direction)
+  goal = tf.square(tf.cast(tolerance, squared.dtype)) * squared
+  iterations, solution, _, _, squared = tf.while_loop(
+      lambda i, q, r, d, squared: tf.reduce_any(squared > goal),
+      iterate, (0, tf.zeros_like(right_side), right_side, direction, squared),
+      maximum_iterations=max_iterations,
+  )
+  return solution, iterations, tf.reduce_all(squared <= goal)
