@@ -202,7 +202,7 @@ def test_refinement_reaches_the_exact_posterior(fiducial, make_shear_map):
   assert np.abs(offset).max() < 0.2
   assert result.acceptance > 0.9 and result.diagnostics["R-hat of the misfit"] < 1.03
   # 2 x 30 steps of 12, a start at each sigma, the guided flow and the last one.
-  assert result.num_score_evaluations == 2 * 30 * 12 + 2 + 24 + 6
+  assert result.num_score_evaluations == 2 * 30 * 12 + 2 + 16 + 6
 
 
 def test_settings_that_cannot_be():

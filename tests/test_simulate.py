@@ -61,6 +61,21 @@ def test_mock_shear_is_signal_plus_noise_of_the_stated_size():
   assert (other.shear != mock.shear).any()
 
 
+def test_mocks_of_a_real_survey_have_its_noise_and_mask():
+  grid = _grid()
+  kappa = np.random.default_rng(1).standard_normal(grid.shape)
+  real = simulate.mock_observation(kappa, grid, simulate.cosmos_like_survey(), seed=1)
+  mock = simulate.observe_like(kappa, real, seed=2)
+  signal = lensing.shear_from_convergence(kappa).numpy()
+  white = ((mock.shear - signal) / np.where(mock.mask, mock.noise_std, 1))[:, mock.mask]
+  # More than 1e5 unit normals: std known to .0022; 4 sigma.
+  assert abs(white.std() - 1) < 0.009 and abs(white.mean()) < 0.013
+  assert mock.mask is real.mask and mock.noise_std is real.noise_std
+  assert (mock.shear[:, ~mock.mask] == 0).all() and (mock.shear != real.shear).any()
+  with pytest.raises(ValueError, match="kappa must have the shape"):
+    simulate.observe_like(kappa[1:], real, seed=2)
+
+
 @pytest.mark.parametrize(
     "changes, message",
     [

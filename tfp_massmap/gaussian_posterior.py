@@ -10,13 +10,11 @@ A draw is kappa + u for a prior draw kappa and b = A' N^-1 (gamma - A kappa - n)
 noise draw n (Hoffman and Ribak 1991, ApJ 380, L5).
 """
 
-import functools
-
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfp_massmap import geometry
-from tfp_massmap import spectra
+from tfp_massmap import lensing
 
 
 def solve(likelihood, variance, right_side, rtol=1e-5, atol=0.0, max_iterations=500):
@@ -131,16 +129,10 @@ def perturbed_right_side(likelihood, prior, num_samples, seed):
 
 
 def _checked_solve(likelihood, prior, right_side, rtol, max_iterations):
-  @functools.partial(tf.function, jit_compile=True)
-  def compiled(right_side):
-    modes, iterations, residual = solve(
-        likelihood, prior.mode_variance, right_side, rtol,
-        max_iterations=max_iterations,
-    )
-    kappa = tf.signal.irfft2d(modes, fft_length=list(prior.shape))
-    return kappa, iterations, residual
-
-  solution, iterations, residual = compiled(right_side)
+  solution, iterations, residual = _solve_maps(
+      likelihood.inverse_variance(), prior.mode_variance, right_side,
+      tf.constant(rtol, prior.dtype), tf.constant(max_iterations),
+  )
   if not residual <= rtol:
     raise RuntimeError(
         f"Conjugate gradients stopped after {int(iterations)} iterations at a"
@@ -148,6 +140,32 @@ def _checked_solve(likelihood, prior, right_side, rtol, max_iterations):
         " more with max_iterations, or raise rtol (float32 reaches about 1e-6)."
     )
   return solution, iterations, residual
+
+
+@tf.function
+def _solve_maps(weight, variance, right_side, rtol, max_iterations):
+  """`solve` for maps, compiled once for each size: data and noise are arguments."""
+  weighted = _Weighted(weight)
+  modes, iterations, residual = solve(
+      weighted, variance, right_side, rtol, max_iterations=max_iterations
+  )
+  kappa = tf.signal.irfft2d(modes, fft_length=list(weighted.shape))
+  return kappa, iterations, residual
+
+
+class _Weighted:
+  """What `solve` needs of a linear likelihood, from N^-1 alone."""
+
+  def __init__(self, weight):
+    self._weight = weight
+    self.shape = tuple(weight.shape[-2:])
+
+  def precision_modes(self, modes):
+    shear = lensing.shear_from_modes(modes, self.shape)
+    return lensing.modes_from_shear(self._weight * shear)
+
+  def mean_inverse_variance(self):
+    return tf.reduce_mean(self._weight)
 
 
 def _mean_noise(likelihood, dtype):

@@ -159,7 +159,7 @@ class ReducedShearLikelihood(ShearLikelihood):
   def linearised(self, kappa=None):
     """The likelihood with the model's derivative at `kappa`, by default 0."""
     if kappa is None:
-      return _Linearised(self, tf.zeros(self.shape, self.dtype))
+      return ShearLikelihood(self.shear_map, self.dtype, self.masked_variance)
     return _Linearised(self, tf.convert_to_tensor(kappa, self.dtype))
 
 

@@ -18,35 +18,20 @@ import json
 import pathlib
 
 from astropy import units as u
-from astropy.io import fits
 import numpy as np
 
+import cosmos_survey
 from tfp_massmap import baselines
 from tfp_massmap import gaussian_posterior
 from tfp_massmap import geometry
 from tfp_massmap import likelihood as likelihood_lib
 from tfp_massmap import posterior as posterior_lib
 from tfp_massmap import prior as prior_lib
-from tfp_massmap import shear_map as shear_map_lib
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 from tfp_massmap.samplers import annealed
 
 NUM_BANDS = 8
-
-
-def observe(data, grid, truth):
-  """Shear of `truth` with the noise and mask of COSMOS, or of a survey like it."""
-  mock = simulate.mock_observation(truth, grid, simulate.cosmos_like_survey(), seed=1)
-  if data is None:
-    return mock
-  mask = fits.getdata(data / "cosmos_full_mask_0.29arcmin360.fits") > 0
-  std = [fits.getdata(data / f"std{i}.fits").astype(np.float64) for i in (1, 2)]
-  noiseless = simulate.mock_observation(
-      truth, grid, simulate.uniform_survey(1e9 / u.arcmin**2, 1e-6), seed=1
-  )
-  noise = np.stack(std) * np.random.default_rng(1).standard_normal([2, *grid.shape])
-  return shear_map_lib.ShearMap(noiseless.shear + noise, np.stack(std), mask, grid)
 
 
 def compare(samples, exact, mean, grid):
@@ -76,7 +61,8 @@ def main():
       spectra.PowerSpectrum.fiducial_cosmos(), grid
   )
   truth = prior.sample(seed=(options.seed, 1)).numpy()
-  shear_map = observe(options.data, grid, truth)
+  survey = cosmos_survey.released_maps(options.data, grid)
+  shear_map = simulate.observe_like(truth, survey, seed=1)
   likelihood = likelihood_lib.ShearLikelihood(shear_map)
   mean = baselines.wiener.estimate(shear_map, prior).kappa
   exact = np.concatenate([

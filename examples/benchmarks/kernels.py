@@ -19,11 +19,11 @@ import pathlib
 import time
 
 from astropy import units as u
-from astropy.io import fits
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+import cosmos_survey
 from tfp_massmap import baselines
 from tfp_massmap import gaussian_posterior
 from tfp_massmap import geometry
@@ -31,7 +31,6 @@ from tfp_massmap import likelihood as likelihood_lib
 from tfp_massmap import mcmc
 from tfp_massmap import posterior as posterior_lib
 from tfp_massmap import prior as prior_lib
-from tfp_massmap import shear_map as shear_map_lib
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 
@@ -177,16 +176,8 @@ def cosmos_posterior(data):
       spectra.PowerSpectrum.fiducial_cosmos(), grid
   )
   truth = prior.sample(seed=(1, 1)).numpy()
-  shear_map = simulate.mock_observation(
-      truth, grid, simulate.cosmos_like_survey(), seed=1
-  )
-  if data is not None:
-    mask = fits.getdata(data / "cosmos_full_mask_0.29arcmin360.fits") > 0
-    std = np.stack(
-        [fits.getdata(data / f"std{i}.fits").astype(np.float64) for i in (1, 2)]
-    )
-    noise = std * np.random.default_rng(1).standard_normal(std.shape)
-    shear_map = shear_map_lib.ShearMap(noise, std, mask, grid)
+  survey = cosmos_survey.released_maps(data, grid)
+  shear_map = simulate.observe_like(truth, survey, seed=1)
   return posterior_lib.Posterior(likelihood_lib.ShearLikelihood(shear_map), prior)
 
 

@@ -54,7 +54,7 @@ class GuidedSettings:
       reached, `sample` warns.
   """
 
-  num_steps: int = 24
+  num_steps: int = 16
   initial_sigma: float = 1.0
   final_sigma: float | None = None
   integrator: str = "multistep"

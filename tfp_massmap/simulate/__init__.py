@@ -15,6 +15,7 @@ _HOMES = {
     "cosmos_like_survey": "survey",
     "mock_observation": "observation",
     "nfw_cluster": "cluster",
+    "observe_like": "observation",
     "uniform_survey": "survey",
 }
 

@@ -24,13 +24,7 @@ def mock_observation(kappa, grid, survey, seed):
     ValueError: if `kappa` is not of the shape of the grid or not finite, or the
       survey sees no galaxy.
   """
-  kappa = np.asarray(kappa, np.float64)
-  if kappa.shape != grid.shape:
-    raise ValueError(
-        f"kappa must have the shape {grid.shape} of its grid; got {kappa.shape}."
-    )
-  if not np.isfinite(kappa).all():
-    raise ValueError(f"{(~np.isfinite(kappa)).sum()} pixels of kappa are not finite.")
+  kappa = _checked(kappa, grid)
   rng = np.random.default_rng(seed)
   count = survey.galaxy_counts(grid, rng)
   mask = count > 0
@@ -50,3 +44,42 @@ def mock_observation(kappa, grid, survey, seed):
           noise="unweighted",
       ),
   )
+
+
+def observe_like(kappa, shear_map, seed):
+  """Observes a convergence map with the noise and the mask of a real survey.
+
+  Args:
+    kappa: convergence `[ny, nx]`.
+    shear_map: `shear_map.ShearMap` whose noise, mask and grid the mock gets.
+    seed: integer, or `numpy.random.SeedSequence`.
+
+  Returns:
+    A `shear_map.ShearMap`; masked pixels have shear 0.
+
+  Raises:
+    ValueError: if `kappa` is not of the shape of the map or not finite.
+  """
+  grid = shear_map.grid
+  kappa = _checked(kappa, grid)
+  shear = lensing.shear_from_convergence(tf.constant(kappa)).numpy()
+  noise = np.random.default_rng(seed).standard_normal([2, *grid.shape])
+  return shear_map_lib.ShearMap(
+      shear=np.where(shear_map.mask, shear + shear_map.noise_std * noise, 0),
+      noise_std=shear_map.noise_std,
+      mask=shear_map.mask,
+      grid=grid,
+      count=shear_map.count,
+      settings=dict(shear_map.settings, mock_seed=str(seed)),
+  )
+
+
+def _checked(kappa, grid):
+  kappa = np.asarray(kappa, np.float64)
+  if kappa.shape != grid.shape:
+    raise ValueError(
+        f"kappa must have the shape {grid.shape} of its grid; got {kappa.shape}."
+    )
+  if not np.isfinite(kappa).all():
+    raise ValueError(f"{(~np.isfinite(kappa)).sum()} pixels of kappa are not finite.")
+  return kappa

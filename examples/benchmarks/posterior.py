@@ -1,0 +1,342 @@
+"""Guided posterior samples: exactness, time, errors, calibration.
+
+    python examples/benchmarks/posterior.py [SECTION ...] [--data DIR] [--full]
+        [--prior NAME] [--json FILE]
+
+360 x 360 pixels of 0.29 arcmin, mask and noise of the released COSMOS maps with --data,
+else of a survey like it. Sections, by default all:
+
+  gaussian     Gaussian prior, against exact posterior samples: power in 8 Fourier bands,
+               mean in standard deviations of the posterior, for 6 to 24 evaluations. Also
+               against the same flow with 200 steps, from the same random numbers, which
+               shows the discretisation without the scatter of samples; and annealed HMC.
+  time         seconds a sample and peak memory with the trained prior; time per pixel at
+               720 and 1440 over that at 360.
+  genuine      errors of the posterior mean on the kappaTNG field (needs --data), the
+               error of a finite number of samples removed; per band, per true kappa.
+  calibration  simulated truths that no training saw: standard deviation over error,
+               ranks, the truth against a sample in its place.
+  refine       guided against guided+hmc, on simulated truths.
+"""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import resource
+import time
+
+from astropy import units as u
+from astropy.io import fits
+import numpy as np
+from scipy import stats
+import tensorflow as tf
+
+import cosmos_survey
+from tfp_massmap import baselines
+from tfp_massmap import gaussian_posterior
+from tfp_massmap import geometry
+from tfp_massmap import hybrid_prior
+from tfp_massmap import likelihood as likelihood_lib
+from tfp_massmap import posterior as posterior_lib
+from tfp_massmap import simulate
+from tfp_massmap import spectra
+from tfp_massmap import summary
+from tfp_massmap.samplers import annealed
+from tfp_massmap.samplers import guided
+
+PIXEL = 0.29 * u.arcmin
+GRID = geometry.PixelGrid((360, 360), PIXEL)
+SEED = 30_000_000  # of the simulator; trainings use small ones
+NUM_BANDS = 8
+
+
+def make_posterior(shear_map, prior):
+  return posterior_lib.Posterior(likelihood_lib.ShearLikelihood(shear_map), prior)
+
+
+def simulated_truths(num):
+  """Crops of simulated maps, one each, mean removed."""
+  simulator = simulate.ConvergenceSimulator(
+      geometry.PixelGrid((1024, 1024), PIXEL), seed=SEED
+  )
+  crops = np.stack([kappa[:360, :360] for kappa in simulator.maps(num)])
+  return crops - crops.mean(axis=(1, 2), keepdims=True)
+
+
+def band_power(maps, edges):
+  return spectra.band_power(maps, GRID, edges)
+
+
+def row(name, values, form="{:7.3f}"):
+  print(f"{name:>34s} " + " ".join(form.format(v) for v in values), flush=True)
+
+
+def gaussian_section(options, survey, prior):
+  gaussian = prior.gaussian
+  truth = gaussian.sample(seed=(0, 1)).numpy()
+  posterior = make_posterior(simulate.observe_like(truth, survey, seed=1), gaussian)
+  likelihood = posterior.likelihood
+  edges = spectra.band_edges(GRID, NUM_BANDS)
+  mean = gaussian_posterior.mean(likelihood, gaussian, rtol=1e-6)[0].numpy()
+  num = 64 if options.full else 32
+  draw_exact = lambda seed, n: np.concatenate(
+      [gaussian_posterior.sample(likelihood, gaussian, 32, (seed, i)) for i in range(n // 32)]
+  )
+  # Many exact draws, so that the scatter is that of the samples alone.
+  exact = draw_exact(5, 16 * num)
+  power = band_power(exact - mean, edges)
+  std = exact.std(axis=0)
+  scatter = power.std(axis=0) / power.mean(axis=0)
+  print(f"\nGaussian prior: power of {num} samples over that of {len(exact)} exact ones")
+  row("lowest ell of the band", edges[:-1], "{:7.0f}")
+  row("expected scatter", scatter / np.sqrt(num))
+  row(f"{num} exact ones", band_power(draw_exact(6, num) - mean, edges).mean(axis=0) / power.mean(axis=0))
+  reference = posterior.sample(
+      num, 1, "guided", guided.GuidedSettings(num_steps=200, tolerance=1e-4),
+      progress=False,
+  ).samples
+  own = band_power(reference - mean, edges).mean(axis=0)
+  figures = {}
+  for num_steps in (6, 12, 16, 24):
+    result = posterior.sample(
+        num, 1, "guided", guided.GuidedSettings(num_steps=num_steps), progress=False
+    )
+    samples = result.samples
+    ratio = band_power(samples - mean, edges).mean(axis=0) / power.mean(axis=0)
+    paired = band_power(samples - mean, edges).mean(axis=0) / own
+    bias = np.sqrt(np.mean((samples - reference).mean(axis=0) ** 2 / std**2))
+    figures[num_steps] = dict(
+        power=ratio.tolist(), power_over_converged=paired.tolist(), bias=float(bias),
+        iterations=result.diagnostics["conjugate-gradient iterations"],
+    )
+    row(f"guided, {num_steps} evaluations", ratio)
+    row("the same over the converged flow", paired)
+    print(
+        f"{'':35s}mean within {bias:.4f} std of the converged flow's;"
+        f" {figures[num_steps]['iterations']:.0f} CG iterations"
+    )
+  result = annealed.sample(posterior, num, 1, progress=False)
+  ratio = band_power(result.samples - mean, edges).mean(axis=0) / power.mean(axis=0)
+  figures["annealed"] = dict(
+      power=ratio.tolist(), evaluations=result.num_score_evaluations
+  )
+  row(f"annealed, {result.num_score_evaluations:.0f} evaluations", ratio)
+  return figures
+
+
+def time_section(options, survey, prior):
+  posterior = make_posterior(survey, prior)
+  figures = {}
+  print(f"\nTime with the trained prior, {prior.compute_dtype}")
+  base = None
+  for size, batch in ((360, 8), (720, 2), (1440, 1)):
+    if size > 360:
+      if size > 720 and not options.full:
+        continue
+      tiles = size // 360
+      mask = np.tile(survey.mask, (tiles, tiles))
+      grid = geometry.PixelGrid((size, size), PIXEL)
+      tiled = dataclasses.replace(
+          survey, shear=np.tile(survey.shear, (1, tiles, tiles)), mask=mask, grid=grid,
+          noise_std=np.tile(survey.noise_std, (1, tiles, tiles)), count=None,
+      )
+      larger = hybrid_prior.HybridPrior.load(options.prior, grid)
+      posterior = make_posterior(tiled, larger)
+    settings = guided.GuidedSettings()
+    compiled = tf.function(
+        lambda seed, p=posterior, b=batch: guided.draw(p, b, seed, settings)[0]
+    )
+    compiled(tf.constant([0, 0]))
+    start = time.perf_counter()
+    for seed in range(2):
+      compiled(tf.constant([1, seed])).numpy()
+    seconds = (time.perf_counter() - start) / 2 / batch
+    base = base or seconds
+    per_pixel = seconds / base * (360 / size) ** 2
+    figures[size] = dict(seconds=seconds, time_per_pixel_ratio=per_pixel)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    figures[size]["peak_memory_gib"] = memory
+    print(
+        f"{size:6d} pixels a side: {seconds:7.2f} s a sample ({settings.num_steps}"
+        f" evaluations), {per_pixel:.2f} times that of 360 per pixel; process at most"
+        f" {memory:.2f} GiB", flush=True,
+    )
+  return figures
+
+
+def mean_errors(samples, truth, mask):
+  """Squared error of the posterior mean in the mask, and without the samples' part."""
+  samples = samples - samples[:, mask].mean(axis=1)[:, None, None]
+  centred = truth - truth[mask].mean()
+  squared = np.mean((samples.mean(axis=0) - centred)[mask] ** 2)
+  scatter = np.mean(samples[:, mask].var(axis=0, ddof=1)) / len(samples)
+  return squared, squared - scatter, samples.mean(axis=0), scatter
+
+
+def genuine_section(options, survey, prior):
+  if options.data is None:
+    print("\nThe genuine field needs --data.")
+    return {}
+  path = cosmos_survey.find(options.data, "ktng_kappa360v2.fits")
+  truth = fits.getdata(path).astype(np.float64)
+  mask = survey.mask
+  num_seeds, num = (8, 64) if options.full else (2, 16)
+  rows, power, by_kappa = [], [], []
+  edges = np.geomspace(500, 10000, 7)
+  bins = np.array([-1, 0, 0.05, 0.1, 0.2, 1])
+  for seed in range(num_seeds):
+    shear_map = simulate.observe_like(truth, survey, seed)
+    wiener = baselines.wiener.estimate(shear_map, prior.gaussian).kappa
+    result = make_posterior(shear_map, prior).sample(num, seed, progress=False)
+    samples = np.asarray(result.samples)
+    raw, free, mean, scatter = mean_errors(samples, truth, mask)
+    covariance = np.cov(mean[mask], truth[mask])
+    # The samples' scatter adds to the variance of the mean, not to its covariance.
+    free_r = covariance[0, 1] / np.sqrt((covariance[0, 0] - scatter) * covariance[1, 1])
+    rows.append([
+        np.sqrt(raw), np.sqrt(free),
+        summary.root_mean_square_error(wiener, truth, mask),
+        summary.pearson_correlation(mean, truth, mask), free_r,
+        summary.pearson_correlation(wiener, truth, mask),
+    ])
+    power.append(band_power(samples, edges).mean(axis=0) / band_power(truth, edges))
+    centred = truth - truth[mask].mean()
+    errors = [
+        [np.sqrt(np.mean((m - centred)[mask & (truth > low) & (truth <= high)] ** 2))
+         for low, high in zip(bins[:-1], bins[1:])]
+        for m in (mean, wiener - wiener[mask].mean())
+    ]
+    by_kappa.append(np.divide(*errors))
+    maxima = np.median(samples[:, mask].max(axis=1)), truth[mask].max()
+    print(
+        f"  seed {seed}: RMSE {100 * rows[-1][1]:.3f}e-2 (with the samples' part"
+        f" {100 * rows[-1][0]:.3f}), Wiener {100 * rows[-1][2]:.3f}; r {rows[-1][4]:.4f}"
+        f" ({rows[-1][3]:.4f}), Wiener {rows[-1][5]:.4f}; maxima {maxima[0]:.2f}, truth"
+        f" {maxima[1]:.2f}", flush=True,
+    )
+  mean = np.mean(rows, axis=0)
+  print(
+      f"Genuine field, {num_seeds} seeds, {num} samples: RMSE {100 * mean[1]:.3f}e-2"
+      f" (Wiener {100 * mean[2]:.3f}e-2), r {mean[4]:.4f} (Wiener {mean[5]:.4f})"
+  )
+  row("lowest ell of the band", edges[:-1], "{:7.0f}")
+  row("power of samples over truth", np.mean(power, axis=0))
+  row("true kappa below", bins[1:])
+  row("error over Wiener's", np.mean(by_kappa, axis=0))
+  names = ("rmse_raw", "rmse", "rmse_wiener", "r_raw", "r", "r_wiener")
+  return dict(
+      zip(names, mean.tolist()),
+      seeds_better_than_wiener=int(np.sum([r[1] < r[2] for r in rows])),
+      power=np.mean(power, axis=0).tolist(),
+      error_over_wiener_by_kappa=np.mean(by_kappa, axis=0).tolist(),
+  )
+
+
+def ranks(samples, truth, mask):
+  return (samples[:, mask] < truth[mask]).sum(axis=0)
+
+
+def z_score_rms(samples, truth, mask):
+  z = (truth - samples.mean(axis=0)) / samples.std(axis=0, ddof=1)
+  return np.sqrt(np.mean(z[mask] ** 2))
+
+
+def calibration_section(options, survey, prior):
+  num_truths, num = (16, 32) if options.full else (4, 16)
+  figures = {}
+  results = []
+  for index, truth in enumerate(simulated_truths(num_truths)):
+    shear_map = simulate.observe_like(truth, survey, seed=100 + index)
+    result = make_posterior(shear_map, prior).sample(num, index, progress=False)
+    samples = np.asarray(result.samples)
+    results.append((truth, samples - samples.mean(axis=(1, 2), keepdims=True)))
+  print(f"\nCalibration on {num_truths} simulated truths, {num} samples each")
+  for name, mask in (("in the mask", survey.mask), ("outside", ~survey.mask)):
+    error, variance, truth_z, sample_z = [], [], [], []
+    counts = np.zeros(num + 1)
+    for truth, samples in results:
+      spread = samples[:, mask].var(axis=0, ddof=1).mean()
+      offset = (samples.mean(axis=0) - truth)[mask]
+      error.append(np.mean(offset**2) - spread / num)
+      variance.append(spread)
+      counts += np.bincount(ranks(samples, truth, mask), minlength=num + 1)
+      # The truth against all but one sample, and that sample against them.
+      truth_z.append(z_score_rms(samples[1:], truth, mask))
+      sample_z.append(z_score_rms(samples[1:], samples[0], mask))
+    ratio = np.sqrt(np.mean(variance) / np.mean(error))
+    each = np.sqrt(np.array(variance) / np.array(error))
+    flatness = counts / counts.mean()
+    figures[name] = dict(
+        std_over_error=ratio, standard_error=each.std(ddof=1) / np.sqrt(num_truths),
+        rank_histogram=flatness.tolist(), z_truth=np.mean(truth_z),
+        z_sample=np.mean(sample_z),
+    )
+    eighths = np.add.reduceat(counts, np.arange(0, num + 1, (num + 1) / 8).astype(int))
+    widths = np.diff(np.append(np.arange(0, num + 1, (num + 1) / 8).astype(int), num + 1))
+    print(
+        f"  {name}: rms std / error of the mean {ratio:.3f} +-"
+        f" {figures[name]['standard_error']:.3f}; z-score of the truth"
+        f" {np.mean(truth_z):.3f}, of a sample in its place {np.mean(sample_z):.3f}"
+    )
+    row("ranks of the truth, in eighths", eighths / widths / counts.mean())
+  return figures
+
+
+def refine_section(options, survey, prior):
+  num_truths, num = (16, 32) if options.full else (2, 16)
+  mask = survey.mask
+  rows = []
+  print(f"\nguided against guided+hmc, {num_truths} mocks of {num} samples")
+  for index, truth in enumerate(simulated_truths(num_truths)):
+    shear_map = simulate.observe_like(truth, survey, seed=100 + index)
+    posterior = make_posterior(shear_map, prior)
+    first = posterior.sample(num, index, "guided", progress=False)
+    second = posterior.sample(num, index, "guided+hmc", progress=False)
+    a, b = (np.asarray(r.samples) - r.samples.mean(axis=(1, 2), keepdims=True)
+            for r in (first, second))
+    std = b.std(axis=0, ddof=1)
+    offset = np.mean((a.mean(axis=0) - b.mean(axis=0))[mask] ** 2) / np.mean(std[mask] ** 2)
+    spread = np.mean(a[:, mask].var(axis=0, ddof=1)) / np.mean(std[mask] ** 2)
+    rows.append([np.sqrt(offset), np.sqrt(spread), second.acceptance,
+                 second.num_score_evaluations, second.seconds / num,
+                 *[mean_errors(s, truth, mask)[1] ** 0.5 for s in (a, b)]])
+    print(
+        f"  mock {index}: means differ by {rows[-1][0]:.3f} std, std ratio"
+        f" {rows[-1][1]:.3f}, acceptance {rows[-1][2]:.2f}, {rows[-1][3]:.0f}"
+        f" evaluations, {rows[-1][4]:.1f} s a sample; errors {100 * rows[-1][5]:.3f} and"
+        f" {100 * rows[-1][6]:.3f}e-2", flush=True,
+    )
+  mean = np.mean(rows, axis=0)
+  return dict(mean_difference=mean[0], std_ratio=mean[1], acceptance=mean[2])
+
+
+SECTIONS = dict(
+    gaussian=gaussian_section, time=time_section, genuine=genuine_section,
+    calibration=calibration_section, refine=refine_section,
+)
+
+
+def main():
+  parser = argparse.ArgumentParser(
+      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], metavar="SECTION")
+  parser.add_argument("--data", type=pathlib.Path)
+  parser.add_argument("--prior", default="cosmos-halo")
+  parser.add_argument("--full", action="store_true", help="more seeds, truths, samples")
+  parser.add_argument("--json", type=pathlib.Path)
+  options = parser.parse_args()
+  survey = cosmos_survey.released_maps(options.data, GRID)
+  prior = hybrid_prior.HybridPrior.load(options.prior, GRID)
+  figures = {
+      name: SECTIONS[name](options, survey, prior)
+      for name in options.sections or SECTIONS
+  }
+  if options.json:
+    text = json.dumps(figures, indent=2, default=float)
+    options.json.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+  main()
