@@ -9,8 +9,9 @@
 # DIR holds `ra`, `dec`, `e1`, `e2`, `nhweight_int` `.fits` of
 # https://github.com/CosmoStat/jax-lensing (data/COSMOS), and `xray.txt`, there or one
 # folder up.
-# Without flags: 180 x 180 pixels and 8 samples, under a minute. `--full`: the released
-# grid of 360 x 360 pixels and 16 samples.
+# Without flags: 8 samples. `--full`: 64, and maps of the probability that the convergence
+# exceeds .05 and .1. An interrupted run goes on with the same command. `--method annealed`
+# is the sampler of Remy et al. (2022), for comparison.
 
 # %%
 import argparse
@@ -23,20 +24,22 @@ from tfp_massmap import b_modes
 from tfp_massmap import catalog
 from tfp_massmap import geometry
 from tfp_massmap import io
+from tfp_massmap import posterior
 from tfp_massmap import reconstruction
-from tfp_massmap import spectra
 
 parser = argparse.ArgumentParser(description="Reconstructs the COSMOS field.")
 parser.add_argument("--data", required=True, type=pathlib.Path)
 parser.add_argument("--output", default=pathlib.Path("cosmos"), type=pathlib.Path)
 parser.add_argument("--full", action="store_true")
 parser.add_argument("--num-samples", type=int)
+parser.add_argument("--method", default="guided", choices=sorted(posterior.METHODS))
+parser.add_argument("--prior", default="cosmos-halo", help="a trained prior")
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--overwrite", action="store_true")
 options = parser.parse_args()
 for name in ("posterior.fits", "posterior.png"):
   io.check_writable(options.output / name, options.overwrite)
-num_samples = options.num_samples or (16 if options.full else 8)
+num_samples = options.num_samples or (64 if options.full else 8)
 
 # %% [markdown]
 # ## Catalogue to maps
@@ -46,7 +49,7 @@ num_samples = options.num_samples or (16 if options.full else 8)
 
 # %%
 catalogue = catalog.read_schrabback2010(options.data)
-num_pixels = 360 if options.full else 180
+num_pixels = 360
 grid = geometry.PixelGrid.plate_carree(
     center=(np.median(catalogue.ra), np.median(catalogue.dec)),
     shape=(num_pixels, num_pixels),
@@ -67,15 +70,19 @@ cluster_ra, cluster_dec = np.loadtxt(xray, usecols=(1, 2)).T
 # %%
 result = reconstruction.reconstruct(
     shear_map,
-    spectra.PowerSpectrum.fiducial_cosmos(),
+    options.prior,
     num_samples=num_samples,
     seed=options.seed,
+    method=options.method,
     settings={"data": "COSMOS, Schrabback et al. 2010"},
+    samples_path=options.output / "samples.fits",
+    overwrite=options.overwrite,
+    thresholds=(0.05, 0.1) if options.full else (),
 )
 samples = result.sample_set
 print(
     f"{num_samples} samples, {samples.num_score_evaluations:.0f} score evaluations"
-    f" each, {samples.seconds:.0f} s; acceptance {samples.acceptance:.2f}"
+    f" each, {samples.seconds:.0f} s"
 )
 
 row, column = (np.rint(p).astype(int) for p in grid.world_to_pixel(cluster_ra, cluster_dec))
@@ -94,6 +101,6 @@ result.save_products(
     options.output / "posterior.png",
     options.overwrite,
     markers=(cluster_ra, cluster_dec),
-    title="COSMOS: posterior with a Gaussian prior, and X-ray clusters (circles)",
+    title="COSMOS: posterior of the convergence, and X-ray clusters (circles)",
 )
-print(f"Wrote {options.output}/posterior.fits and posterior.png")
+print(f"Wrote {options.output}/posterior.fits, posterior.png and samples.fits")

@@ -46,7 +46,7 @@ for path in (picture, product):
 SIZE = 360
 grid = geometry.PixelGrid((SIZE, SIZE), 0.29 * u.arcmin)
 prior = hybrid_prior.HybridPrior.load(options.prior, grid)
-sigmas = probability_flow.sigma_ladder(2.0, 0.004, 48)
+sigmas = probability_flow.sigma_ladder(2.0, 0.004, 24)
 draw = tf.function(lambda seed: probability_flow.sample_prior(prior, 2, seed, sigmas))
 num_batches = 24 if options.full else 1
 samples = np.concatenate(

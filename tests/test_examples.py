@@ -69,6 +69,18 @@ def test_simulated_convergence(tmp_path):
   assert (tmp_path / "simulated_convergence.png").stat().st_size > 1e5
 
 
+def test_spectral_normalisation(tmp_path):
+  result = _run("05_spectral_normalisation.py", cwd=tmp_path)
+  assert result.returncode == 0, result.stderr
+  rows = re.findall(
+      r"error near the roll (\S+); .* score (\S+), .* slope (\S+) \+-", result.stdout
+  )
+  (free_error, _, free_slope), (error, cosine, slope) = np.array(rows, float)
+  assert free_error < 0.2 and error < 0.3 and cosine > 0.95
+  assert slope < 0.7 * free_slope
+  assert (tmp_path / "spectral_normalisation.png").stat().st_size > 5e4
+
+
 def test_samples_of_the_prior(tmp_path):
   result = _run("06_sample_the_prior.py", cwd=tmp_path)
   assert result.returncode == 0, result.stderr

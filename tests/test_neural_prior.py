@@ -25,14 +25,16 @@ from tfp_massmap.datasets.halo_kappa import halo_kappa_dataset_builder as halo_k
 from tfp_massmap.nn import devices
 from tfp_massmap.nn import muon
 from tfp_massmap.nn import residual
+from tfp_massmap.nn import spectral_norm
 from tfp_massmap.nn import training
 from tfp_massmap.nn import unet
+from tfp_massmap.simulate import source_planes
 
 TESTS = pathlib.Path(__file__).parent
 TINY = unet.Architecture(channels=(8, 12), num_blocks=(1, 1))
 TINY_PAPER = unet.Architecture(
     kind="paper", channels=(6, 8, 8), num_blocks=(1, 1, 1), num_inputs=1,
-    spectral_normalization=True,
+    spectral_bound=1.0,
 )  # pyformat: disable
 GRID = geometry.PixelGrid((32, 32), 1.16 * u.arcmin)
 CARD_GRID = geometry.PixelGrid((32, 32), 0.29 * u.arcmin)
@@ -74,7 +76,7 @@ def test_training_starts_from_the_gaussian_denoiser(spectrum):
 
 def test_presets_are_those_of_the_design():
   paper = unet.PRESETS["paper"]
-  assert paper.channels == (32, 64, 128, 128) and paper.spectral_normalization
+  assert paper.channels == (32, 64, 128, 128) and paper.spectral_bound == 1
   assert 1e6 < unet.build("paper").count_params() < 2e6
   assert unet.build("default").count_params() < 5e6
 
@@ -277,12 +279,50 @@ def test_muon_turns_gradients_into_semi_orthogonal_steps():
     np.testing.assert_allclose(bias, -0.05, rtol=1e-4)
 
 
+def test_spectral_bound_clips_and_leaves_the_rest():
+  """Power iterations of some steps find the norm; kernels below the bound stay."""
+  rng = np.random.default_rng(1)
+  for scale, expected in ((5.0, 2.0), (0.01, None)):
+    layer = spectral_norm.SpectralBound(keras.layers.Conv2D(6, 3), bound=2.0)
+    x = tf.constant(rng.standard_normal([2, 8, 8, 3]), tf.float32)
+    layer(x)
+    kernel = scale * rng.standard_normal([3, 3, 3, 6]).astype(np.float32)
+    layer.layer.kernel.assign(kernel)
+    for _ in range(40):
+      layer(x, training=True)
+    matrix = np.array(layer.layer.kernel).reshape(-1, 6)
+    norm = np.linalg.svd(matrix, compute_uv=False)[0]
+    if expected is None:
+      np.testing.assert_array_equal(layer.layer.kernel, kernel)
+    else:
+      assert norm == pytest.approx(expected, rel=1e-3)
+      # The direction is kept: it is a projection by scaling.
+      cosine = np.sum(matrix * kernel.reshape(-1, 6)) / np.linalg.norm(matrix)
+      assert cosine / np.linalg.norm(kernel) == pytest.approx(1, abs=1e-5)
+  with pytest.raises(ValueError, match="bound must be positive"):
+    spectral_norm.SpectralBound(keras.layers.Dense(3), bound=0.0)
+
+
 def test_other_pixels_give_a_warning_with_numbers(spectrum, tmp_path):
   _save(spectrum, tmp_path / "prior")
   with pytest.warns(UserWarning, match="1.16 arcmin .* 0.58 arcmin, 0.5 times"):
     hybrid_prior.HybridPrior.load(
         tmp_path / "prior", geometry.PixelGrid((32, 32), 0.58 * u.arcmin)
     )
+
+
+def test_other_redshifts_give_a_warning_with_numbers(spectrum, tmp_path, recwarn):
+  _save(spectrum, tmp_path / "prior")
+  load = lambda redshifts: hybrid_prior.HybridPrior.load(
+      tmp_path / "prior", GRID, source_redshifts=redshifts
+  )
+  # Those of the training: the planes, each as often as its weight.
+  counts = np.round(1e4 * np.array(source_planes.COSMOS_WEIGHTS)).astype(int)
+  load(np.repeat(source_planes.source_redshifts()[:-1], counts[:-1]).tolist()
+       + [2.57] * counts[-1])
+  assert not [w for w in recwarn if "redshift" in str(w.message)]
+  with pytest.warns(UserWarning, match=r"redshift 1.35 and is used for 0.5\d: .* 0.2"):
+    load(np.full(100, 0.5))
 
 
 def test_damaged_priors_are_refused(spectrum, tmp_path):

@@ -114,6 +114,10 @@ def _parser():
         help=f"column of {role}; guessed from the usual names",
     )
   reconstruct.add_argument(
+      "--redshift", metavar="COLUMN",
+      help="column of redshifts, to be compared with those the prior was trained for",
+  )
+  reconstruct.add_argument(
       "--pixel-scale", type=float, default=0.29, help="side of a pixel in arcmin"
   )
   reconstruct.add_argument(
@@ -260,6 +264,7 @@ def _reconstruct(options):
   columns = {k: getattr(options, k) for k in ("ra", "dec", "e1", "e2", "weight")}
   table = catalog.read_table(options.catalogue)
   num_rows = len(table)
+  redshifts = _column(table, options.redshift) if options.redshift else None
   catalogue = catalog.catalogue_from_table(table, columns, options.drop_invalid)
   size = options.size
   grid = catalog.tangent_grid(
@@ -290,7 +295,7 @@ def _reconstruct(options):
       "handedness": str(handedness),
       "num_rows_dropped": num_rows - len(catalogue),
   }
-  result = _sample(options, shear_map, prior, None, settings, fits_path)
+  result = _sample(options, shear_map, prior, None, settings, fits_path, redshifts)
   _write(options, result, fits_path, png_path, pathlib.Path(options.catalogue).name)
 
 
@@ -360,7 +365,16 @@ def _prior(options):
   return options.prior or "cosmos-halo"
 
 
-def _sample(options, shear_map, prior, truth, settings, fits_path):
+def _column(table, name):
+  if name not in table.colnames:
+    raise ValueError(
+        f"The catalogue has no column {name!r}. The columns are:"
+        f" {', '.join(table.colnames)}."
+    )
+  return table[name]
+
+
+def _sample(options, shear_map, prior, truth, settings, fits_path, redshifts=None):
   from tfp_massmap import reconstruction  # pylint: disable=g-import-not-at-top
 
   return reconstruction.reconstruct(
@@ -368,6 +382,7 @@ def _sample(options, shear_map, prior, truth, settings, fits_path):
       settings=settings, batch_size=options.batch_size,
       samples_path=_samples_path(fits_path), overwrite=options.overwrite,
       quantiles=options.quantiles, thresholds=options.thresholds,
+      source_redshifts=redshifts,
       progress=not options.quiet,
   )
 

@@ -16,15 +16,20 @@ import numpy as np
 import tensorflow as tf
 
 import tfp_massmap
+from tfp_massmap import geometry
 from tfp_massmap import io
 from tfp_massmap import prior as prior_lib
+from tfp_massmap import simulate
 from tfp_massmap import spectra
 from tfp_massmap.nn import devices
 from tfp_massmap.nn import residual as residual_lib
 from tfp_massmap.nn import unet
+from tfp_massmap.simulate import source_planes
 
 _SHIPPED = pathlib.Path(__file__).parent / "pretrained"
 _PIXEL_TOLERANCE = 0.02
+_POWER_TOLERANCE = 0.05
+_POWER_ELL = 1000.0
 _FORMAT = 1
 
 
@@ -112,7 +117,7 @@ class HybridPrior:
     return tf.reshape(score, tf.shape(x))
 
   @classmethod
-  def load(cls, path, grid, compute_dtype="auto"):
+  def load(cls, path, grid, compute_dtype="auto", source_redshifts=None):
     """Reads a trained prior.
 
     Args:
@@ -123,10 +128,12 @@ class HybridPrior:
         changes the denoiser by some 1e-3 of its error; maps stay float32. "auto" is
         bfloat16 on processors that have it (1.7 times as fast there), float32
         elsewhere.
+      source_redshifts: None, or redshifts of the galaxies, to be compared with those
+        the prior was trained for.
 
     Returns:
-      A `HybridPrior`, float32. A pixel scale that the network was not trained for gives
-      a warning.
+      A `HybridPrior`, float32. A pixel scale or redshifts that the network was not
+      trained for give a warning with numbers.
 
     Raises:
       FileNotFoundError: if one of the two files is missing.
@@ -149,6 +156,8 @@ class HybridPrior:
           " differs. Get both again."
       )
     _check_pixel_scale(card, grid)
+    if source_redshifts is not None:
+      _check_redshifts(card, grid, source_redshifts)
     spectrum = spectra.PowerSpectrum(**card["spectrum"])
     architecture = unet.Architecture(**card["architecture"])
     network = unet.build(architecture, devices.resolve_compute_dtype(compute_dtype))
@@ -168,7 +177,8 @@ def shipped():
   return sorted(path.stem for path in _SHIPPED.glob("*.json"))
 
 
-def save(path, denoiser, spectrum, pixel_scale, sigma_range, training, overwrite=False):
+def save(path, denoiser, spectrum, pixel_scale, sigma_range, training,
+         plane_weights=None, overwrite=False):
   """Writes a trained prior, for `HybridPrior.load`.
 
   Args:
@@ -177,12 +187,16 @@ def save(path, denoiser, spectrum, pixel_scale, sigma_range, training, overwrite
     spectrum: `spectra.PowerSpectrum` of the Gaussian half.
     pixel_scale: angle.
     sigma_range: smallest and largest sigma of the training.
-    training: dict for the card: data, redshifts, length, validation figures.
+    training: dict for the card: data, length, validation figures.
+    plane_weights: n(z) of the maps as weights of the source planes, see
+      `simulate.source_planes`; None for that of COSMOS.
     overwrite: whether existing files may be replaced.
 
   Raises:
     FileExistsError: if a file exists and `overwrite` is false.
   """
+  if plane_weights is None:
+    plane_weights = source_planes.COSMOS_WEIGHTS
   card_path, weights_path = _paths(path)
   for file in (card_path, weights_path):
     io.check_writable(file, overwrite)
@@ -203,6 +217,8 @@ def save(path, denoiser, spectrum, pixel_scale, sigma_range, training, overwrite
         ),
         pixel_scale_arcmin=u.Quantity(pixel_scale).to_value(u.arcmin),
         sigma_range=[float(s) for s in sigma_range],
+        plane_weights=np.asarray(plane_weights, float).tolist(),
+        mean_source_redshift=source_planes.mean_redshift(plane_weights),
         weights_sha256=checksum,
         training=training,
     )
@@ -227,7 +243,7 @@ def _read_card(path):
     raise ValueError(f"{path} is not the card of a prior: {error}.") from error
   needed = {
       "format", "architecture", "scales", "spectrum", "pixel_scale_arcmin",
-      "sigma_range", "weights_sha256",
+      "sigma_range", "plane_weights", "weights_sha256",
   }  # pyformat: disable
   if not isinstance(card, dict) or not needed <= set(card):
     raise ValueError(f"{path} is not the card of a prior: it lacks {sorted(needed)}.")
@@ -247,5 +263,26 @@ def _check_pixel_scale(card, grid):
         f"The prior was trained on pixels of {trained:.4g} arcmin and is used on pixels"
         f" of {given:.4g} arcmin, {given / trained:.3g} times as large: what the network"
         " learnt of shapes does not hold there. Resample the map, or train a prior.",
+        stacklevel=3,
+    )
+
+
+def _check_redshifts(card, grid, redshifts):
+  """Compares the power that the galaxies see with that of the training."""
+  weights = source_planes.weights_from_redshifts(redshifts)
+  powers = [
+      simulate.ConvergenceSimulator(
+          geometry.PixelGrid((32, 32), grid.pixel_scale), planes, mode="fast"
+      ).wanted_power(np.array([_POWER_ELL]))[0]
+      for planes in (weights, np.array(card["plane_weights"]))
+  ]
+  ratio = powers[0] / powers[1]
+  if abs(ratio - 1) > _POWER_TOLERANCE:
+    warnings.warn(
+        "The prior was trained for sources of mean redshift"
+        f" {source_planes.mean_redshift(card['plane_weights']):.2f} and is used for"
+        f" {source_planes.mean_redshift(weights):.2f}: at ell = {_POWER_ELL:.0f} the"
+        f" power of their convergence is {ratio:.2f} times that of the training. Train"
+        " a prior for them: halo_kappa takes their redshifts.",
         stacklevel=3,
     )

@@ -114,6 +114,7 @@ def train(
   with trainer.averaged_weights():
     hybrid_prior.save(
         path, trainer.denoiser, spectrum, pixel_scale,
-        (settings.sigma_low, settings.sigma_high), record, overwrite=True,
+        (settings.sigma_low, settings.sigma_high), record,
+        plane_weights=(data or {}).get("plane_weights"), overwrite=True,
     )  # pyformat: disable
   return hybrid_prior.HybridPrior.load(path, grid)

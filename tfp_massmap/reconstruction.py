@@ -121,7 +121,8 @@ class Reconstruction:
 
 def reconstruct(shear_map, prior, num_samples, seed, method="guided", sampler=None,
                 truth=None, settings=None, batch_size=8, samples_path=None,
-                overwrite=False, quantiles=(), thresholds=(), progress=True):
+                overwrite=False, quantiles=(), thresholds=(), source_redshifts=None,
+                progress=True):
   """Samples the posterior of a shear map.
 
   Args:
@@ -138,6 +139,8 @@ def reconstruct(shear_map, prior, num_samples, seed, method="guided", sampler=No
     samples_path: None, or FITS cube for the samples; an interrupted run goes on there.
     overwrite: whether the samples of another run may be replaced there.
     quantiles, thresholds: see `summary.summarise`.
+    source_redshifts: None, or redshifts of the galaxies; those that a trained prior is
+      not for give a warning.
     progress: whether to show a progress bar.
 
   Returns:
@@ -153,7 +156,7 @@ def reconstruct(shear_map, prior, num_samples, seed, method="guided", sampler=No
     raise ValueError(f"truth must have shape {grid.shape}; got {np.shape(truth)}.")
   io.provenance_header({**shear_map.settings, **(settings or {})})
   likelihood = likelihood_lib.ShearLikelihood(shear_map)
-  prior, description = _make_prior(prior, grid)
+  prior, description = _make_prior(prior, grid, source_redshifts)
   # What is cheap and can fail comes first, before the sampling.
   gaussian = getattr(prior, "gaussian", prior)
   wiener = baselines.wiener.estimate(shear_map, gaussian, max_iterations=5000)
@@ -183,14 +186,16 @@ def reconstruct(shear_map, prior, num_samples, seed, method="guided", sampler=No
   )
 
 
-def _make_prior(prior, grid):
+def _make_prior(prior, grid, source_redshifts):
   """A prior and its description, of all that `reconstruct` takes for one."""
   if isinstance(prior, spectra.PowerSpectrum):
     description = f"Gaussian, {prior.name}"
     return prior_lib.GaussianPrior.from_spectrum(prior, grid), description
   if isinstance(prior, (str, pathlib.Path)):
     name = pathlib.Path(prior).name
-    prior = hybrid_prior.HybridPrior.load(prior, grid)
+    prior = hybrid_prior.HybridPrior.load(
+        prior, grid, source_redshifts=source_redshifts
+    )
     checksum = prior.card["weights_sha256"][:16]
     return prior, f"{name}, weights {checksum}, {prior.compute_dtype}"
   return prior, type(prior).__name__

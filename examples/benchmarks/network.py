@@ -2,13 +2,14 @@
 
     python examples/benchmarks/network.py [--full] [--json FILE]
 
-Each row is a process of its own: preset, pixels a side, batch, with or without XLA; then
-seconds of an evaluation and of a training step (loss, gradients), medians, and the
+Each row is a process of its own: preset, arithmetic of the convolutions, pixels a side,
+batch, with or without XLA; then seconds of an evaluation and of a training step (loss, gradients), medians, and the
 process's peak memory. Without flags 180 pixels; `--full` 180 to 1440.
 """
 
 import argparse
 import concurrent.futures
+import itertools
 import json
 import multiprocessing
 import pathlib
@@ -30,12 +31,12 @@ def median_seconds(function):
   return float(np.median(times))
 
 
-def measure(preset, size, batch, jit_compile, training):
+def measure(preset, compute_dtype, size, batch, jit_compile, training):
   """Figures of one row, in this process."""
   import tensorflow as tf  # pylint: disable=g-import-not-at-top
   from tfp_massmap.nn import unet  # pylint: disable=g-import-not-at-top
 
-  network = unet.build(preset)
+  network = unet.build(preset, compute_dtype)
   maps = tf.random.stateless_normal([batch, size, size, network.inputs[0].shape[-1]], (1, 2))
   sigma = tf.fill([batch], 0.1)
 
@@ -51,7 +52,8 @@ def measure(preset, size, batch, jit_compile, training):
     return sum(tf.reduce_sum(tf.abs(g)) for g in tape.gradient(loss, weights))
 
   figures = dict(
-      preset=preset, size=size, batch=batch, xla=jit_compile,
+      preset=preset, compute_dtype=compute_dtype, size=size, batch=batch,
+      xla=jit_compile,
       parameters=network.count_params(),
       evaluation_seconds=median_seconds(lambda: evaluate().numpy()),
   )  # pyformat: disable
@@ -73,22 +75,28 @@ def main():
     cases += [(360, 1), (360, 4), (720, 1), (1440, 1)]
   context = multiprocessing.get_context("spawn")
   rows = []
-  print("preset   pixels batch  XLA  parameters  evaluate s  train step s  peak GiB")
-  for preset in ("default", "paper"):
-    for size, batch in cases:
-      for jit_compile in (False, True):
-        # The gradients of the largest maps do not fit into a small machine.
-        training = size * size * batch <= 600_000
-        with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
-          row = pool.submit(measure, preset, size, batch, jit_compile, training).result()
-        rows.append(row)
-        step = row.get("training_seconds")
-        print(
-            f"{preset:<8} {size:>6} {batch:>5}  {str(jit_compile):<5}"
-            f"{row['parameters']:>10}  {row['evaluation_seconds']:>10.3f}"
-            f"  {f'{step:.3f}' if step else '-':>12}  {row['peak_gib']:>8.2f}",
-            flush=True,
-        )
+  print(
+      "preset   arithmetic pixels batch  XLA  parameters  evaluate s  train step s"
+      "  peak GiB"
+  )
+  kinds = itertools.product(
+      ("default", "paper"), cases, ("float32", "bfloat16"), (False, True)
+  )
+  for preset, (size, batch), compute_dtype, jit_compile in kinds:
+    # The gradients of the largest maps do not fit into a small machine.
+    training = size * size * batch <= 600_000
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+      row = pool.submit(
+          measure, preset, compute_dtype, size, batch, jit_compile, training
+      ).result()
+    rows.append(row)
+    step = row.get("training_seconds")
+    print(
+        f"{preset:<8} {compute_dtype:<10} {size:>6} {batch:>5}  {str(jit_compile):<5}"
+        f"{row['parameters']:>10}  {row['evaluation_seconds']:>10.3f}"
+        f"  {f'{step:.3f}' if step else '-':>12}  {row['peak_gib']:>8.2f}",
+        flush=True,
+    )
   if options.json:
     options.json.write_text(json.dumps(rows, indent=2), encoding="utf-8")
 

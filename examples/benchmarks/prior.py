@@ -155,14 +155,14 @@ def main():
     print(f"  sigma {sigma:<5g} {value:.4f}", flush=True)
 
   low, _ = prior.sigma_range
-  sigmas = probability_flow.sigma_ladder(2.0, max(low, 0.004), 48)
+  sigmas = probability_flow.sigma_ladder(2.0, max(low, 0.004), 24)
   sample = tf.function(
       lambda seed: probability_flow.sample_prior(prior, 4, seed, sigmas)
   )
   drawn = np.concatenate(
       [sample(tf.constant([3, k])).numpy() for k in range(num_maps // 4)]
   )
-  print(f"\nSamples of the prior ({len(drawn)}, 48 evaluations) over simulated maps")
+  print(f"\nSamples of the prior ({len(drawn)}, 24 evaluations) over simulated maps")
   figures["samples"] = {}
   simulated, samples = sample_statistics(clean), sample_statistics(drawn)
   for name, values in simulated.items():

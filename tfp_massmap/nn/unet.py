@@ -21,6 +21,8 @@ import keras
 from keras import layers
 import tensorflow as tf
 
+from tfp_massmap.nn import spectral_norm
+
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
@@ -32,8 +34,8 @@ class Architecture:
     num_blocks: residual blocks on the way down, and on the way up, of each level.
     num_inputs: channels of the input.
     activation: name of a Keras activation.
-    spectral_normalization: whether weights are divided by their largest singular value
-      (Gouk et al. 2020), by power iteration.
+    spectral_bound: largest spectral norm of a convolution (`nn.spectral_norm`); None for
+      no bound.
   """
 
   kind: str = "default"
@@ -41,7 +43,7 @@ class Architecture:
   num_blocks: tuple = (2, 2, 2)
   num_inputs: int = 2
   activation: str = "relu"
-  spectral_normalization: bool = False
+  spectral_bound: float | None = None
 
   def __post_init__(self):
     object.__setattr__(self, "channels", tuple(self.channels))
@@ -69,7 +71,7 @@ PRESETS = {
         channels=(32, 64, 128, 128),
         num_blocks=(1, 1, 1, 1),
         num_inputs=1,
-        spectral_normalization=True,
+        spectral_bound=1.0,
     ),
 }
 
@@ -197,8 +199,8 @@ class NoiseFeatures(layers.Layer):
 
 def _convolution(architecture, channels, size=3, **kwargs):
   layer = layers.Conv2D(channels, size, padding="same", **kwargs)
-  if architecture.spectral_normalization:
-    return layers.SpectralNormalization(layer)
+  if architecture.spectral_bound is not None:
+    return spectral_norm.SpectralBound(layer, architecture.spectral_bound)
   return layer
 
 

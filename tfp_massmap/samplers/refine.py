@@ -47,8 +47,8 @@ class RefineSettings:
   start: guided.GuidedSettings = guided.GuidedSettings()
   sigmas: tuple = (0.03, 0.015)
   num_steps: int = 4
-  step_size: float = 0.2
-  num_leapfrog_steps: int = 8
+  step_size: float = 0.07
+  num_leapfrog_steps: int = 12
   num_flow_steps: int = 6
 
   def __post_init__(self):

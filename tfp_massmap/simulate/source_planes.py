@@ -53,6 +53,11 @@ def redshift_edges():
   return np.append(edges, _LAST_EDGE)
 
 
+def mean_redshift(weights):
+  """Mean of the redshifts of the source planes, a float."""
+  return float(np.average(source_redshifts(), weights=weights))
+
+
 def weights_from_redshifts(redshifts, counts=None, recycling=RECYCLING):
   """Weights of the planes for a catalogue of galaxy redshifts, or its histogram.
 
