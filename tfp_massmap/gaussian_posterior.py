@@ -145,7 +145,7 @@ def _checked_solve(likelihood, prior, right_side, rtol, max_iterations):
 @tf.function
 def _solve_maps(weight, variance, right_side, rtol, max_iterations):
   """`solve` for maps, compiled once for each size: data and noise are arguments."""
-  weighted = _Weighted(weight)
+  weighted = Weighted(weight)
   modes, iterations, residual = solve(
       weighted, variance, right_side, rtol, max_iterations=max_iterations
   )
@@ -153,8 +153,8 @@ def _solve_maps(weight, variance, right_side, rtol, max_iterations):
   return kappa, iterations, residual
 
 
-class _Weighted:
-  """What `solve` needs of a linear likelihood, from N^-1 alone."""
+class Weighted:
+  """What `solve` needs of a linear likelihood, from N^-1 `[..., 2, ny, nx]` alone."""
 
   def __init__(self, weight):
     self._weight = weight
@@ -165,7 +165,7 @@ class _Weighted:
     return lensing.modes_from_shear(self._weight * shear)
 
   def mean_inverse_variance(self):
-    return tf.reduce_mean(self._weight)
+    return tf.reduce_mean(self._weight, axis=(-3, -2, -1))
 
 
 def _mean_noise(likelihood, dtype):

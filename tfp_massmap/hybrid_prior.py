@@ -1,36 +1,32 @@
 """The prior of Remy et al. (2022, Eq. 19): a Gaussian field, and a network for the rest.
 
-A trained prior is two files: `NAME.weights.h5`, arrays only, and `NAME.json`, the card
-that says what the network is and what it was trained on. Reading them runs no code of
-theirs; weights that are not those of the card are refused.
+A trained prior is two files, weights and a card (`nn.network_file`).
 """
 
 import dataclasses
-import hashlib
-import json
-import pathlib
 import warnings
 
 from astropy import units as u
 import numpy as np
 import tensorflow as tf
 
-import tfp_massmap
 from tfp_massmap import geometry
-from tfp_massmap import io
 from tfp_massmap import prior as prior_lib
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 from tfp_massmap.nn import devices
+from tfp_massmap.nn import network_file
 from tfp_massmap.nn import residual as residual_lib
 from tfp_massmap.nn import unet
 from tfp_massmap.simulate import source_planes
 
-_SHIPPED = pathlib.Path(__file__).parent / "pretrained"
+_CARD = (
+    "architecture", "scales", "spectrum", "pixel_scale_arcmin", "sigma_range",
+    "plane_weights",
+)  # pyformat: disable
 _PIXEL_TOLERANCE = 0.02
 _POWER_TOLERANCE = 0.05
 _POWER_ELL = 1000.0
-_FORMAT = 1
 
 
 class HybridPrior:
@@ -139,22 +135,7 @@ class HybridPrior:
       FileNotFoundError: if one of the two files is missing.
       ValueError: for a card that is not one, or weights that are not the card's.
     """
-    card_path, weights_path = _paths(path)
-    if not card_path.exists() and str(path) in shipped():
-      card_path, weights_path = _paths(_SHIPPED / path)
-    for file in (card_path, weights_path):
-      if not file.is_file():
-        raise FileNotFoundError(
-            f"No {file}; a prior is {card_path.name} and {weights_path.name} together."
-            f" The package has the priors {shipped()}."
-        )
-    card = _read_card(card_path)
-    content = weights_path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != card["weights_sha256"]:
-      raise ValueError(
-          f"{weights_path} is not the file that {card_path.name} describes: its checksum"
-          " differs. Get both again."
-      )
+    card, weights_path = network_file.find(path, "prior", _CARD)
     _check_pixel_scale(card, grid)
     if source_redshifts is not None:
       _check_redshifts(card, grid, source_redshifts)
@@ -174,7 +155,7 @@ class HybridPrior:
 
 def shipped():
   """Names of the priors that ship with the package."""
-  return sorted(path.stem for path in _SHIPPED.glob("*.json"))
+  return network_file.shipped("prior")
 
 
 def save(path, denoiser, spectrum, pixel_scale, sigma_range, training,
@@ -197,62 +178,20 @@ def save(path, denoiser, spectrum, pixel_scale, sigma_range, training,
   """
   if plane_weights is None:
     plane_weights = source_planes.COSMOS_WEIGHTS
-  card_path, weights_path = _paths(path)
-  for file in (card_path, weights_path):
-    io.check_writable(file, overwrite)
-  temporary = weights_path.with_name(f".{weights_path.name}")
-  temporary.parent.mkdir(parents=True, exist_ok=True)
-  # Keras asks for this ending.
-  temporary = temporary.with_name(temporary.name.replace(".weights.h5", "_.weights.h5"))
-  try:
-    denoiser.network.save_weights(temporary)
-    checksum = hashlib.sha256(temporary.read_bytes()).hexdigest()
-    card = dict(
-        format=_FORMAT,
-        tfp_massmap=tfp_massmap.__version__,
-        architecture=dataclasses.asdict(denoiser.architecture),
-        scales=dataclasses.asdict(denoiser.scales),
-        spectrum=dict(
-            ell=spectrum.ell.tolist(), c_ell=spectrum.c_ell.tolist(), name=spectrum.name
-        ),
-        pixel_scale_arcmin=u.Quantity(pixel_scale).to_value(u.arcmin),
-        sigma_range=[float(s) for s in sigma_range],
-        plane_weights=np.asarray(plane_weights, float).tolist(),
-        mean_source_redshift=source_planes.mean_redshift(plane_weights),
-        weights_sha256=checksum,
-        training=training,
-    )
-    with io.atomic_path(card_path, overwrite) as partial:
-      pathlib.Path(partial).write_text(json.dumps(card, indent=1), encoding="utf-8")
-    temporary.replace(weights_path)
-  finally:
-    temporary.unlink(missing_ok=True)
-
-
-def _paths(path):
-  text = str(path)
-  for ending in (".weights.h5", ".json"):
-    text = text.removesuffix(ending)
-  return pathlib.Path(f"{text}.json"), pathlib.Path(f"{text}.weights.h5")
-
-
-def _read_card(path):
-  try:
-    card = json.loads(path.read_text(encoding="utf-8"))
-  except (json.JSONDecodeError, UnicodeDecodeError) as error:
-    raise ValueError(f"{path} is not the card of a prior: {error}.") from error
-  needed = {
-      "format", "architecture", "scales", "spectrum", "pixel_scale_arcmin",
-      "sigma_range", "plane_weights", "weights_sha256",
-  }  # pyformat: disable
-  if not isinstance(card, dict) or not needed <= set(card):
-    raise ValueError(f"{path} is not the card of a prior: it lacks {sorted(needed)}.")
-  if card["format"] != _FORMAT:
-    raise ValueError(
-        f"{path} has format {card['format']}; this version of tfp_massmap reads"
-        f" {_FORMAT}."
-    )
-  return card
+  card = dict(
+      kind="prior",
+      architecture=dataclasses.asdict(denoiser.architecture),
+      scales=dataclasses.asdict(denoiser.scales),
+      spectrum=dict(
+          ell=spectrum.ell.tolist(), c_ell=spectrum.c_ell.tolist(), name=spectrum.name
+      ),
+      pixel_scale_arcmin=u.Quantity(pixel_scale).to_value(u.arcmin),
+      sigma_range=[float(s) for s in sigma_range],
+      plane_weights=np.asarray(plane_weights, float).tolist(),
+      mean_source_redshift=source_planes.mean_redshift(plane_weights),
+      training=training,
+  )
+  network_file.save(path, denoiser.network, card, overwrite)
 
 
 def _check_pixel_scale(card, grid):

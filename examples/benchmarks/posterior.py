@@ -29,7 +29,6 @@ import time
 from astropy import units as u
 from astropy.io import fits
 import numpy as np
-from scipy import stats
 import tensorflow as tf
 
 import cosmos_survey

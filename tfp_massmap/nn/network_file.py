@@ -1,0 +1,124 @@
+"""Trained networks on disk: `NAME.weights.h5`, arrays only, and the card `NAME.json`.
+
+The card says what the network is and what it was trained on. Reading the two runs no
+code of theirs; weights that are not those of the card are refused.
+"""
+
+import hashlib
+import json
+import pathlib
+
+import tfp_massmap
+from tfp_massmap import io
+
+_SHIPPED = pathlib.Path(__file__).parents[1] / "pretrained"
+_FORMAT = 1
+
+
+def shipped(kind):
+  """Names of the networks of a kind that ship with the package."""
+  cards = {path.stem: path for path in _SHIPPED.glob("*.json")}
+  return sorted(name for name, path in cards.items() if _kind(path) == kind)
+
+
+def save(path, network, card, overwrite=False):
+  """Writes a network and its card, for `load`.
+
+  Args:
+    path: of the two files, with either ending or none.
+    network: Keras model.
+    card: dict for JSON, with the `kind` of the network.
+    overwrite: whether existing files may be replaced.
+
+  Raises:
+    FileExistsError: if a file exists and `overwrite` is false.
+  """
+  card_path, weights_path = _paths(path)
+  for file in (card_path, weights_path):
+    io.check_writable(file, overwrite)
+  weights_path.parent.mkdir(parents=True, exist_ok=True)
+  # Keras asks for this ending.
+  stem = weights_path.name.removesuffix(".weights.h5")
+  temporary = weights_path.with_name(f".{stem}_.weights.h5")
+  try:
+    network.save_weights(temporary)
+    card = dict(
+        card,
+        format=_FORMAT,
+        tfp_massmap=tfp_massmap.__version__,
+        weights_sha256=_checksum(temporary),
+    )
+    with io.atomic_path(card_path, overwrite) as partial:
+      pathlib.Path(partial).write_text(json.dumps(card, indent=1), encoding="utf-8")
+    temporary.replace(weights_path)
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
+def find(path, kind, needed):
+  """Checks the two files of a network.
+
+  Args:
+    path: of the card or the weights, or both without ending; or the name of a network
+      that ships with the package.
+    kind: of the network, such as "prior".
+    needed: names that its card must have.
+
+  Returns:
+    `(card, weights_path)`.
+
+  Raises:
+    FileNotFoundError: if one of the two files is missing.
+    ValueError: for a card that is not one, or of another kind, or weights that are not
+      the card's.
+  """
+  card_path, weights_path = _paths(path)
+  if not card_path.exists() and str(path) in shipped(kind):
+    card_path, weights_path = _paths(_SHIPPED / path)
+  for file in (card_path, weights_path):
+    if not file.is_file():
+      raise FileNotFoundError(
+          f"No {file}; a {kind} is {card_path.name} and {weights_path.name} together."
+          f" The package has the {kind}s {shipped(kind)}."
+      )
+  card = _read_card(card_path, kind, needed)
+  if _checksum(weights_path) != card["weights_sha256"]:
+    raise ValueError(
+        f"{weights_path} is not the file that {card_path.name} describes: its checksum"
+        " differs. Get both again."
+    )
+  return card, weights_path
+
+
+def _paths(path):
+  text = str(path)
+  for ending in (".weights.h5", ".json"):
+    text = text.removesuffix(ending)
+  return pathlib.Path(f"{text}.json"), pathlib.Path(f"{text}.weights.h5")
+
+
+def _checksum(path):
+  return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _kind(path):
+  return json.loads(path.read_text(encoding="utf-8")).get("kind")
+
+
+def _read_card(path, kind, needed):
+  try:
+    card = json.loads(path.read_text(encoding="utf-8"))
+  except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    raise ValueError(f"{path} is not the card of a {kind}: {error}.") from error
+  needed = {*needed, "kind", "format", "weights_sha256"}
+  if not isinstance(card, dict) or not needed <= set(card):
+    missing = sorted(needed - set(card)) if isinstance(card, dict) else sorted(needed)
+    raise ValueError(f"{path} is not the card of a {kind}: it lacks {missing}.")
+  if card["kind"] != kind:
+    raise ValueError(f"{path} is the card of a {card['kind']}, not of a {kind}.")
+  if card["format"] != _FORMAT:
+    raise ValueError(
+        f"{path} has format {card['format']}; this version of tfp_massmap reads"
+        f" {_FORMAT}."
+    )
+  return card

@@ -1,0 +1,36 @@
+"""Trains `cosmos-deepmass` on a prepared `halo_kappa` data set.
+
+    python -m tfp_massmap.pretrained.build_cosmos_deepmass DATASET FOLDER [--num-steps N]
+
+DATASET is the folder of the data set down to its version. `FOLDER/model.json` and
+`FOLDER/model.weights.h5` are the model; an interrupted training goes on.
+"""
+
+import argparse
+
+from tfp_massmap import prior_training
+from tfp_massmap import simulate
+from tfp_massmap.baselines import deepmass
+
+
+def main():
+  parser = argparse.ArgumentParser(description="Trains cosmos-deepmass.")
+  parser.add_argument("dataset")
+  parser.add_argument("folder")
+  parser.add_argument("--num-steps", type=int, default=3000)
+  parser.add_argument("--mixed-precision", action="store_true")
+  options = parser.parse_args()
+  maps, pixel_scale, metadata = prior_training.read_maps(options.dataset)
+  spectrum = prior_training.simulator_spectrum(pixel_scale, metadata["plane_weights"])
+  settings = deepmass.DeepMassSettings(
+      num_steps=options.num_steps, mixed_precision=options.mixed_precision
+  )
+  ratio = deepmass.train(
+      maps["train"], simulate.cosmos_like_survey(), spectrum, pixel_scale,
+      options.folder, settings,
+  )
+  print(f"Squared error over the Wiener filter's, in the mask: {ratio:.4f}")
+
+
+if __name__ == "__main__":
+  main()
