@@ -113,7 +113,8 @@ def test_default_settings_suit_any_pixel_scale(pixel_scale, fiducial, caplog):
       posterior.likelihood, prior, 600, seed=(5, 6)
   ).numpy()
   result = annealed.sample(posterior, 300, 1, batch_size=300, progress=False)
-  assert not caplog.records and result.final_acceptance > 0.4
+  own = [r for r in caplog.records if r.name.startswith("tfp_massmap")]
+  assert not own and result.final_acceptance > 0.4
   edges = spectra.band_edges(grid, 5)
   ratio = np.sqrt(
       spectra.band_power(result.samples - mean, grid, edges).mean(axis=0)

@@ -150,7 +150,7 @@ def main():
   figures["loop_integral"] = {}
   for sigma in (0.05, 0.2):
     score = tf.function(lambda x, sigma=sigma: prior.score(x, sigma))
-    value = loop_integral(score, clean, sigma, 8 if options.full else 2)
+    value = loop_integral(score, clean, sigma, 8 if options.full else 6)
     figures["loop_integral"][str(sigma)] = value
     print(f"  sigma {sigma:<5g} {value:.4f}", flush=True)
 
