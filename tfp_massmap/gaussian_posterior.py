@@ -168,6 +168,28 @@ class Weighted:
     return tf.reduce_mean(self._weight, axis=(-3, -2, -1))
 
 
+class Scaled:
+  """What `solve` needs of a linear likelihood of u, where kappa = scale u.
+
+  Scale is a tensor, of one number or a map.
+  """
+
+  def __init__(self, likelihood, scale):
+    self._likelihood, self._scale = likelihood, scale
+    self.shape = tuple(likelihood.shape)
+    self.mean_inverse_variance = likelihood.mean_inverse_variance
+
+  def precision_modes(self, modes):
+    modes = self._scaled(modes)
+    return self._scaled(self._likelihood.precision_modes(modes))
+
+  def _scaled(self, modes):
+    if not self._scale.shape.rank:
+      return tf.cast(self._scale, modes.dtype) * modes
+    maps = tf.signal.irfft2d(modes, fft_length=list(self.shape))
+    return tf.signal.rfft2d(self._scale * maps)
+
+
 def _mean_noise(likelihood, dtype):
   """Mean inverse noise for every mode but k = 0, which shear does not know."""
   ny, nx = likelihood.shape

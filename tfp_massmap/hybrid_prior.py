@@ -15,6 +15,7 @@ from tfp_massmap import prior as prior_lib
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 from tfp_massmap.nn import devices
+from tfp_massmap.nn import error_scale as error_scale_lib
 from tfp_massmap.nn import network_file
 from tfp_massmap.nn import residual as residual_lib
 from tfp_massmap.nn import unet
@@ -38,17 +39,21 @@ class HybridPrior:
       `fn(noisy, wiener, sigma)` of `[batch, ny, nx]`, `[batch, ny, nx]` and `[batch]`.
     sigma_range: smallest and largest sigma the residual was trained for.
     card: dict that says how it was made.
+    error_scale: None, or `nn.error_scale.ErrorScale` of the denoiser.
 
   Attributes:
-    gaussian, residual, sigma_range, card: as given.
+    gaussian, residual, sigma_range, card, error_scale: as given.
     shape, dtype, mode_variance: those of the Gaussian prior.
   """
 
-  def __init__(self, gaussian, residual, sigma_range=(0.0, np.inf), card=None):
+  def __init__(
+      self, gaussian, residual, sigma_range=(0.0, np.inf), card=None, error_scale=None
+  ):
     self.gaussian = gaussian
     self.residual = residual
     self.sigma_range = tuple(float(s) for s in sigma_range)
     self.card = dict(card or {})
+    self.error_scale = error_scale
 
   @property
   def shape(self):
@@ -150,6 +155,7 @@ class HybridPrior:
         residual_lib.ResidualDenoiser(network, architecture, scales),
         card["sigma_range"],
         card,
+        _error_scale(card),
     )
 
 
@@ -192,6 +198,12 @@ def save(path, denoiser, spectrum, pixel_scale, sigma_range, training,
       training=training,
   )
   network_file.save(path, denoiser.network, card, overwrite)
+
+
+def _error_scale(card):
+  if "error_scale" not in card:
+    return None
+  return error_scale_lib.ErrorScale(**card["error_scale"])
 
 
 def _check_pixel_scale(card, grid):

@@ -64,6 +64,19 @@ class ShearLikelihood:
     temperature = temperature[..., tf.newaxis, tf.newaxis, tf.newaxis]
     return self._measured / (self._variance + temperature)
 
+  def noise_std_quantiles(self, shares):
+    """Quantiles of the noise of the measured pixels and components, a NumPy array."""
+    return np.quantile(self.shear_map.noise_std[:, self.shear_map.mask], shares)
+
+  def equivalent_shear(self, kappa):
+    """Shear and inverse variance whose likelihood is N(shear; A kappa), at `kappa`.
+
+    Returns:
+      Two tensors that broadcast to `[..., 2, ny, nx]`: the data, here.
+    """
+    del kappa
+    return self.shear, self.inverse_variance()
+
   def mean_inverse_variance(self, sigma=0.0):
     """Mean of `inverse_variance` over pixels and components, shape of `sigma`.
 
@@ -155,6 +168,11 @@ class ReducedShearLikelihood(ShearLikelihood):
   def score(self, kappa, sigma=0.0):
     """Gradient of `log_prob` with respect to kappa, shape of `kappa`."""
     return self.linearised(kappa).score(kappa, sigma)
+
+  def equivalent_shear(self, kappa):
+    """(1 - kappa) g, and its inverse variance."""
+    lens = 1 - tf.convert_to_tensor(kappa, self.dtype)[..., tf.newaxis, :, :]
+    return lens * self.shear, self.inverse_variance() / tf.square(lens)
 
   def linearised(self, kappa=None):
     """The likelihood with the model's derivative at `kappa`, by default 0."""

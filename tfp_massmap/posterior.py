@@ -71,9 +71,9 @@ class Posterior:
     Args:
       num_samples: number of samples.
       seed: integer.
-      method: "guided", some tens of network evaluations a sample; "guided+hmc", which
-        adds Metropolis-corrected steps at small temperatures; or "annealed", the
-        procedure of Remy et al. (2022).
+      method: "guided", 24 network evaluations a sample; "guided+hmc", which adds
+        Metropolis-corrected steps at small temperatures; or "annealed", the procedure of
+        Remy et al. (2022).
       settings: of the method: `samplers.guided.GuidedSettings`,
         `samplers.refine.RefineSettings` or `samplers.annealed.AnnealedSettings`.
       **options: of the method's `sample`: `batch_size`, `output` (a FITS cube for the
@@ -101,7 +101,8 @@ class Posterior:
       digest.update(np.ascontiguousarray(array).tobytes())
     checksum = getattr(self.prior, "card", {}).get("weights_sha256")
     compute_dtype = getattr(self.prior, "compute_dtype", None)
-    digest.update(f"{checksum} {compute_dtype}".encode())
+    scale = getattr(self.prior, "error_scale", None)
+    digest.update(f"{checksum} {compute_dtype} {scale}".encode())
     return digest.hexdigest()[:16]
 
   def fourier_precision(self, sigma=0.0):

@@ -1,5 +1,6 @@
 """From a data set of maps to a trained prior: what `tfp-massmap train` does."""
 
+import dataclasses
 import pathlib
 
 from astropy import units as u
@@ -8,6 +9,8 @@ import numpy as np
 from tfp_massmap import geometry
 from tfp_massmap import hybrid_prior
 from tfp_massmap import spectra
+from tfp_massmap.nn import error_scale
+from tfp_massmap.nn import network_file
 from tfp_massmap.nn import training
 
 _ELL = np.geomspace(10, 3e5, 240)
@@ -117,4 +120,31 @@ def train(
         (settings.sigma_low, settings.sigma_high), record,
         plane_weights=(data or {}).get("plane_weights"), overwrite=True,
     )  # pyformat: disable
+  if np.size(validation_maps) >= error_scale.FEWEST_PIXELS:
+    add_error_scale(path, validation_maps, settings.crop)
   return hybrid_prior.HybridPrior.load(path, grid)
+
+
+def add_error_scale(path, maps, side, most=128):
+  """Measures the error scale of a trained prior and writes it into its card.
+
+  Args:
+    path: of the card, the weights, or both without ending.
+    maps: `[n, ny, nx]` of the prior's pixel scale; best not of its training.
+    side: of the crops that are denoised, in pixels.
+    most: number of crops.
+
+  Raises:
+    As `hybrid_prior.HybridPrior.load` and `nn.error_scale.measure`.
+  """
+  card, _ = network_file.find(path, "prior", ())
+  grid = geometry.PixelGrid((side, side), card["pixel_scale_arcmin"] * u.arcmin)
+  prior = hybrid_prior.HybridPrior.load(path, grid)
+  crops = [
+      kappa[row : row + side, column : column + side]
+      for kappa in maps
+      for row in range(0, kappa.shape[0] - side + 1, side)
+      for column in range(0, kappa.shape[1] - side + 1, side)
+  ]
+  scale = error_scale.measure(prior, crops[:most])
+  network_file.rewrite_card(path, {**card, "error_scale": dataclasses.asdict(scale)})

@@ -48,11 +48,17 @@ def save(path, network, card, overwrite=False):
         tfp_massmap=tfp_massmap.__version__,
         weights_sha256=_checksum(temporary),
     )
-    with io.atomic_path(card_path, overwrite) as partial:
-      pathlib.Path(partial).write_text(json.dumps(card, indent=1), encoding="utf-8")
+    rewrite_card(path, card)
     temporary.replace(weights_path)
   finally:
     temporary.unlink(missing_ok=True)
+
+
+def rewrite_card(path, card):
+  """Replaces the card of a network; its weights stay."""
+  card_path, _ = _paths(path)
+  with io.atomic_path(card_path, overwrite=True) as partial:
+    pathlib.Path(partial).write_text(json.dumps(card, indent=1), encoding="utf-8")
 
 
 def find(path, kind, needed):

@@ -8,18 +8,23 @@ and V the covariance it leaves, the mean of the posterior given x_s is
 
 found by conjugate gradients, without the network. With a Gaussian prior V = S s^2 /
 (S + s^2), m is exact and (m - x_s) / s^2 the score of the smoothed posterior; with a
-hybrid prior V is the Gaussian one, or s^2 times the Jacobian of D (Chung et al. 2023;
-Boys et al. 2023). The probability flow then carries samples from s_max to 0, one network
-evaluation a step, its steps exact for a Gaussian with the mean noise everywhere.
+hybrid prior V is that, times what D was seen to err more or less, on both sides
+(`nn.error_scale`), or s^2 times the Jacobian of D (Chung et al. 2023; Boys et al. 2023).
+The probability flow then carries samples from s_max to 0, one network evaluation a step,
+its steps exact for a Gaussian with the mean noise everywhere.
 
 It starts from exact draws of the posterior of the Gaussian half, plus s_max z: where the
 smoothed prior is Gaussian, that is the smoothed posterior.
+
+V is a model, and m with it. So the samples of the flow are not the last word but start
+sweeps of `split_gibbs`, which needs the model for a small part of the data only.
 """
 
 import dataclasses
 import logging
 import pathlib
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -29,10 +34,11 @@ from tfp_massmap.nn import devices
 from tfp_massmap.samplers import batches
 from tfp_massmap.samplers import probability_flow
 from tfp_massmap.samplers import sample_set
+from tfp_massmap.samplers import split_gibbs
 
 _LOG = logging.getLogger(__name__)
 
-COVARIANCES = ("gaussian", "jacobian")
+COVARIANCES = ("local", "gaussian", "jacobian")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,27 +46,34 @@ class GuidedSettings:
   """Settings of the guided sampler.
 
   Attributes:
-    num_steps: sigmas, each one evaluation of the prior's denoiser (two, but for the
-      last, with Heun's method).
+    num_steps: sigmas of the flow, each one evaluation of the prior's denoiser (two, but
+      for the last, with Heun's method).
     initial_sigma: s_max; there the smoothed prior must be close to Gaussian.
-    final_sigma: the last step goes from it to 0. None is .004, or the smallest sigma
-      the prior knows if that is larger.
+    final_sigma: from it the flow's last step goes to 0. None is .02 before sweeps, which
+      draw small structures anew, .004 without, or the smallest sigma the prior knows if
+      that is larger.
     integrator: "multistep" or "heun", see `probability_flow.flow`.
-    covariance: "gaussian", or "jacobian": s^2 times the derivative of the denoiser, by
-      vector-Jacobian products, one in each conjugate-gradient iteration.
+    covariance: "local", the Gaussian one times the prior's `error_scale`; "gaussian"; or
+      "jacobian", s^2 times the derivative of the denoiser, by vector-Jacobian products,
+      one in each conjugate-gradient iteration.
     tolerance: of m, in standard deviations of the posterior at s, the mean over modes;
       with the jacobian, of the equation's residual.
     max_iterations: cap of the conjugate-gradient iterations of a step; where it is
       reached, `sample` warns.
+    sweeps: of `split_gibbs`; the white part of each, as a quantile of the noise of the
+      measured pixels.
+    sweep_steps: evaluations of the prior's denoiser in a sweep.
   """
 
-  num_steps: int = 16
+  num_steps: int = 6
   initial_sigma: float = 1.0
   final_sigma: float | None = None
   integrator: str = "multistep"
-  covariance: str = "gaussian"
+  covariance: str = "local"
   tolerance: float = 5e-4
   max_iterations: int = 60
+  sweeps: tuple = (0.5, 0.05)
+  sweep_steps: int = 9
 
   def __post_init__(self):
     if self.integrator not in probability_flow.INTEGRATORS:
@@ -77,17 +90,33 @@ class GuidedSettings:
           "tolerance and max_iterations must be positive; got"
           f" {self.tolerance} and {self.max_iterations}."
       )
+    if not all(0 <= share <= 1 for share in self.sweeps) or self.sweep_steps < 3:
+      raise ValueError(
+          "sweeps are quantiles, from 0 to 1, and sweep_steps is 3 or more; got"
+          f" {self.sweeps} and {self.sweep_steps}."
+      )
 
   @property
   def num_score_evaluations(self):
-    return self.num_steps if self.integrator == "multistep" else 2 * self.num_steps - 1
+    flow = self.num_steps if self.integrator == "multistep" else 2 * self.num_steps - 1
+    return flow + len(self.sweeps) * self.sweep_steps
 
   def sigmas(self, prior):
     """The ladder of a prior, `[num_steps]`."""
     final = self.final_sigma
     if final is None:
-      final = max(0.004, getattr(prior, "sigma_range", (0.0,))[0])
+      smallest = getattr(prior, "sigma_range", (0.0,))[0]
+      final = max(0.02 if self.sweeps else 0.004, smallest)
     return probability_flow.sigma_ladder(self.initial_sigma, final, self.num_steps)
+
+  def sweep_ladders(self, posterior):
+    """rho of each sweep, `[n]`, and the sigmas of its flow, `[n, sweep_steps - 1]`."""
+    rhos = posterior.likelihood.noise_std_quantiles(self.sweeps)
+    ladders = [
+        split_gibbs.sigma_ladder(posterior.prior, rho, self.sweep_steps - 1)
+        for rho in rhos
+    ]
+    return rhos, np.array(ladders)
 
 
 def denoise(posterior, x, sigma, settings=GuidedSettings()):
@@ -104,19 +133,21 @@ def denoise(posterior, x, sigma, settings=GuidedSettings()):
     iterations, int32, and whether they were enough, bool.
   """
   prior, likelihood = posterior.prior, posterior.likelihood
+  x = tf.convert_to_tensor(x)
   sigma = tf.convert_to_tensor(sigma, x.dtype)
   if settings.covariance == "jacobian":
     return _denoise_by_jacobian(posterior, x, sigma, settings)
-  clean = prior.denoise(x, sigma)
+  clean, variance, scale = split_gibbs.with_error(prior, x, sigma)
+  if settings.covariance == "gaussian":
+    scale = tf.ones([], x.dtype)
   local = likelihood.linearised(clean)
-  variance = prior.mode_variance * tf.square(sigma)
-  variance /= prior.mode_variance + tf.square(sigma)
   update, iterations, _ = gaussian_posterior.solve(
-      local, variance, tf.signal.rfft2d(local.score(clean)), rtol=0.0,
-      atol=settings.tolerance, max_iterations=settings.max_iterations,
+      gaussian_posterior.Scaled(local, scale), variance,
+      tf.signal.rfft2d(scale * local.score(clean)), rtol=0.0, atol=settings.tolerance,
+      max_iterations=settings.max_iterations,
   )
-  mean = clean + tf.signal.irfft2d(update, fft_length=list(posterior.shape))
-  return mean, iterations, iterations < settings.max_iterations
+  update = tf.signal.irfft2d(update, fft_length=list(posterior.shape))
+  return clean + scale * update, iterations, iterations < settings.max_iterations
 
 
 def draw(posterior, num_samples, seed, settings=GuidedSettings()):
@@ -134,7 +165,7 @@ def draw(posterior, num_samples, seed, settings=GuidedSettings()):
   """
   prior, likelihood = posterior.prior, posterior.likelihood
   sigmas = settings.sigmas(prior)
-  field_seed, noise_seed = tfp.random.split_seed(seed, n=2, salt="guided")
+  field_seed, noise_seed, sweep_seed = tfp.random.split_seed(seed, n=3, salt="guided")
   gaussian = getattr(prior, "gaussian", prior)
   start, right_side = gaussian_posterior.perturbed_right_side(
       likelihood, gaussian, num_samples, field_seed
@@ -156,7 +187,30 @@ def draw(posterior, num_samples, seed, settings=GuidedSettings()):
       step, x, sigmas, 1 / posterior.fourier_precision(), settings.integrator,
       carry=(iterations, tf.constant(0)),
   )
+  if settings.sweeps:
+    return _sweep(posterior, samples, (iterations, num_capped), sweep_seed, settings)
   return samples, iterations, num_capped
+
+
+def _sweep(posterior, samples, counts, seed, settings):
+  rhos, ladders = (
+      tf.constant(values, samples.dtype) for values in settings.sweep_ladders(posterior)
+  )
+  num_sweeps = len(settings.sweeps)
+  seeds = tf.random.split(seed, num_sweeps)
+
+  def body(index, x, counts):
+    x, *more = split_gibbs.sweep(
+        posterior, x, rhos[index], ladders[index], seeds[index], settings.tolerance,
+        settings.max_iterations,
+    )
+    return index + 1, x, tuple(a + b for a, b in zip(counts, more))
+
+  _, samples, counts = tf.while_loop(
+      lambda index, *_: index < num_sweeps, body, (0, samples, counts),
+      maximum_iterations=num_sweeps,
+  )
+  return (samples, *counts)
 
 
 def sample(posterior, num_samples, seed, settings=None, batch_size=8, output=None,

@@ -1,0 +1,150 @@
+"""Split Gibbs sampling: posterior samples refreshed by conditional draws.
+
+Every measurement of the shear is cut in two: one with white noise of standard deviation
+rho everywhere, and the rest. With s the white part,
+
+  s = A x + rho n,    gamma = s + (N - rho^2)^1/2 n'    where N > rho^2,
+
+x and s are drawn in turn, each given the other and the data (Vono, Dobigeon & Chainais
+2019; Coeurdoux et al. 2024, who have no second part and pay for rho with a bias). Given x,
+every pixel of s is a Gaussian of its own: no equations to solve, masked or not. Given s,
+x is a map seen through white noise, for A' s = x + rho n: its posterior smoothed by sigma
+has the denoiser
+
+  D_s(x_sigma) = D(t^2 (x_sigma / sigma^2 + A' s / rho^2), t),    t^-2 = sigma^-2 + rho^-2,
+
+D that of the prior, with no approximation of the likelihood, and the probability flow
+draws from it: a sweep leaves the posterior as it is, whatever the prior.
+
+Pixels with less noise than rho have s = gamma, and are measured once more with what is
+left, N^-1 - rho^-2. That part of the data, none for rho below all noise, enters as in
+`guided`: by conjugate gradients, with the covariance that D leaves at t, for which there
+is only a model. A larger rho forgets more of the start and leans more on the model. In
+masked pixels the start is forgotten by a share rho^2 / (S + rho^2) of a mode of power S:
+large structures stay, which are Gaussian and right from the start.
+"""
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfp_massmap import gaussian_posterior
+from tfp_massmap import lensing
+from tfp_massmap import spectra
+from tfp_massmap.samplers import probability_flow
+
+# Sigma over rho where the flow begins, and where its last step does.
+_START = 4.0
+_END = 0.04
+
+
+def sigma_ladder(prior, rho, num_steps):
+  """Sigmas of a sweep's flow, `[num_steps]`."""
+  smallest = max(_END * rho, getattr(prior, "sigma_range", (0.0,))[0])
+  return probability_flow.sigma_ladder(_START * rho, smallest, num_steps)
+
+
+def sweep(posterior, x, rho, sigmas, seed, tolerance=5e-4, max_iterations=60):
+  """Draws s given x and the data, and x given both.
+
+  Args:
+    posterior: has `likelihood` and `prior`.
+    x: posterior samples, `[batch, ny, nx]`.
+    rho: standard deviation of the white part, scalar.
+    sigmas: falling, `[n]`, of the flow that draws x, see `sigma_ladder`; n + 1
+      evaluations of the prior's denoiser.
+    seed: stateless TFP seed.
+    tolerance, max_iterations: of the conjugate gradients, see `guided.GuidedSettings`.
+
+  Returns:
+    `(x, iterations, num_capped)`: `[batch, ny, nx]`; conjugate-gradient iterations in
+    all, and steps in which they reached their cap, int32.
+  """
+  rho = tf.convert_to_tensor(rho, x.dtype)
+  sigmas = tf.convert_to_tensor(sigmas, x.dtype)
+  prior, shape = posterior.prior, posterior.shape
+  split_seed, start_seed, noise_seed = tfp.random.split_seed(seed, n=3, salt="sweep")
+  observed, shear, extra = _split(posterior.likelihood, x, rho, split_seed)
+  weighted = gaussian_posterior.Weighted(extra)
+
+  def denoise(x, sigma):
+    """D_s, its covariance, and its error scale."""
+    left = 1 / (1 / tf.square(sigma) + 1 / tf.square(rho))
+    seen = left * (x / tf.square(sigma) + observed / tf.square(rho))
+    return with_error(prior, seen, tf.sqrt(left))
+
+  def update(clean, variance, scale, data):
+    modes, iterations, _ = gaussian_posterior.solve(
+        gaussian_posterior.Scaled(weighted, scale), variance,
+        tf.signal.rfft2d(scale * lensing.convergence_from_shear(data)[0]), rtol=0.0,
+        atol=tolerance, max_iterations=max_iterations,
+    )
+    moved = clean + scale * tf.signal.irfft2d(modes, fft_length=list(shape))
+    return moved, iterations, tf.cast(iterations >= max_iterations, tf.int32)
+
+  def residual(clean):
+    return shear - lensing.shear_from_convergence(clean)
+
+  def start():
+    clean, variance, scale = with_error(prior, observed, rho)
+    field_seed, shear_seed = tfp.random.split_seed(start_seed, n=2)
+    error = _normal(clean, field_seed)
+    clean += scale * spectra.fourier_filter(error, tf.sqrt(variance))
+    data = extra * residual(clean)
+    data -= tf.sqrt(extra) * _normal(data, shear_seed)
+    return update(clean, variance, scale, data)
+
+  def step(x, sigma, counts):
+    clean, variance, scale = denoise(x, sigma)
+    mean, *more = update(clean, variance, scale, extra * residual(clean))
+    return mean, tuple(a + b for a, b in zip(counts, more))
+
+  x, *counts = start()
+  x += sigmas[0] * _normal(x, noise_seed)
+  mean_extra = tf.reduce_mean(extra, axis=(-3, -2, -1))[..., tf.newaxis, tf.newaxis]
+  variance = 1 / (1 / prior.mode_variance + 1 / tf.square(rho) + mean_extra)
+  x, counts = probability_flow.flow(step, x, sigmas, variance, carry=tuple(counts))
+  return (x, *counts)
+
+
+def with_error(prior, x, sigma):
+  """Denoised map, and the model of the covariance that is left.
+
+  Args:
+    prior: has `denoise` and `mode_variance`, and perhaps an `error_scale`.
+    x: `[batch, ny, nx]`.
+    sigma: scalar.
+
+  Returns:
+    `(denoised, variance, scale)`: the covariance is diag(scale) V diag(scale), V of
+    modes, `[ny, nx // 2 + 1]`; scale has the shape of `x`, or is a scalar 1.
+  """
+  denoised = prior.denoise(x, sigma)
+  variance = prior.mode_variance * tf.square(sigma)
+  variance /= prior.mode_variance + tf.square(sigma)
+  error_scale = getattr(prior, "error_scale", None)
+  one = tf.ones([], x.dtype)
+  return denoised, variance, one if error_scale is None else error_scale(denoised, sigma)
+
+
+def _split(likelihood, x, rho, seed):
+  """A' s plus the mean of the map, the shear, and the inverse variance left of it."""
+  shear_seed, mean_seed = tfp.random.split_seed(seed, n=2)
+  shear, weight = likelihood.equivalent_shear(x)
+  measured = weight > 0
+  rest = tf.maximum(1 / tf.where(measured, weight, 1) - tf.square(rho), 0)
+  # What x and the shear weigh in the mean of s.
+  share = tf.where(measured, rest / (rest + tf.square(rho)), 1)
+  model = lensing.shear_from_convergence(x)
+  split = share * model + (1 - share) * shear
+  split += rho * tf.sqrt(share) * _normal(model, shear_seed)
+  observed = lensing.convergence_from_shear(split)[0]
+  # Shear does not know the mean of the map; the white part has one.
+  pixels = tf.cast(x.shape[-1] * x.shape[-2], x.dtype)
+  level = tf.reduce_mean(x, axis=(-2, -1), keepdims=True)
+  level += rho * tf.math.rsqrt(pixels) * _normal(level, mean_seed)
+  observed += level - tf.reduce_mean(observed, axis=(-2, -1), keepdims=True)
+  return observed, shear, tf.maximum(weight - 1 / tf.square(rho), 0)
+
+
+def _normal(like, seed):
+  return tf.random.stateless_normal(tf.shape(like), seed, dtype=like.dtype)
