@@ -1,6 +1,7 @@
 """The guided sampler, its refinement and its runs, against exact posteriors."""
 
 import dataclasses
+import json
 
 from astropy import units as u
 import numpy as np
@@ -15,6 +16,7 @@ from tfp_massmap import posterior as posterior_lib
 from tfp_massmap import prior as prior_lib
 from tfp_massmap import simulate
 from tfp_massmap import spectra
+from tfp_massmap.nn import error_scale
 from tfp_massmap.samplers import guided
 from tfp_massmap.samplers import probability_flow
 from tfp_massmap.samplers import refine
@@ -321,3 +323,41 @@ def test_sweeps_of_reduced_shear_repair_the_linear_model(fiducial, make_shear_ma
   residual = shear - lensing.shear_from_convergence(tf.constant(kappa))
   own = reduced.inverse_variance() * tf.square(reduced.residual(tf.constant(kappa)))
   np.testing.assert_allclose(weight * tf.square(residual), own, rtol=1e-10)
+
+
+def test_error_scale_of_a_denoiser_that_errs_as_told():
+  """It gives +-.3 for maps that differ from that by a known scatter; 5 %."""
+  shape = (64, 64)
+  gaussian = prior_lib.GaussianPrior(np.full([64, 33], 0.01), shape)
+  gaussian.denoise = lambda x, sigma: tf.where(x > 0, 0.3, -0.3)
+  rng = np.random.default_rng(0)
+  is_high = rng.uniform(size=[16, *shape]) < 0.5
+  scatter = np.where(is_high, 0.02, 0.01) * rng.standard_normal(is_high.shape)
+  sigmas = (0.01, 0.05)
+  scale = error_scale.measure(gaussian, np.where(is_high, 0.3, -0.3) + scatter, sigmas)
+  places = tf.constant([[-0.3, 0.3, 5.0, -5.0]])
+  rows = []
+  for sigma in sigmas:
+    wiener_std = np.sqrt(0.01 * sigma**2 / (0.01 + sigma**2))
+    rows.append(scale(places, sigma))
+    expected = np.array([[0.01, 0.02, 0.02, 0.01]]) / wiener_std
+    np.testing.assert_allclose(rows[-1], expected, rtol=0.05)
+  middle = scale(places, np.sqrt(np.prod(sigmas)))
+  np.testing.assert_allclose(middle, np.sqrt(rows[0] * rows[1]), rtol=1e-4)
+  copy = error_scale.ErrorScale(**json.loads(json.dumps(dataclasses.asdict(scale))))
+  np.testing.assert_array_equal(copy(places, 0.03), scale(places, 0.03))
+
+
+def test_error_scales_that_cannot_be():
+  for options in (
+      dict(sigmas=(0.1,), kappas=(0.0, 1.0), log_scale=((0.0, 0.0),)),
+      dict(sigmas=(0.1, 0.2), kappas=(1.0, 0.0), log_scale=((0.0, 0.0),) * 2),
+      dict(sigmas=(0.1, 0.2), kappas=(0.0, 1.0), log_scale=((0.0, np.nan),) * 2),
+  ):
+    with pytest.raises(ValueError, match="rising sigmas"):
+      error_scale.ErrorScale(**options)
+  prior = prior_lib.GaussianPrior(np.full([8, 5], 0.01), (8, 8))
+  with pytest.raises(ValueError, match="640 pixels are too few"):
+    error_scale.measure(prior, np.zeros([10, 8, 8]))
+  with pytest.raises(ValueError, match=r"Expected maps \[n, 8, 8\]; got \(3, 4, 4\)"):
+    error_scale.measure(prior, np.zeros([3, 4, 4]))
