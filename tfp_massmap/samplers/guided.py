@@ -72,7 +72,7 @@ class GuidedSettings:
   covariance: str = "local"
   tolerance: float = 5e-4
   max_iterations: int = 60
-  sweeps: tuple = (0.5, 0.5)
+  sweeps: tuple = (0.9, 0.9)
   sweep_steps: int = 9
 
   def __post_init__(self):
