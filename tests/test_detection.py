@@ -171,7 +171,8 @@ def test_mixture_against_dense_matrices():
   assert probability == pytest.approx(expected, rel=1e-5)
   samples, has_cluster = mixture.sample(data, 4000, (5, 6))
   # 4.5 standard errors.
-  assert abs(has_cluster.mean() - expected) < 4.5 * np.sqrt(expected * (1 - expected) / 4000)
+  error = np.sqrt(expected * (1 - expected) / 4000)
+  assert abs(has_cluster.mean() - expected) < 4.5 * error
   gain = covariance @ operator.T @ np.linalg.inv(of_data)
   for present in (False, True):
     exact = gain @ (shear - present * operator @ cluster) + present * cluster

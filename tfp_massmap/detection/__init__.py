@@ -12,12 +12,14 @@ from tfp_massmap.detection.catalogue import peak_probabilities
 from tfp_massmap.detection.criterion import binomial_interval
 from tfp_massmap.detection.criterion import highest_coefficient
 from tfp_massmap.detection.injection import inject_cluster
+from tfp_massmap.detection.matching import NULLS
 from tfp_massmap.detection.matching import match_positions
 from tfp_massmap.detection.mixture import ClusterMixture
 from tfp_massmap.detection.reliability_diagram import reliability
 
 __all__ = [
     "ClusterMixture",
+    "NULLS",
     "aperture_mass",
     "background_std",
     "binomial_interval",

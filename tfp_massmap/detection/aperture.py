@@ -1,8 +1,8 @@
 """Aperture mass by starlets, and the signal-to-noise ratio it gives a cluster.
 
 A starlet coefficient is the convergence weighted by a compensated, compact filter: an
-aperture mass (Leonard, Pires & Starck 2012, MNRAS 423, 3405). Scale j has an aperture of
-2^j pixels, the radius at which the filter is negative; it ends at twice that.
+aperture mass (Leonard, Pires & Starck 2012, MNRAS 423, 3405). Scale j has an aperture
+of 2^j pixels; the filter is positive within about half of that and ends at twice that.
 """
 
 import numpy as np

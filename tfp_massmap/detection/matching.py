@@ -67,7 +67,8 @@ def match_positions(
   num_inside = int(inside.sum())
   if not num_inside:
     raise ValueError(
-        f"None of the {len(objects)} objects lies in the region of {region.sum()} pixels."
+        f"None of the {len(objects)} objects lies in the region of {region.sum()}"
+        " pixels."
     )
   places = np.stack([np.asarray(c, float) for c in structures], axis=-1)
   separation = _nearest(places, objects)

@@ -42,7 +42,7 @@ class ClusterMixture:
     self.probability = float(probability)
 
   def draw(self, seed):
-    """`(kappa, has_cluster)`: a map of the prior `[ny, nx]`, and which half it is of."""
+    """`(kappa, has_cluster)`: a map `[ny, nx]`, and whether the cluster is in it."""
     field_seed, choice_seed = tfp.random.split_seed(seed, n=2, salt="cluster_mixture")
     has_cluster = bool(
         tf.random.stateless_uniform([], choice_seed) < self.probability
