@@ -107,7 +107,8 @@ for concentration in concentrations:
       if abs(detected / num_samples - 0.5) <= abs(others - 0.5):
         zoom = slice(SIZE // 2 - 24, SIZE // 2 + 24)
         cutouts = detection.aperture_mass(samples, SCALE)[:, zoom, zoom] / std, peaks
-      rows.append((concentration or np.nan, mass, snr, index, detected, len(peaks), peaks))
+      case = (concentration or np.nan, mass, snr, index)
+      rows.append((*case, detected, num_samples, peaks))
     highest[concentration, mass] = np.concatenate(per_field)
     rate = np.mean(highest[concentration, mass] > options.threshold)
     label = f"{concentrations[concentration]}, {mass:.1e} Msun"

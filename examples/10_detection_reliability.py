@@ -8,7 +8,7 @@
 # it too. Three tests:
 #
 # - Gaussian fields with a cluster of 3e14 solar masses in one half, sampled exactly
-#   under the prior they are drawn from (`detection.ClusterMixture`): right by construction.
+#   under the prior they are drawn from (`detection.ClusterMixture`).
 # - Simulated fields under the trained prior, at places chosen without looking.
 # - The same with a cluster put in one half of the fields. The prior does not know of
 #   that, so that shares below the truth are no fault of the samples.
@@ -38,7 +38,7 @@ parser = argparse.ArgumentParser(description="Reliability of detections.")
 parser.add_argument("--output", default=pathlib.Path("."), type=pathlib.Path)
 parser.add_argument("--prior", default="cosmos-halo", help="name, or path of a card")
 parser.add_argument("--threshold", default=2.0, type=float)
-parser.add_argument("--full", action="store_true", help="24 simulated fields, not 2")
+parser.add_argument("--full", action="store_true", help="24 simulated fields, not 1")
 parser.add_argument("--seed", default=0, type=int)
 parser.add_argument("--overwrite", action="store_true")
 options = parser.parse_args()
@@ -46,7 +46,7 @@ picture = options.output / "detection_reliability.png"
 product = options.output / "detection_reliability.ecsv"
 for path in (picture, product):
   io.check_writable(path, options.overwrite)
-num_mocks, num_fields, SIZE = (200, 24, 128) if options.full else (24, 2, 96)
+num_mocks, num_fields, SIZE = (200, 24, 128) if options.full else (12, 1, 64)
 NUM_SAMPLES, SCALE, MASS = 31, 4, 3e14 * u.Msun
 EDGES = np.linspace(0, 1, 6)
 

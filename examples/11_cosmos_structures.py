@@ -7,8 +7,8 @@
 # lists the places where the aperture mass (starlets) of the samples exceeds 3 standard
 # deviations, with the share of samples in which it does, and asks how many of the
 # X-ray clusters of Finoguenov et al. (2006) have one within 1.5 arcmin, against chance.
-# Writes `cosmos_structures.ecsv` and `cosmos_structures.png`. `--samples FILE` takes the
-# `samples.fits` of that example instead of new samples.
+# Writes `cosmos_structures.ecsv` and `cosmos_structures.png`. `--samples FILE` takes
+# the `samples.fits` of that example instead of new samples.
 
 # %%
 import argparse
@@ -68,8 +68,8 @@ else:
 structures = detection.peak_probabilities(samples, grid, shear_map.mask)
 num_likely = np.sum(structures["probability"] >= 0.5)
 print(
-    f"{len(structures)} structures of probability .1 and more in {len(samples)} samples,"
-    f" {num_likely} of .5 and more; the first:"
+    f"{len(structures)} structures of probability .1 and more in {len(samples)}"
+    f" samples, {num_likely} of .5 and more; the first:"
 )
 for row in structures[:8]:
   print(
@@ -94,7 +94,7 @@ for least in (0.1, 0.3, 0.5):
   for null in detection.NULLS:
     found = detection.match_positions(
         (likely["row"], likely["column"]), grid.world_to_pixel(ra, dec), region, grid,
-        null=null, seed=options.seed,
+        null=null, num_random=10000 if options.full else 2000, seed=options.seed,
     )
     name = f"P {least:g} {null}"
     figures[name] = (

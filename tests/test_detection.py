@@ -118,6 +118,7 @@ def test_binomial_intervals_against_scipy(name, oracle):
   for k, *ends in zip(successes, low, high):
     expected = stats.binomtest(k, 20).proportion_ci(0.9, oracle)
     np.testing.assert_allclose(ends, expected, atol=1e-9)
+    assert ends[0] <= k / 20 <= ends[1]
   with pytest.raises(ValueError, match="number of trials"):
     detection.binomial_interval(3, 2)
   with pytest.raises(ValueError, match="method"):

@@ -72,7 +72,8 @@ def binomial_interval(successes, trials, confidence=0.6827, method="wilson"):
     z = stats.norm.ppf((1 + confidence) / 2)
     middle = (k + z**2 / 2) / (n + z**2)
     half = z / (n + z**2) * np.sqrt(k * (n - k) / n + z**2 / 4)
-    return np.maximum(middle - half, 0), np.minimum(middle + half, 1)
+    # At 0 and n the ends are exact, but for rounding.
+    return np.where(k > 0, middle - half, 0.0), np.where(k < n, middle + half, 1.0)
   tail = (1 - confidence) / 2
   # The beta distribution has no parameter 0, where the limits are 0 and 1.
   low = np.where(k > 0, stats.beta.ppf(tail, np.maximum(k, 1), n - k + 1), 0.0)
