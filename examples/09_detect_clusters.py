@@ -128,10 +128,10 @@ io.write_table(paths[3], table, settings, options.overwrite)
 # ## Figures
 
 # %%
-shown = {
-    rf"samples, $M = {mass / 1e14:g} \times 10^{{14}}\,M_\odot$": highest[1.0, mass]
-    for mass in (0.0, *SHOWN)
-}
+shown = {"samples, no cluster": highest[1.0, 0.0]}
+for mass in SHOWN:
+  label = rf"samples, $M = {mass / 1e14:g} \times 10^{{14}}\,M_\odot$"
+  shown[label] = highest[1.0, mass]
 series = {
     label: table[np.isnan(table["concentration"]) == (value is None)]
     for value, label in concentrations.items()
