@@ -359,7 +359,9 @@ def test_shifts_keep_the_clustering_of_objects():
   objects = np.full([2, 10], 40.0)
   structures = np.array([[30.0, 70.0], [20.0, 60.0]])
   uniform, shifted = (
-      detection.match_positions(structures, objects, region, GRID, null=null)
+      detection.match_positions(
+          structures, objects, region, GRID, null=null, num_random=2000
+      )
       for null in ("uniform", "shifted")
   )
   assert shifted.expected == pytest.approx(uniform.expected, rel=0.15)
