@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from astropy.io import fits
+from astropy.table import Table
 import numpy as np
 import pytest
 
@@ -89,6 +90,56 @@ def test_samples_of_the_prior(tmp_path):
   )
   assert abs(float(std) / float(simulated) - 1) < 0.2 and float(skewness) > 1
   assert (tmp_path / "prior_samples.png").stat().st_size > 1e5
+
+
+def test_detection_of_clusters(tmp_path):
+  result = _run("09_detect_clusters.py", cwd=tmp_path)
+  assert result.returncode == 0, result.stderr
+  rates = np.array(re.findall(r"detected in (\S+)", result.stdout), float)
+  assert rates[0] < 0.4 and rates[-1] > 0.6 and len(rates) == 5
+  table = Table.read(tmp_path / "cluster_detections.ecsv", format="ascii.ecsv")
+  np.testing.assert_allclose(table["detected"] / table["num_samples"], rates, atol=1e-3)
+  assert table.meta["SETTINGS"]["threshold"] == 3
+  for name in ("histograms", "detection_rate", "cutouts"):
+    assert (tmp_path / f"cluster_{name}.png").stat().st_size > 1e4
+
+
+def test_reliability_of_detections(tmp_path):
+  result = _run("10_detection_reliability.py", cwd=tmp_path)
+  assert result.returncode == 0, result.stderr
+  z = np.array(re.findall(r"z = (\S+),", result.stdout), float)
+  assert len(z) == 3 and abs(z[0]) < 4
+  assert (tmp_path / "detection_reliability.png").stat().st_size > 1e4
+
+
+def test_structures_of_cosmos(tmp_path, cosmos_data):
+  """With draws of noise for samples: no structure then has a high probability."""
+  samples = 0.02 * np.random.default_rng(0).standard_normal([12, 360, 360])
+  fits.writeto(tmp_path / "samples.fits", samples.astype(np.float32))
+  result = _run(
+      "11_cosmos_structures.py", "--data", str(cosmos_data), "--samples",
+      "samples.fits", cwd=tmp_path,
+  )
+  assert result.returncode == 0, result.stderr
+  assert "0 of .5 and more" in result.stdout
+  p_values = re.findall(r"64, by chance .* p = (\S+)", result.stdout)
+  assert len(p_values) == 6 and min(map(float, p_values)) > 1e-3
+  assert (tmp_path / "cosmos_structures.png").stat().st_size > 1e5
+
+
+def test_make_all_figures(tmp_path):
+  only = ("--only", "signal_to_noise", "hybrid_denoiser", "01_reconstruct_cosmos")
+  result = _run("figures/make_all.py", "--output", "made", *only, cwd=tmp_path)
+  assert result.returncode == 0, result.stdout
+  assert "left out: needs --data" in result.stdout
+  for name in only[1:3]:
+    assert (tmp_path / "made" / name / f"{name}.png").stat().st_size > 1e4
+  log = tmp_path / "made" / "hybrid_denoiser" / "log.txt"
+  words = log.read_text(encoding="utf-8")
+  ratios = np.array(re.findall(r"ratio of the squares (\S+)", words), float)
+  assert len(ratios) == 2 and np.all(ratios < 0.97)
+  again = _run("figures/make_all.py", "--output", "made", *only, cwd=tmp_path)
+  assert again.returncode == 0 and again.stdout.count("there already") == 2
 
 
 @pytest.mark.parametrize("script", sorted(EXAMPLES.glob("[0-9]*.py")))

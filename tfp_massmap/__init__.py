@@ -15,6 +15,7 @@ _SUBMODULES = (
     "baselines",
     "catalog",
     "datasets",
+    "detection",
     "gaussian_posterior",
     "geometry",
     "hybrid_prior",

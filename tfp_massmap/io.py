@@ -79,6 +79,27 @@ def write_fits(path, hdus, overwrite=False):
     fits.HDUList(hdus).writeto(temporary, overwrite=True, checksum=True)
 
 
+def write_table(path, table, settings, overwrite=False):
+  """Writes a table as ECSV with its provenance, atomically.
+
+  Args:
+    path: of the file, `.ecsv`.
+    table: `astropy.table.Table`; its `meta` is kept, and `DATE`, `CREATOR`, `VERSIONS`
+      and `SETTINGS` are added.
+    settings: dict of names to strings, numbers or booleans; `None` is left out.
+    overwrite: whether an existing file may be replaced.
+  """
+  table = table.copy()
+  table.meta.update(
+      DATE=_now(),
+      CREATOR=CREATOR,
+      VERSIONS=library_versions(),
+      SETTINGS={k: _card_value(v) for k, v in settings.items() if v is not None},
+  )
+  with atomic_path(path, overwrite) as temporary:
+    table.write(temporary, format="ascii.ecsv", overwrite=True)
+
+
 def provenance_header(settings):
   """FITS cards that say how a product was made.
 
@@ -95,10 +116,7 @@ def provenance_header(settings):
     ValueError: for a name that no FITS card can hold.
   """
   header = fits.Header()
-  header["DATE"] = (
-      datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-      "UTC date of this file",
-  )
+  header["DATE"] = (_now(), "UTC date of this file")
   header["CREATOR"] = (CREATOR, "software")
   for library, version in library_versions().items():
     header[f"HIERARCH VERSION {library}"] = version
@@ -171,6 +189,10 @@ def _card_value(value):
   if isinstance(value, (float, np.floating)):
     return float(value) if np.isfinite(value) else str(value)
   return str(value).encode("ascii", "backslashreplace").decode("ascii")
+
+
+def _now():
+  return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 def _umask():

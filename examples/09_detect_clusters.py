@@ -1,0 +1,149 @@
+# %% [markdown]
+# # Clusters put into a mock field, and how many posterior samples see them
+#
+#     python examples/09_detect_clusters.py [--full]
+#
+# Figures 8, 9 and F.1 of Remy et al. (2022): the shear of NFW haloes at redshift .5 is
+# added to a simulated field, samples of the posterior are filtered by starlets, and a
+# cluster is detected where the filtered sample exceeds three standard deviations of the
+# filtered field without it, within 1.5 arcmin of its place. Writes `cluster_*.png` and
+# `cluster_detections.ecsv`.
+
+# %%
+import argparse
+import pathlib
+
+from astropy import units as u
+from astropy.table import Table
+import numpy as np
+from scipy import stats
+
+from tfp_massmap import baselines
+from tfp_massmap import detection
+from tfp_massmap import geometry
+from tfp_massmap import hybrid_prior
+from tfp_massmap import io
+from tfp_massmap import likelihood
+from tfp_massmap import posterior
+from tfp_massmap import simulate
+from tfp_massmap.detection import figures
+
+parser = argparse.ArgumentParser(description="Detects injected clusters.")
+parser.add_argument("--output", default=pathlib.Path("."), type=pathlib.Path)
+parser.add_argument("--prior", default="cosmos-halo", help="name, or path of a card")
+parser.add_argument("--threshold", default=3.0, type=float)
+parser.add_argument("--full", action="store_true", help="6 fields, 40 samples each")
+parser.add_argument("--seed", default=0, type=int)
+parser.add_argument("--overwrite", action="store_true")
+options = parser.parse_args()
+names = ("histograms.png", "detection_rate.png", "cutouts.png", "detections.ecsv")
+paths = [options.output / f"cluster_{name}" for name in names]
+for path in paths:
+  io.check_writable(path, options.overwrite)
+num_fields, num_samples, SIZE = (6, 40, 128) if options.full else (1, 12, 64)
+SHOWN = (9e13, 3e14, 6e14)  # the paper's masses
+SCALE = 4  # an aperture of 4.6 arcmin, as wide as these haloes
+masses = [0.0, *SHOWN, 1.5e15]
+if options.full:
+  masses = sorted([*masses, 1.8e14, 4.5e14, 8e14, 1.1e15, 2e15])
+concentrations = {1.0: "c = 1"}
+if options.full:
+  concentrations[None] = "c of Duffy et al. (2008)"
+
+# %% [markdown]
+# ## Fields without a cluster
+# Corners of a simulated map no training saw; the standard deviation is that of the map.
+
+# %%
+large = geometry.PixelGrid((1024, 1024), 0.29 * u.arcmin)
+grid = geometry.PixelGrid((SIZE, SIZE), large.pixel_scale)
+simulator = simulate.ConvergenceSimulator(large, seed=40_000_000 + options.seed)
+sky = next(iter(simulator.maps(1)))
+std = detection.background_std(sky, SCALE)
+corners = np.random.default_rng(options.seed).integers(0, 1024 - SIZE, [num_fields, 2])
+survey = simulate.uniform_survey(64.2 / u.arcmin**2, 0.305)
+mocks = [
+    simulate.mock_observation(sky[r : r + SIZE, c : c + SIZE], grid, survey, seed=r)
+    for r, c in corners
+]
+nothing = np.zeros(grid.shape)
+noise = [simulate.mock_observation(nothing, grid, survey, k) for k in range(20)]
+noise = [baselines.kaiser_squires.estimate(n, 0 * u.arcmin).kappa for n in noise]
+backgrounds = {
+    "simulated field": detection.aperture_mass(sky, SCALE) / std,
+    "noise of the data": detection.aperture_mass(noise, SCALE) / std,
+}
+for name, values in backgrounds.items():
+  print(
+      f"{name}: standard deviation {values.std():.2f}, skewness"
+      f" {stats.skew(values, None):.2f}, kurtosis {stats.kurtosis(values, None):.2f}"
+  )
+
+# %% [markdown]
+# ## Samples with clusters of every mass
+# The same noise for all, and the same seed of the sampler.
+
+# %%
+prior = hybrid_prior.HybridPrior.load(options.prior, grid)
+center = (SIZE // 2, SIZE // 2)
+highest, rows = {}, []
+cutouts = None, np.zeros(1)  # of the case closest to one in two
+for concentration in concentrations:
+  for mass in masses if concentration else masses[1:]:
+    per_field = []
+    for index, mock in enumerate(mocks):
+      observed, snr = mock, 0.0
+      if mass:
+        observed, kappa = detection.inject_cluster(
+            mock, mass * u.Msun, concentration=concentration, center=center
+        )
+        snr = detection.aperture_mass(kappa, SCALE).max() / std
+      target = posterior.Posterior(likelihood.ShearLikelihood(observed), prior)
+      samples = target.sample(num_samples, index, batch_size=20, progress=False).samples
+      peaks = detection.highest_coefficient(samples, grid, center, scale=SCALE) / std
+      per_field.append(peaks)
+      detected = int(np.sum(peaks > options.threshold))
+      others = np.mean(cutouts[1] > options.threshold)
+      if abs(detected / num_samples - 0.5) <= abs(others - 0.5):
+        zoom = slice(SIZE // 2 - 24, SIZE // 2 + 24)
+        cutouts = detection.aperture_mass(samples, SCALE)[:, zoom, zoom] / std, peaks
+      case = (concentration or np.nan, mass, snr, index)
+      rows.append((*case, detected, num_samples, peaks))
+    highest[concentration, mass] = np.concatenate(per_field)
+    rate = np.mean(highest[concentration, mass] > options.threshold)
+    label = f"{concentrations[concentration]}, {mass:.1e} Msun"
+    print(f"{label}: SNR {snr:.2f}, detected in {rate:.3f}")
+
+columns = "concentration mass snr field detected num_samples highest".split()
+table = Table(rows=rows, names=columns)
+table["mass"].unit = u.Msun
+table["highest"].description = "aperture mass near the place / background, each sample"
+settings = dict(
+    prior=options.prior, weights=prior.card["weights_sha256"], seed=options.seed,
+    full=options.full, threshold=options.threshold, scale=SCALE, background_std=std,
+)
+io.write_table(paths[3], table, settings, options.overwrite)
+
+# %% [markdown]
+# ## Figures
+
+# %%
+shown = {"samples, no cluster": highest[1.0, 0.0]}
+for mass in SHOWN:
+  label = rf"samples, $M = {mass / 1e14:g} \times 10^{{14}}\,M_\odot$"
+  shown[label] = highest[1.0, mass]
+series = {
+    label: table[np.isnan(table["concentration"]) == (value is None)]
+    for value, label in concentrations.items()
+}
+without = highest[1.0, 0.0]
+rate = np.sum(without > options.threshold), without.size
+made = (
+    figures.plot_coefficients(backgrounds, shown, options.threshold),
+    figures.plot_detection_rate(series, rate, options.threshold),
+    figures.plot_cutouts(*cutouts, grid, options.threshold),
+)
+for path, (figure, _) in zip(paths, made):
+  with io.atomic_path(path, options.overwrite) as temporary:
+    figure.savefig(temporary, dpi=150)
+print(f"wrote {', '.join(map(str, paths))}")

@@ -1,0 +1,148 @@
+# %% [markdown]
+# # Is the share of samples with a cluster its probability?
+#
+#     python examples/10_detection_reliability.py [--full]
+#
+# Mocks with and without a cluster, and a detection as in `09_detect_clusters.py`. In a
+# share p of the places that p of the samples detect something at, the truth should have
+# it too. Three tests:
+#
+# - Gaussian fields with a cluster of 3e14 solar masses in one half, sampled exactly
+#   under the prior they are drawn from (`detection.ClusterMixture`).
+# - Simulated fields under the trained prior, at places chosen without looking.
+# - The same with a cluster put in one half of the fields. The prior does not know of
+#   that, so that shares below the truth are no fault of the samples.
+#
+# Writes `detection_reliability.png` and `detection_reliability.ecsv`.
+
+# %%
+import argparse
+import pathlib
+
+from astropy import units as u
+from astropy.table import Table
+import numpy as np
+
+from tfp_massmap import detection
+from tfp_massmap import geometry
+from tfp_massmap import hybrid_prior
+from tfp_massmap import io
+from tfp_massmap import likelihood
+from tfp_massmap import posterior
+from tfp_massmap import prior as prior_lib
+from tfp_massmap import simulate
+from tfp_massmap import spectra
+from tfp_massmap.detection import figures
+
+parser = argparse.ArgumentParser(description="Reliability of detections.")
+parser.add_argument("--output", default=pathlib.Path("."), type=pathlib.Path)
+parser.add_argument("--prior", default="cosmos-halo", help="name, or path of a card")
+parser.add_argument("--threshold", default=2.0, type=float)
+parser.add_argument("--full", action="store_true", help="24 simulated fields, not 1")
+parser.add_argument("--seed", default=0, type=int)
+parser.add_argument("--overwrite", action="store_true")
+options = parser.parse_args()
+picture = options.output / "detection_reliability.png"
+product = options.output / "detection_reliability.ecsv"
+for path in (picture, product):
+  io.check_writable(path, options.overwrite)
+num_mocks, num_fields, SIZE = (200, 24, 128) if options.full else (12, 1, 64)
+NUM_SAMPLES, SCALE, MASS = 31, 4, 3e14 * u.Msun
+EDGES = np.linspace(0, 1, 6)
+
+grid = geometry.PixelGrid((SIZE, SIZE), 0.29 * u.arcmin)
+survey = simulate.uniform_survey(64.2 / u.arcmin**2, 0.305)
+middle = (SIZE // 2, SIZE // 2)
+empty = simulate.mock_observation(np.zeros(grid.shape), grid, survey, seed=options.seed)
+kappa_cluster = detection.inject_cluster(empty, MASS, center=middle)[1]
+
+
+def detects(maps, places, std):
+  highest = detection.highest_coefficient(maps, grid, places, scale=SCALE)
+  return highest > options.threshold * std
+
+
+# %% [markdown]
+# ## A prior that is known
+
+# %%
+gaussian = prior_lib.GaussianPrior.from_spectrum(
+    spectra.PowerSpectrum.fiducial_cosmos(), grid
+)
+known = detection.ClusterMixture(gaussian, kappa_cluster - kappa_cluster.mean())
+std = detection.background_std(gaussian.sample([50], (options.seed, 0)), SCALE)
+samples, truths, present = [], [], []
+for mock in range(num_mocks):
+  kappa, has_cluster = known.draw((options.seed, 2 * mock + 1))
+  observed = simulate.observe_like(kappa, empty, seed=mock)
+  seed = (options.seed, 2 * mock + 2)
+  drawn, _ = known.sample(observed, NUM_SAMPLES, seed, rtol=1e-4)
+  samples.append(detects(drawn, middle, std))
+  truths.append(detects(kappa[np.newaxis], middle, std)[0])
+  present.append(has_cluster)
+results = {"known prior": detection.reliability(samples, truths, EDGES)}
+share = np.mean(samples, axis=1)
+print(
+    f"known prior: share of samples {share[present].mean():.2f} with a cluster,"
+    f" {share[~np.array(present)].mean():.2f} without"
+)
+
+# %% [markdown]
+# ## The trained prior
+# The middle of every field, and eight places around it.
+
+# %%
+large = geometry.PixelGrid((1024, 1024), grid.pixel_scale)
+simulator = simulate.ConvergenceSimulator(large, seed=50_000_000 + options.seed)
+starts = range(0, 1024 - SIZE, 256)
+corners = [(row, column) for row in starts for column in starts]
+skies = list(simulator.maps(-(-num_fields // len(corners))))
+std = detection.background_std(skies, SCALE)
+prior = hybrid_prior.HybridPrior.load(options.prior, grid)
+places = np.meshgrid(*[SIZE // 2 + np.array([-0.3, 0, 0.3]) * SIZE] * 2)
+places = tuple(axis.ravel() for axis in places)
+names = ("trained prior, simulated fields", "trained prior, injected clusters")
+cases = {name: ([], []) for name in names}
+for index in range(num_fields):
+  row, column = corners[index % len(corners)]
+  field = skies[index // len(corners)][row : row + SIZE, column : column + SIZE]
+  field = field - field.mean()
+  plain = simulate.observe_like(field, empty, seed=index)
+  with_cluster, _ = detection.inject_cluster(plain, MASS, center=middle)
+  outcomes = []
+  for shear_map, truth in ((plain, field), (with_cluster, field + kappa_cluster)):
+    target = posterior.Posterior(likelihood.ShearLikelihood(shear_map), prior)
+    drawn = target.sample(NUM_SAMPLES, index, batch_size=16, progress=False).samples
+    outcomes.append([detects(m, places, std) for m in (drawn, truth[np.newaxis])])
+  drawn, truth = outcomes[0]
+  cases[names[0]][0].extend(drawn.T)
+  cases[names[0]][1].extend(truth[0])
+  for drawn, truth in outcomes:
+    cases[names[1]][0].append(drawn[:, 4])  # the middle
+    cases[names[1]][1].append(truth[0, 4])
+for name, case in cases.items():
+  results[name] = detection.reliability(*case, EDGES)
+
+# %%
+rows = [
+    (name, *values)
+    for name, result in results.items()
+    for values in zip(
+        result.predicted, result.observed, result.low, result.high, result.count
+    )
+]
+columns = ("test", "predicted", "observed", "low", "high", "count")
+table = Table(rows=rows, names=columns)
+settings = dict(
+    prior=options.prior, weights=prior.card["weights_sha256"], seed=options.seed,
+    full=options.full, threshold=options.threshold, scale=SCALE,
+    num_samples=NUM_SAMPLES,
+)
+io.write_table(product, table, settings, options.overwrite)
+for name, result in results.items():
+  number = result.count.sum()
+  print(f"{name}: {number} cases, z = {result.z:.2f}, p = {result.p_value:.2g}")
+figure, _ = figures.plot_reliability(results)
+with io.atomic_path(picture, options.overwrite) as path:
+  figure.savefig(path, dpi=150)
+print(f"wrote {picture} and {product}")

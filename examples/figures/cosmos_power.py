@@ -1,0 +1,80 @@
+# %% [markdown]
+# # Figure 11: power of samples of the COSMOS field
+#
+#     python examples/figures/cosmos_power.py --data DIR --samples FILE
+#
+# FILE is the `samples.fits` of `01_reconstruct_cosmos.py`. Beside it: samples of a mock
+# of the same survey, and simulated maps like those the prior was trained on. Writes
+# `cosmos_power.png`.
+
+# %%
+import argparse
+import pathlib
+
+from astropy.io import fits
+from astropy import units as u
+from matplotlib import figure as mpl_figure
+import numpy as np
+
+import paper_mock
+from tfp_massmap import geometry
+from tfp_massmap import hybrid_prior
+from tfp_massmap import io
+from tfp_massmap import likelihood
+from tfp_massmap import posterior
+from tfp_massmap import simulate
+from tfp_massmap import spectra
+
+parser = argparse.ArgumentParser(description="Figure 11.")
+paper_mock.add_options(parser, "64 samples of the mock and 48 maps, not 8 and 4")
+parser.add_argument("--samples", required=True, type=pathlib.Path)
+parser.add_argument("--prior", default="cosmos-halo", help="name, or path of a card")
+options = parser.parse_args()
+if options.data is None:
+  parser.error("--data is needed: the folder of the COSMOS catalogue.")
+picture = options.output / "cosmos_power.png"
+io.check_writable(picture, options.overwrite)
+
+# %%
+_, name, shear_map = paper_mock.observe(options.data, options.seed)
+grid = shear_map.grid
+prior = hybrid_prior.HybridPrior.load(options.prior, grid)
+target = posterior.Posterior(likelihood.ShearLikelihood(shear_map), prior)
+large = geometry.PixelGrid((1024, 1024), 0.29 * u.arcmin)
+simulator = simulate.ConvergenceSimulator(large, seed=70_000_000 + options.seed)
+corners = [(row, column) for row in (0, 512) for column in (0, 512)]
+sets = {
+    "simulated maps": [
+        kappa[row : row + 360, column : column + 360]
+        for kappa in simulator.maps(12 if options.full else 1)
+        for row, column in corners
+    ],
+    f"samples of a mock, {name}": target.sample(
+        64 if options.full else 8, options.seed
+    ).samples,
+    "samples of COSMOS": fits.getdata(options.samples),
+}
+
+# %%
+edges, ell = paper_mock.BAND_EDGES, paper_mock.BAND_CENTERS
+scale = ell * (ell + 1) / (2 * np.pi)
+figure = mpl_figure.Figure(figsize=(6.4, 6), layout="constrained")
+axes, ratios = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+reference = None
+for color, (label, maps) in zip(("C1", "C3", "C0"), sets.items()):
+  power = scale * spectra.band_power(np.asarray(maps, np.float64), grid, edges)
+  mean, std = power.mean(axis=0), power.std(axis=0, ddof=1)
+  reference = mean if reference is None else reference
+  for axis, norm in ((axes, 1), (ratios, reference)):
+    axis.plot(ell, mean / norm, color=color, label=f"{label} ({len(maps)})")
+    axis.fill_between(
+        ell, (mean - std) / norm, (mean + std) / norm, color=color, alpha=0.25, lw=0
+    )
+  print(f"{label}: over simulated maps {np.round((mean / reference)[2:-2], 2)}")
+axes.set(xscale="log", yscale="log", ylabel=r"$\ell (\ell + 1) C_\ell / 2\pi$")
+axes.legend(fontsize=8)
+ratios.set(xlabel=r"multipole $\ell$", ylabel="over simulated maps", ylim=(0.4, 1.8))
+ratios.axhline(1, color="k", lw=0.6)
+with io.atomic_path(picture, options.overwrite) as path:
+  figure.savefig(path, dpi=150)
+print(f"wrote {picture}")

@@ -1,0 +1,113 @@
+"""Remakes the figures of Remy et al. (2022), and what goes beyond them.
+
+    python examples/figures/make_all.py --output figures [--full] [--data DIR]
+        [--only SCRIPT ...]
+
+Each figure is an example of its own, which this runs with a folder under --output; what
+it prints is in `log.txt` there. DIR holds the COSMOS catalogue, and the kappaTNG field
+of the paper's mocks, there or below; without it those figures that need the real field
+are left out, and mocks are simulated. An example that fails does not stop the others; a
+folder that is complete is not made again without --overwrite.
+"""
+
+import argparse
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import paper_mock
+
+EXAMPLES = pathlib.Path(__file__).resolve().parents[1]
+
+# What it shows, script, and what it takes of: d, the folder of all data; c, that of the
+# COSMOS catalogue; s, the samples that 01_reconstruct_cosmos.py has made.
+FIGURES = (
+    ("Fig. 1, 2: two moons", "02_score_hmc.py", ""),
+    ("Fig. 3: hybrid denoiser", "figures/hybrid_denoiser.py", "d"),
+    ("Fig. 5: Gaussian prior", "figures/gaussian_validation.py", "d"),
+    ("Fig. 6, 7: posterior samples", "figures/posterior_samples.py", "d"),
+    ("Table 1, Fig. G.1: methods", "07_compare_methods.py", "d"),
+    ("Fig. 8, 9, F.1: clusters", "09_detect_clusters.py", ""),
+    ("reliability of detections", "10_detection_reliability.py", ""),
+    ("Fig. 10: COSMOS", "01_reconstruct_cosmos.py", "C"),
+    ("Fig. 11: power of COSMOS", "figures/cosmos_power.py", "DS"),
+    ("structures of COSMOS", "11_cosmos_structures.py", "CS"),
+    ("Fig. C.1: spectral norms", "05_spectral_normalisation.py", ""),
+    ("Fig. E.1: signal to noise", "figures/signal_to_noise.py", "d"),
+)  # pyformat: disable
+
+
+def arguments_of(needs, options):
+  """Options of a script; None if something it needs (capitals) is missing."""
+  catalogue = options.data and paper_mock.find(options.data, "nhweight_int.fits")
+  samples = options.output / "01_reconstruct_cosmos" / "samples.fits"
+  given = dict(
+      d=("--data", options.data), c=("--data", catalogue and catalogue.parent),
+      s=("--samples", samples if samples.is_file() else None),
+  )
+  arguments = []
+  for letter in needs:
+    name, value = given[letter.lower()]
+    if value is not None:
+      arguments += [name, str(value)]
+    elif letter.isupper():
+      return None
+  return arguments
+
+
+def run(script, arguments, folder, options):
+  """Runs one example; returns what became of it."""
+  folder.mkdir(parents=True, exist_ok=True)
+  flags = ["--full"] * options.full + ["--overwrite"] * options.overwrite
+  command = [sys.executable, str(EXAMPLES / script), "--output", str(folder)]
+  start = time.monotonic()
+  with open(folder / "log.txt", "w", encoding="utf-8") as log:
+    code = subprocess.run(
+        command + flags + arguments, stdout=log, stderr=subprocess.STDOUT, check=False,
+        env={**os.environ, "MPLBACKEND": "Agg"},
+    ).returncode
+  if code:
+    return f"FAILED, see {folder / 'log.txt'}"
+  (folder / "complete").touch()
+  return f"{time.monotonic() - start:.0f} s"
+
+
+def main():
+  parser = argparse.ArgumentParser(
+      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument("--output", default=pathlib.Path("figures"), type=pathlib.Path)
+  parser.add_argument("--data", type=pathlib.Path)
+  parser.add_argument("--full", action="store_true", help="the size of the paper")
+  parser.add_argument("--overwrite", action="store_true")
+  names = [pathlib.Path(script).stem for _, script, _ in FIGURES]
+  parser.add_argument(
+      "--only", nargs="+", choices=names, default=names, metavar="SCRIPT"
+  )
+  options = parser.parse_args()
+  failed = False
+  for (title, script, needs), name in zip(FIGURES, names):
+    if name not in options.only:
+      continue
+    folder = options.output / name
+    arguments = arguments_of(needs, options)
+    if not (EXAMPLES / script).is_file():
+      outcome = f"left out: there is no {script}"
+    elif arguments is None:
+      missing = "--data" if options.data is None else "its data, or samples of COSMOS"
+      outcome = f"left out: needs {missing}"
+    elif (folder / "complete").is_file() and not options.overwrite:
+      outcome = "there already"
+    else:
+      outcome = run(script, arguments, folder, options)
+      failed |= outcome.startswith("FAILED")
+    print(f"{title:32s} {outcome}", flush=True)
+    for picture in sorted(folder.glob("*.png")):
+      print(f"{'':32s} {picture}", flush=True)
+  return int(failed)
+
+
+if __name__ == "__main__":
+  sys.exit(main())

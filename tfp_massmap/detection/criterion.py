@@ -1,0 +1,93 @@
+"""When a sample has a cluster (paper Eq. 30), and how often samples do."""
+
+from astropy import units as u
+import numpy as np
+from scipy import stats
+
+from tfp_massmap.detection import aperture
+
+DEFAULT_RADIUS = 1.5 * u.arcmin
+DEFAULT_THRESHOLD = 3.0
+
+_INTERVALS = ("wilson", "clopper-pearson")
+
+
+def highest_coefficient(
+    maps, grid, centers, radius=DEFAULT_RADIUS, scale=aperture.DEFAULT_SCALE
+):
+  """Highest aperture mass near given places.
+
+  A sample detects a cluster where this exceeds a threshold times the standard
+  deviation of the background (`background_std`). The paper takes the maximum over the
+  whole map; near a place the answer does not depend on what else the map holds.
+
+  Args:
+    maps: convergence `[num_maps, ny, nx]`; may lie on disk.
+    grid: `geometry.PixelGrid`.
+    centers: `(row, column)` of the places, numbers or arrays `[n]`, fractional.
+    radius: of the search, an angle.
+    scale: of the filter.
+
+  Returns:
+    float64 `[num_maps]`, or `[num_maps, n]` for arrays.
+
+  Raises:
+    ValueError: for a place farther than `radius` from all pixels of the map.
+  """
+  row, column = np.broadcast_arrays(*(np.asarray(c, float) for c in centers))
+  reach = (radius / grid.pixel_scale).to_value(u.one)
+  near = [_within(grid.shape, r, c, reach) for r, c in zip(row.ravel(), column.ravel())]
+  highest = np.concatenate([
+      np.stack([block[:, *place].max(axis=1) for place in near], axis=1)
+      for block in aperture.blocks(maps, scale)
+  ])
+  return highest.reshape(len(maps), *row.shape)
+
+
+def binomial_interval(successes, trials, confidence=0.6827, method="wilson"):
+  """Interval of a proportion.
+
+  Args:
+    successes: int, any shape.
+    trials: positive int, broadcasts with `successes`.
+    confidence: in (0, 1).
+    method: "wilson" (close to the confidence on average) or "clopper-pearson" (never
+      below it).
+
+  Returns:
+    `(low, high)`, float64 of the broadcast shape.
+
+  Raises:
+    ValueError: for another method, or more successes than trials.
+  """
+  if method not in _INTERVALS:
+    raise ValueError(f"method must be one of {_INTERVALS}; got {method!r}.")
+  k, n = np.broadcast_arrays(np.asarray(successes), np.asarray(trials))
+  if np.any(n < 1) or np.any(k < 0) or np.any(k > n) or not 0 < confidence < 1:
+    raise ValueError(
+        "Successes must lie between 0 and a positive number of trials, the confidence"
+        f" in (0, 1); got {successes}, {trials} and {confidence}."
+    )
+  if method == "wilson":
+    z = stats.norm.ppf((1 + confidence) / 2)
+    middle = (k + z**2 / 2) / (n + z**2)
+    half = z / (n + z**2) * np.sqrt(k * (n - k) / n + z**2 / 4)
+    # At 0 and n the ends are exact, but for rounding.
+    return np.where(k > 0, middle - half, 0.0), np.where(k < n, middle + half, 1.0)
+  tail = (1 - confidence) / 2
+  # The beta distribution has no parameter 0, where the limits are 0 and 1.
+  low = np.where(k > 0, stats.beta.ppf(tail, np.maximum(k, 1), n - k + 1), 0.0)
+  high = np.where(k < n, stats.beta.ppf(1 - tail, k + 1, np.maximum(n - k, 1)), 1.0)
+  return low, high
+
+
+def _within(shape, row, column, reach):
+  """Flat-sky disc of pixels, as an index."""
+  rows, columns = np.ogrid[: shape[0], : shape[1]]
+  place = np.nonzero(np.hypot(rows - row, columns - column) <= reach)
+  if not place[0].size:
+    raise ValueError(
+        f"No pixel of the map of shape {shape} lies within {reach:.3g} pixels of row"
+        f" {row:.4g}, column {column:.4g}. Widen the radius, or leave this place out."
+    )
+  return place

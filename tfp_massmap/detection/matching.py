@@ -1,0 +1,124 @@
+"""Structures against the positions of known objects, and against chance."""
+
+import dataclasses
+
+from astropy import units as u
+import numpy as np
+from scipy import spatial
+
+NULLS = ("uniform", "shifted")
+
+
+@dataclasses.dataclass(frozen=True)
+class Matches:
+  """Known objects that have a structure nearby, and how many have by chance.
+
+  Attributes:
+    inside: whether an object lies in the region, bool `[num_objects]`.
+    separation: to the nearest structure, arcmin, `[num_objects]`; infinite without
+      one, or for an object that the grid cannot show.
+    matched: inside, and with a structure within the radius, bool `[num_objects]`.
+    num_inside, num_matched: their numbers.
+    expected, expected_std: mean and standard deviation of the number of matches of as
+      many random objects.
+    p_value: probability of at least so many random matches, (1 + cases) / (1 + trials).
+  """
+
+  inside: np.ndarray
+  separation: np.ndarray
+  matched: np.ndarray
+  num_inside: int
+  num_matched: int
+  expected: float
+  expected_std: float
+  p_value: float
+
+
+def match_positions(
+    structures, objects, region, grid, radius=1.5 * u.arcmin, null="uniform",
+    num_random=10000, seed=0,
+):
+  """Matches objects to structures, on the flat map.
+
+  Args:
+    structures: `(row, column)` of the structures, arrays.
+    objects: `(row, column)` of the objects, fractional, arrays.
+    region: bool `[ny, nx]`, where both can be.
+    grid: `geometry.PixelGrid`.
+    radius: of a match, an angle.
+    null: "uniform", random positions in the region; or "shifted", the objects moved
+      together, with the opposite edges of the region's box joined, which keeps their
+      clustering. A shift that leaves less than half of them in the region is drawn
+      again; the number of matches is scaled to the number inside.
+    num_random: number of random sets.
+    seed: integer.
+
+  Returns:
+    `Matches`.
+
+  Raises:
+    ValueError: for another null, or no object in the region.
+  """
+  if null not in NULLS:
+    raise ValueError(f"null must be one of {NULLS}; got {null!r}.")
+  region = np.asarray(region, bool)
+  objects = np.stack([np.asarray(c, float) for c in objects], axis=-1)
+  inside = _in_region(objects, region)
+  num_inside = int(inside.sum())
+  if not num_inside:
+    raise ValueError(
+        f"None of the {len(objects)} objects lies in the region of {region.sum()}"
+        " pixels."
+    )
+  places = np.stack([np.asarray(c, float) for c in structures], axis=-1)
+  separation = _nearest(places, objects)
+  reach = (radius / grid.pixel_scale).to_value(u.one)
+  matched = inside & (separation <= reach)
+  rng = np.random.default_rng(seed)
+  draw = _uniform if null == "uniform" else _shifted
+  numbers = np.empty(num_random)
+  for trial in range(num_random):
+    random = draw(rng, objects[inside], region)
+    numbers[trial] = np.mean(_nearest(places, random) <= reach) * num_inside
+  as_many = np.sum(numbers >= matched.sum() - 1e-9)
+  return Matches(
+      inside=inside,
+      separation=separation * grid.pixel_scale.to_value(u.arcmin),
+      matched=matched,
+      num_inside=num_inside,
+      num_matched=int(matched.sum()),
+      expected=float(numbers.mean()),
+      expected_std=float(numbers.std()),
+      p_value=float((1 + as_many) / (1 + num_random)),
+  )
+
+
+def _nearest(places, objects):
+  distance = np.full(len(objects), np.inf)
+  known = np.isfinite(objects).all(axis=-1)
+  if len(places):
+    distance[known] = spatial.cKDTree(places).query(objects[known])[0]
+  return distance
+
+
+def _in_region(positions, region):
+  pixels = np.rint(np.nan_to_num(positions, nan=-1)).astype(int)
+  within = np.all((pixels >= 0) & (pixels < region.shape), axis=-1)
+  within[within] = region[tuple(pixels[within].T)]
+  return within
+
+
+def _uniform(rng, objects, region):
+  pixels = np.argwhere(region)
+  chosen = pixels[rng.integers(len(pixels), size=len(objects))]
+  return chosen + rng.uniform(-0.5, 0.5, chosen.shape)
+
+
+def _shifted(rng, objects, region):
+  pixels = np.argwhere(region)
+  low, high = pixels.min(axis=0) - 0.5, pixels.max(axis=0) + 0.5
+  while True:
+    moved = low + (objects - low + rng.uniform(0, high - low)) % (high - low)
+    moved = moved[_in_region(moved, region)]
+    if len(moved) >= 0.5 * len(objects):
+      return moved

@@ -1,0 +1,87 @@
+"""Do things of posterior probability p come true in a share p of cases?
+
+Under a right posterior the truth is one more draw beside the samples. If K of the N + 1
+have a cluster, each is as likely to be one of the K, so that the truth has it with
+probability K / (N + 1), exactly, for any number of samples. Grouping by K / (N + 1)
+leaves no bias from the noise of the share of samples.
+"""
+
+import dataclasses
+
+import numpy as np
+from scipy import stats
+
+from tfp_massmap.detection import criterion
+
+
+@dataclasses.dataclass(frozen=True)
+class Reliability:
+  """Reliability diagram.
+
+  Attributes:
+    predicted: mean probability of the cases in a bin, `[n]`.
+    observed: share of them that are true, `[n]`.
+    low, high: 68 % Wilson interval of `observed`, `[n]`.
+    count: number of cases in a bin, int `[n]`; empty bins are left out.
+    z: sum of outcomes minus probabilities over its standard deviation.
+    p_value: of a chi-square over the bins whose number of true cases has a variance
+      of at least 1; NaN without such a bin. Both it and `z` take the cases as
+      independent.
+  """
+
+  predicted: np.ndarray
+  observed: np.ndarray
+  low: np.ndarray
+  high: np.ndarray
+  count: np.ndarray
+  z: float
+  p_value: float
+
+
+def reliability(samples, truths, edges=None):
+  """Compares shares of posterior samples with what is true.
+
+  Args:
+    samples: bool `[num_cases, num_samples]`, whether a sample has the cluster.
+    truths: bool `[num_cases]`, whether the truth has.
+    edges: of the bins of probability, increasing; None for ten of equal width.
+
+  Returns:
+    A `Reliability`.
+
+  Raises:
+    ValueError: for shapes that do not agree, or no case whose outcome is open.
+  """
+  samples, truths = np.asarray(samples, bool), np.asarray(truths, bool)
+  if samples.ndim != 2 or truths.shape != samples.shape[:1]:
+    raise ValueError(
+        "samples must be [num_cases, num_samples] and truths [num_cases]; got"
+        f" {samples.shape} and {truths.shape}."
+    )
+  edges = np.linspace(0, 1, 11) if edges is None else np.asarray(edges, float)
+  probability = (samples.sum(axis=1) + truths) / (samples.shape[1] + 1)
+  variance = probability * (1 - probability)
+  if not np.any(variance > 0):
+    raise ValueError(
+        "In every case truth and samples agree: nothing to compare. Choose a threshold"
+        " that some of them pass."
+    )
+  bins = np.clip(np.searchsorted(edges, probability, "right") - 1, 0, len(edges) - 2)
+  total = lambda values: np.bincount(bins, values, minlength=len(edges) - 1)
+  count = total(None)
+  used = count > 0
+  excess = total(truths - probability)
+  spread = total(variance)
+  wide = spread >= 1
+  chi_square = np.sum(excess[wide] ** 2 / spread[wide])
+  successes = total(truths)[used].astype(int)
+  low, high = criterion.binomial_interval(successes, count[used])
+  return Reliability(
+      predicted=total(probability)[used] / count[used],
+      observed=successes / count[used],
+      low=low,
+      high=high,
+      count=count[used],
+      z=float(excess.sum() / np.sqrt(spread.sum())),
+      p_value=float(stats.chi2.sf(chi_square, wide.sum())) if wide.any() else np.nan,
+  )
