@@ -1,4 +1,4 @@
-"""Power spectrum of the convergence from masked, noisy shear: maximum likelihood in bands.
+"""Power spectrum of the convergence from masked shear, by maximum likelihood.
 
 ln C_ell is that of a fiducial spectrum plus a piecewise linear function of ln ell with
 nodes a_b. With the Wiener filter mu of the data, and of simulations of the model, the
@@ -9,8 +9,8 @@ derivatives of the marginal likelihood of the shear are
 
 h_b the hat function of a node, R = <|mu|^2> / S the response of the masked map and
 r = S / (S + N) that of measured pixels. A step is F^-1 times the gradient (Bond, Jaffe
-and Knox 1998); F only steers it, and gives the errors. A weak Gaussian prior on a_b holds
-the nodes of which the data know nothing.
+and Knox 1998); F only steers it, and gives the errors. A weak Gaussian prior on a_b
+holds the nodes of which the data know nothing.
 """
 
 import dataclasses
@@ -68,8 +68,8 @@ def estimate(
     An `EstimatedPower`.
 
   Raises:
-    ValueError: for fewer than 2 nodes, 1 iteration or 2 simulations, or a fiducial spectrum
-      that does not cover the map.
+    ValueError: for fewer than 2 nodes, 1 iteration or 2 simulations, or a fiducial
+      spectrum that does not cover the map.
   """
   for name, value, least in (
       ("num_nodes", num_nodes, 2), ("num_iterations", num_iterations, 1),

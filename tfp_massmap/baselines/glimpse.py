@@ -1,12 +1,13 @@
-"""GLIMPSE: sparse recovery in starlets (Lanusse et al. 2016, A&A 591, A2), binned shear.
+"""GLIMPSE: sparse recovery in starlets (Lanusse et al. 2016, A&A 591, A2).
 
   min over kappa >= 0 of 1/2 |gamma - A kappa|^2_N + sum_j |t_j F_j kappa|_1
 
 F_j are the starlet scales but the smooth rest, which has no penalty; t_j is a threshold
 times the standard deviation that noise gives the scale j of the gradient A' N^-1 gamma,
 pixel by pixel. The minimum is found by the primal-dual iteration of Condat (2013) and
-Vu (2013). Re-weighting (Candes, Wakin and Boyd 2008) then divides t_j by 1 + |F_j kappa|
-over its noise and goes on, which gives strong coefficients back what shrinkage took.
+Vu (2013). Re-weighting (Candes, Wakin and Boyd 2008) then divides t_j by 1 plus
+|F_j kappa| over its noise and goes on, which gives strong coefficients back what
+shrinkage took.
 
 Shear does not know the mean of the map: positivity is with respect to a level that is
 free. Thresholds and numbers of iterations were chosen on simulated fields.
@@ -22,6 +23,7 @@ from tfp_massmap.baselines import mass_map
 from tfp_massmap.baselines import noise_propagation
 
 DEFAULT_THRESHOLDS = (3.25, 2.25, 2.25, 2.25, 2.25, 2.25)
+_LEAST_NOISE = 0.5
 
 
 def estimate(
@@ -32,8 +34,8 @@ def estimate(
 
   Args:
     shear_map: `shear_map.ShearMap`.
-    thresholds: weights of the penalty, in standard deviations of the noise, one for each
-      starlet scale from the finest.
+    thresholds: weights of the penalty, in standard deviations of the noise, one for
+      each starlet scale from the finest.
     num_iterations: primal-dual iterations, before and after each re-weighting.
     num_reweightings: how often the penalty is re-weighted.
     positive: whether convergence is kept positive.
@@ -73,14 +75,32 @@ def standard_deviation(
     seed: integer.
     (the others): as `estimate`.
   """
-  shear, weight = _data(shear_map)
+  _, weight = _data(shear_map)
   reconstruct = _reconstructor(
       weight, thresholds, num_iterations, num_reweightings, positive
   )
-  kappa = reconstruct(shear[tf.newaxis])[0]
   return noise_propagation.standard_deviation(
-      reconstruct, shear_map, kappa, num_realisations, seed
+      reconstruct, shear_map, num_realisations, seed
   )
+
+
+def penalty(inverse_variance, factors):
+  """Scales and their weights t_j.
+
+  Args:
+    inverse_variance: `[2, ny, nx]`, zero in masked pixels.
+    factors: thresholds in standard deviations, `[num_scales, 1, 1]`.
+
+  Returns:
+    `(filters, limits)`: transfer functions `[num_scales, ny, nx // 2 + 1]`, and t_j,
+    `[num_scales, ny, nx]`. Where the mask leaves hardly any noise, t_j is held up: what
+    the data do not see is not free.
+  """
+  shape = inverse_variance.shape[-2:]
+  filters = wavelets.fourier_filters(shape, len(factors))[:-1]
+  noise = np.sqrt(noise_propagation.filtered_variance(inverse_variance, filters))
+  typical = np.mean(noise, axis=(1, 2), where=inverse_variance[0] > 0, keepdims=True)
+  return filters, factors * np.maximum(noise, _LEAST_NOISE * typical)
 
 
 def _data(shear_map):
@@ -96,12 +116,11 @@ def _reconstructor(weight, thresholds, num_iterations, num_reweightings, positiv
         "num_iterations must be positive and num_reweightings not negative; got"
         f" {num_iterations} and {num_reweightings}."
     )
-  filters = wavelets.fourier_filters(weight.shape[-2:], len(factors))[:-1]
   inverse_variance = weight.numpy()
-  noise = np.sqrt(noise_propagation.filtered_variance(inverse_variance, filters))
+  filters, limits = penalty(inverse_variance, factors)
   constants = (
       tf.constant(filters, tf.float32),
-      tf.constant(factors * noise, tf.float32),
+      tf.constant(limits, tf.float32),
       tf.constant(inverse_variance[inverse_variance > 0].mean(), tf.float32),
       tf.constant(np.max(np.sum(filters**2, axis=0)), tf.float32),
   )
@@ -121,7 +140,9 @@ def _minimise(
   inverse = lambda modes: tf.signal.irfft2d(modes, fft_length=sides)
   scaled = lambda factor, modes: tf.cast(factor, modes.dtype) * modes
   analyse = lambda modes: inverse(scaled(filters, modes[:, tf.newaxis]))
-  synthesise = lambda dual: tf.reduce_sum(scaled(filters, tf.signal.rfft2d(dual)), axis=1)
+  synthesise = lambda dual: tf.reduce_sum(
+      scaled(filters, tf.signal.rfft2d(dual)), axis=1
+  )
   data = lensing.modes_from_shear(weight * shear)
   # Converges for 1 / primal - dual |F|^2 >= L / 2, L the largest inverse noise.
   lipschitz = tf.reduce_max(weight)

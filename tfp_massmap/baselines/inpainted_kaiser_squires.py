@@ -1,14 +1,16 @@
 """Kaiser-Squires inversion with iterative inpainting of the masked shear.
 
-Pires et al. (2009, MNRAS 395, 1265), in the flat-sky form of Pires et al. (2020, A&A 638,
-A141): the convergence is taken to be sparse in cosines, and without B modes where
-nothing is measured. From a threshold above all coefficients down to none,
+Pires et al. (2009, MNRAS 395, 1265; 2020, A&A 638, A141), without the latter's
+constraint on wavelet variances: the convergence is taken to be sparse in cosines, and
+without B modes where nothing is measured. From a threshold above all coefficients down
+to none,
 
   shear <- measured where there is a measurement, A T(kappa) elsewhere;
   kappa <- E mode of the shear,
 
-T the hard threshold of the discrete cosine transform. The result is smoothed. Noise does
-not weight the pixels; it only decides how far the threshold falls before it is dropped.
+T the hard threshold of the discrete cosine transform. The result is smoothed.
+Noise does not weight the pixels; it only decides how far the threshold falls before it
+is dropped.
 """
 
 from astropy import units as u
@@ -63,11 +65,10 @@ def standard_deviation(
     seed: integer.
   """
   _check(shear_map, num_iterations)
-  shear, weight = noise_propagation.weighted_data(shear_map)
+  _, weight = noise_propagation.weighted_data(shear_map)
   reconstruct = _reconstruct(shear_map.grid, smoothing, num_iterations, weight)
-  kappa = reconstruct(shear[tf.newaxis])[0]
   return noise_propagation.standard_deviation(
-      reconstruct, shear_map, kappa, num_realisations, seed
+      reconstruct, shear_map, num_realisations, seed
   )
 
 

@@ -51,8 +51,8 @@ def check_prior(prior, shear_map, method):
   make = "GaussianPrior.from_spectrum(spectrum, shear_map.grid) makes one."
   if not isinstance(prior, prior_lib.GaussianPrior):
     raise TypeError(
-        f"{method} needs a prior.GaussianPrior, a variance for each mode of the periodic"
-        f" map; got {type(prior).__name__}. {make}"
+        f"{method} needs a prior.GaussianPrior, a variance for each mode of the"
+        f" periodic map; got {type(prior).__name__}. {make}"
     )
   if prior.shape != shear_map.grid.shape:
     raise ValueError(

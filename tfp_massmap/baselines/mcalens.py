@@ -4,11 +4,12 @@ The data are gamma = A (kappa_G + kappa_S) + n: kappa_G has a power spectrum, ka
 sparse in starlets and positive. In turn,
 
   kappa_G <- Wiener filter of gamma - A kappa_S,
-  kappa_S <- [sum_j threshold_j(F_j (kappa_S + D A' N^-1 (gamma - A kappa_G - A kappa_S)))]_+
+  kappa_S <- [sum_j threshold_j(F_j (kappa_S + D A' N^-1 r))]_+,
+  r = gamma - A kappa_G - A kappa_S,
 
-with F_j the starlet scale j and D = S + N the step that makes both fast. Thresholds are in
-standard deviations of the coefficient without sparse component, which noise and Gaussian
-field make, pixel by pixel.
+with F_j the starlet scale j and D = S + N the step that makes both fast. Thresholds are
+in standard deviations of the coefficient without sparse component, which noise and
+Gaussian field make, pixel by pixel.
 
 Starck et al. keep the coefficients that are detected and fit them without penalty; the
 error is then least after some iterations, and rises later. Here coefficients are
@@ -69,18 +70,11 @@ def components(
     tolerance=0.003, max_iterations=30,
 ):
   """`(kappa_G, kappa_S, iterations)`; arguments and errors as `estimate`."""
-  shear, weight = _data(shear_map, prior)
-  filters, limits, step = _dictionary(weight, prior, thresholds, finest_scale)
-  gaussian, sparse, iterations, change = _separate(
-      shear[tf.newaxis], weight, prior.mode_variance, filters, limits, step,
-      tf.constant(tolerance, tf.float32), tf.constant(max_iterations),
+  separate = _separator(
+      shear_map, prior, thresholds, finest_scale, tolerance, max_iterations
   )
-  if not change <= tolerance:
-    raise RuntimeError(
-        f"MCALens stopped after {int(iterations)} iterations, the model still changing"
-        f" by {float(change):.2g} noise standard deviations, above tolerance ="
-        f" {tolerance:g}. Allow more with max_iterations, or raise tolerance."
-    )
+  shear, _ = noise_propagation.weighted_data(shear_map)
+  gaussian, sparse, iterations = separate(shear[tf.newaxis])
   return gaussian[0].numpy(), sparse[0].numpy(), int(iterations)
 
 
@@ -99,27 +93,35 @@ def standard_deviation(
     seed: integer.
     (the others): as `estimate`.
   """
-  _, weight = _data(shear_map, prior)
-  filters, limits, step = _dictionary(weight, prior, thresholds, finest_scale)
-  stopping = tf.constant(tolerance, tf.float32), tf.constant(max_iterations)
-
-  def reconstruct(shear):
-    gaussian, sparse, _, _ = _separate(
-        shear, weight, prior.mode_variance, filters, limits, step, *stopping
-    )
-    return gaussian + sparse
-
-  shear, _ = _data(shear_map, prior)
-  kappa = reconstruct(shear[tf.newaxis])[0]
+  separate = _separator(
+      shear_map, prior, thresholds, finest_scale, tolerance, max_iterations
+  )
   return noise_propagation.standard_deviation(
-      reconstruct, shear_map, kappa, num_realisations, seed
+      lambda shear: tf.add(*separate(shear)[:2]), shear_map, num_realisations, seed
   )
 
 
-def _data(shear_map, prior):
+def _separator(shear_map, prior, thresholds, finest_scale, tolerance, max_iterations):
+  """Function of shear `[batch, 2, ny, nx]` to both components and the iterations."""
   mass_map.check_shear_map(shear_map, "MCALens")
   mass_map.check_prior(prior, shear_map, "MCALens")
-  return noise_propagation.weighted_data(shear_map)
+  _, weight = noise_propagation.weighted_data(shear_map)
+  dictionary = _dictionary(weight, prior, thresholds, finest_scale)
+  stopping = tf.constant(tolerance, tf.float32), tf.constant(max_iterations)
+
+  def separate(shear):
+    gaussian, sparse, iterations, change = _separate(
+        shear, weight, prior.mode_variance, *dictionary, *stopping
+    )
+    if not change <= tolerance:
+      raise RuntimeError(
+          f"MCALens stopped after {int(iterations)} iterations, the model still"
+          f" changing by {float(change):.2g} noise standard deviations, above"
+          f" tolerance = {tolerance:g}. Allow more with max_iterations, or raise tolerance."
+      )
+    return gaussian, sparse, iterations
+
+  return separate
 
 
 def _dictionary(weight, prior, thresholds, finest_scale):
@@ -129,15 +131,15 @@ def _dictionary(weight, prior, thresholds, finest_scale):
     raise ValueError(f"finest_scale must be at least 1; got {finest_scale}.")
   num_scales = finest_scale - 1 + len(factors)
   filters = wavelets.fourier_filters(prior.shape, num_scales)[finest_scale - 1 : -1]
-  variance = prior.mode_variance.numpy().astype(np.float64)
   weight = weight.numpy()
   noise = 1 / weight[weight > 0].mean()
-  step = variance + noise
-  # What the Wiener filter leaves of noise and Gaussian field has the covariance of noise
-  # with the weights for variance, times N / (S + N).
-  left = step * np.sqrt(noise / step)
-  limits = factors * np.sqrt(noise_propagation.filtered_variance(weight, filters * left))
-  return (tf.constant(array, tf.float32) for array in (filters, limits, step))
+  step = prior.mode_variance.numpy().astype(np.float64) + noise
+  # What the Wiener filter leaves of noise and Gaussian field has the covariance of
+  # noise with the weights for variance, times N / (S + N).
+  transfer = filters * step * np.sqrt(noise / step)
+  variance = noise_propagation.filtered_variance(weight, transfer)
+  limits = factors * np.sqrt(variance)
+  return [tf.constant(array, tf.float32) for array in (filters, limits, step)]
 
 
 @tf.function(autograph=False)

@@ -1,7 +1,7 @@
-"""What the noise of the shear becomes in a map: exact for linear filters, else by draws.
+"""What noise of the shear becomes in a map: exact for linear filters, else by draws.
 
 The scatter of an estimator about its own mean. It knows nothing of what the estimator
-leaves out (the bias of smoothing and of thresholds), so that it is smaller than the error.
+leaves out (the bias of smoothing and of thresholds): it is smaller than the error.
 """
 
 import numpy as np
@@ -34,14 +34,13 @@ def filtered_variance(pixel_variance, transfer):
   return np.maximum(variance, 1e-12 * variance.max(axis=(-2, -1), keepdims=True))
 
 
-def standard_deviation(reconstruct, shear_map, kappa, num_realisations, seed):
-  """Standard deviation of a non-linear estimator, by noise added to a known map.
+def standard_deviation(reconstruct, shear_map, num_realisations, seed):
+  """Standard deviation of any estimator: new noise on the shear of its own estimate.
 
   Args:
     reconstruct: function of shear `[batch, 2, ny, nx]`, float32, to convergence
       `[batch, ny, nx]`.
-    shear_map: `shear_map.ShearMap`, for noise and mask.
-    kappa: the map that the realisations have, `[ny, nx]`: the estimate itself.
+    shear_map: `shear_map.ShearMap`.
     num_realisations: how many, at least 2.
     seed: integer.
 
@@ -56,7 +55,9 @@ def standard_deviation(reconstruct, shear_map, kappa, num_realisations, seed):
         "A standard deviation needs at least 2 noise realisations; got"
         f" {num_realisations}."
     )
-  signal = lensing.shear_from_convergence(tf.constant(kappa, tf.float32)).numpy()
+  shear, _ = weighted_data(shear_map)
+  kappa = reconstruct(shear[tf.newaxis])[0]
+  signal = lensing.shear_from_convergence(kappa).numpy()
   rng = np.random.default_rng(seed)
   maps = []
   for _ in range(num_realisations):
@@ -67,7 +68,7 @@ def standard_deviation(reconstruct, shear_map, kappa, num_realisations, seed):
 
 
 def weighted_data(shear_map):
-  """Shear and inverse variance, float32 tensors `[2, ny, nx]`, zero in masked pixels."""
+  """Shear and inverse variance, float32 `[2, ny, nx]`, zero in masked pixels."""
   mask = shear_map.mask
   shear = np.where(mask, shear_map.shear, 0)
   weight = mask / np.where(mask, shear_map.noise_std, 1) ** 2

@@ -3,9 +3,9 @@
 The mean of the posterior with a Gaussian prior, (S^-1 + A' N^-1 A) x = A' N^-1 gamma.
 
 conjugate_gradients: `gaussian_posterior`, preconditioned; the fastest.
-messenger: Elsner and Wandelt (2013, A&A 549, A111). A field t between signal and data has
-  noise of uniform variance tau = min N; x and t are filtered in turn, in Fourier and in
-  pixel space. Cooling: tau counts lambda times, and lambda falls to 1.
+messenger: Elsner and Wandelt (2013, A&A 549, A111). A field t between signal and data
+  has noise of uniform variance tau = min N; x and t are filtered in turn, in Fourier
+  and in pixel space. Cooling: tau counts lambda times, and lambda falls to 1.
 proximal: forward-backward splitting, a gradient step of length tau on the data and the
   Wiener filter as the prior's proximal operator, with Nesterov's momentum and restarts
   (Beck and Teboulle 2009; O'Donoghue and Candes 2015).
