@@ -33,8 +33,8 @@ def estimate(
 
   Args:
     shear_map: `shear_map.ShearMap`.
-    prior: `prior.GaussianPrior` on the same grid; `power_estimation.estimate` makes one
-      from the data.
+    prior: `prior.GaussianPrior` on the same grid; `power_estimation.estimate` measures
+      its spectrum from the data.
     solver: one of `SOLVERS`.
     rtol: residual at which to stop, relative to the right-hand side, in the norm of the
       preconditioner (S^-1 + mean N^-1)^-1, for all solvers.
