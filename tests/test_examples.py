@@ -142,6 +142,22 @@ def test_make_all_figures(tmp_path):
   assert again.returncode == 0 and again.stdout.count("there already") == 2
 
 
+def test_comparison_of_methods(tmp_path):
+  result = _run("07_compare_methods.py", "--num-samples", "4", cwd=tmp_path)
+  assert result.returncode == 0, result.stderr
+  rows = re.findall(r"^ +([A-Z].*?) +(\d\.\d+) +(\.\d+|\d\.\d+)   ", result.stdout, re.M)
+  rmse = {name: float(value) for name, value, _ in rows}
+  assert {"Wiener", "GLIMPSE", "MCALens", "Posterior mean"} < set(rmse)
+  # Two fields of 180 x 180 pixels: only the clear order is asked for.
+  for name in ("Wiener", "MCALens", "Posterior mean"):
+    assert rmse[name] < rmse["KS 1 arcmin"], rmse
+  with fits.open(tmp_path / "compare_methods.fits") as hdus:
+    assert {"WIENER", "MCALENS", "POSTERIOR STD"} < {hdu.name for hdu in hdus}
+    assert all(hdu.data.shape == (180, 180) for hdu in hdus)
+  assert (tmp_path / "compare_methods_maps.png").stat().st_size > 1e5
+  assert (tmp_path / "compare_methods_scales.png").stat().st_size > 3e4
+
+
 @pytest.mark.parametrize("script", sorted(EXAMPLES.glob("[0-9]*.py")))
 def test_examples_are_short_and_say_what_they_are(script):
   text = script.read_text(encoding="utf-8")

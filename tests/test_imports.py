@@ -16,6 +16,7 @@ LAYERS = [
     {"shear_map", "map_statistics"},
     {"catalog", "b_modes", "likelihood", "prior", "simulate"},
     {"gaussian_posterior"},
+    {"power_estimation"},
     {"mcmc"},
     {"nn"},
     {"hybrid_prior"},

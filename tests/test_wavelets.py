@@ -48,3 +48,15 @@ def test_compiles():
 def test_number_of_scales_must_fit(num_scales):
   with pytest.raises(ValueError, match="between 1 and 5"):
     wavelets.starlet(np.zeros([32, 40]), num_scales)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (65, 80)])
+def test_fourier_filters_are_the_transform_of_a_periodic_map(shape):
+  image = RNG.standard_normal(shape)
+  filters = wavelets.fourier_filters(shape, 3)
+  np.testing.assert_allclose(filters.sum(axis=0), 1, atol=1e-14)
+  found = np.fft.irfft2(filters * np.fft.rfft2(image), s=shape)
+  inner = (slice(None), slice(14, -14), slice(14, -14))
+  np.testing.assert_allclose(
+      found[inner], wavelets.starlet(image, 3).numpy()[inner], atol=1e-12
+  )

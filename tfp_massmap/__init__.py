@@ -27,6 +27,7 @@ _SUBMODULES = (
     "nn",
     "plot",
     "posterior",
+    "power_estimation",
     "prior",
     "prior_training",
     "reconstruction",

@@ -9,6 +9,8 @@ all w_j and of the last c_J. Scale j has structure of about 2^j pixels.
 import numpy as np
 import tensorflow as tf
 
+from tfp_massmap import geometry
+
 _B3_SPLINE = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 
@@ -27,19 +29,53 @@ def starlet(maps, num_scales):
     ValueError: if `num_scales` is not positive or too many for the map.
   """
   maps = tf.convert_to_tensor(maps)
-  smallest = min(maps.shape[-2:])
-  most = int(np.log2(smallest))
-  if not 1 <= num_scales <= most:
-    raise ValueError(
-        f"num_scales must lie between 1 and {most} for maps of shape"
-        f" {tuple(maps.shape[-2:])}; got {num_scales}."
-    )
+  _check_num_scales(maps.shape[-2:], num_scales)
   smooth, scales = maps, []
   for scale in range(num_scales):
     smoother = _smooth(_smooth(smooth, scale, axis=-1), scale, axis=-2)
     scales.append(smooth - smoother)
     smooth = smoother
   return tf.stack([*scales, smooth], axis=-3)
+
+
+def fourier_filters(shape, num_scales):
+  """Transfer functions of the starlet scales of a periodic map; they add up to 1.
+
+  On `rfft2` modes, all scales cost one transform back. Away from the edges the
+  coefficients are those of `starlet`.
+
+  Args:
+    shape: `(ny, nx)`.
+    num_scales: J, as in `starlet`.
+
+  Returns:
+    float64 `[J + 1, ny, nx // 2 + 1]`: w_1 to w_J, then c_J.
+
+  Raises:
+    ValueError: as `starlet`.
+  """
+  _check_num_scales(shape, num_scales)
+  frequencies = geometry.fourier_frequencies(shape)
+  smooth = np.ones([shape[0], shape[1] // 2 + 1])
+  filters = []
+  for scale in range(num_scales):
+    smoother = smooth
+    for k in frequencies:
+      centre, near, far = _B3_SPLINE[2], _B3_SPLINE[3], _B3_SPLINE[4]
+      cosines = near * np.cos(2**scale * k) + far * np.cos(2 * 2**scale * k)
+      smoother = smoother * (centre + 2 * cosines)
+    filters.append(smooth - smoother)
+    smooth = smoother
+  return np.stack([*filters, smooth])
+
+
+def _check_num_scales(shape, num_scales):
+  most = int(np.log2(min(shape)))
+  if not 1 <= num_scales <= most:
+    raise ValueError(
+        f"num_scales must lie between 1 and {most} for maps of shape"
+        f" {tuple(shape)}; got {num_scales}."
+    )
 
 
 def _smooth(maps, scale, axis):

@@ -1,8 +1,14 @@
 """Reference methods: one file a method, `estimate(shear_map, ...) -> MassMap`."""
 
 from tfp_massmap.baselines import deepmass
+from tfp_massmap.baselines import glimpse
+from tfp_massmap.baselines import inpainted_kaiser_squires
 from tfp_massmap.baselines import kaiser_squires
+from tfp_massmap.baselines import mcalens
 from tfp_massmap.baselines import wiener
 from tfp_massmap.baselines.mass_map import MassMap
 
-__all__ = ["MassMap", "deepmass", "kaiser_squires", "wiener"]
+__all__ = [
+    "MassMap", "deepmass", "glimpse", "inpainted_kaiser_squires", "kaiser_squires",
+    "mcalens", "wiener",
+]

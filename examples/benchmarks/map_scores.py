@@ -1,0 +1,93 @@
+"""Scores of a map against the truth, in a mask, and tables of them."""
+
+import dataclasses
+
+import numpy as np
+
+from tfp_massmap import spectra
+
+ELL_EDGES = np.geomspace(250, 16000, 8)
+KAPPA_EDGES = np.array([-1, -0.02, 0, 0.02, 0.05, 0.1, 0.2, 1])
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+  """Of maps without their mean in the mask.
+
+  Attributes:
+    rmse, r: root mean squared error and Pearson correlation.
+    band_r: correlation in the bands of `ELL_EDGES`, masked maps.
+    bin_rmse: error of pixels in the bins `KAPPA_EDGES` of true convergence.
+  """
+
+  rmse: float
+  r: float
+  band_r: np.ndarray
+  bin_rmse: np.ndarray
+
+
+def score(kappa, truth, mask, grid, samples=None):
+  """`Scores` of `kappa`; with `samples`, whose mean it is, those of the mean of many.
+
+  The mean of n samples has their variance over n as an error of its own.
+  """
+  def centred(maps):
+    mean = np.mean(maps, axis=(-2, -1), where=mask, keepdims=True)
+    return np.where(mask, maps - mean, 0)
+
+  power = lambda maps: spectra.band_power(maps, grid, ELL_EDGES)
+  estimate, truth_map = centred(kappa), centred(truth)
+  spare, spare_power = np.zeros(estimate.shape), 0.0
+  if samples is not None:
+    scatter, pairs = centred(samples) - estimate, len(samples) * (len(samples) - 1)
+    spare = np.sum(scatter**2, axis=0) / pairs
+    spare_power = np.sum(power(scatter), axis=0) / pairs
+  error = (estimate - truth_map) ** 2 - spare
+  variance = np.sum(estimate**2 - spare)
+  cross = (power(estimate + truth_map) - power(estimate - truth_map)) / 4
+  bin_rmse = []
+  for low, high in zip(KAPPA_EDGES, KAPPA_EDGES[1:]):
+    inside = mask & (truth > low) & (truth <= high)
+    bin_rmse.append(np.sqrt(error[inside].mean()) if inside.any() else np.nan)
+  return Scores(
+      rmse=np.sqrt(error[mask].mean()),
+      r=np.sum(estimate * truth_map) / np.sqrt(variance * np.sum(truth_map**2)),
+      band_r=cross / np.sqrt((power(estimate) - spare_power) * power(truth_map)),
+      bin_rmse=np.array(bin_rmse),
+  )
+
+
+def mean_of(scores, name):
+  """Mean of one of the figures over mocks, ignoring empty bins."""
+  return np.nanmean([getattr(s, name) for s in scores], axis=0)
+
+
+def print_tables(found, reference):
+  """Prints all figures.
+
+  Args:
+    found: dict of method to a list of `Scores`, one a mock, the same mocks for all.
+    reference: method with which the others are compared, mock by mock.
+  """
+  print(f"{'':>20s} {'100 RMSE':>9s} {'r':>7s}   minus {reference}'s: 100 RMSE, r")
+  for name, scores in found.items():
+    pairs = []
+    for figure, factor in (("rmse", 100), ("r", 1)):
+      difference = factor * np.array([
+          getattr(a, figure) - getattr(b, figure)
+          for a, b in zip(scores, found[reference])
+      ])
+      error = difference.std(ddof=1) / np.sqrt(len(difference))
+      pairs.append(f"{difference.mean():+.4f} +- {error:.4f}")
+    rmse, r = 100 * mean_of(scores, "rmse"), mean_of(scores, "r")
+    print(f"{name:>20s} {rmse:9.4f} {r:7.4f}   {pairs[0]}, {pairs[1]}")
+  for figure, edges, title in (
+      ("band_r", ELL_EDGES, "correlation with the truth, ell up to"),
+      ("bin_rmse", KAPPA_EDGES, f"RMSE over {reference}'s, true kappa up to"),
+  ):
+    columns = " ".join(f"{edge:7.4g}" for edge in edges[1:])
+    print(f"{title}\n{'':>20s} {columns}")
+    scale = mean_of(found[reference], figure) if figure == "bin_rmse" else 1
+    for name, scores in found.items():
+      values = mean_of(scores, figure) / scale
+      print(f"{name:>20s} " + " ".join(f"{value:7.3f}" for value in values))
