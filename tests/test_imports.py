@@ -21,7 +21,7 @@ LAYERS = [
     {"hybrid_prior"},
     {"samplers", "baselines"},
     {"posterior"},
-    {"summary", "plot"},
+    {"summary", "plot", "calibration"},
     {"reconstruction"},
     {"prior_training"},
     {"cli", "datasets"},

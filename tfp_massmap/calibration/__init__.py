@@ -1,0 +1,25 @@
+"""Tests of posterior samples against simulated truths, for any sampler."""
+
+from tfp_massmap.calibration.record import Record
+from tfp_massmap.calibration.record import Settings
+from tfp_massmap.calibration.record import measure
+from tfp_massmap.calibration.runs import run
+from tfp_massmap.calibration.runs import samples_of_intervals
+from tfp_massmap.calibration.mocks import Mocks
+from tfp_massmap.calibration.mocks import exact_sampler
+from tfp_massmap.calibration.mocks import guided_sampler
+from tfp_massmap.calibration.mocks import interval_sampler
+from tfp_massmap.calibration.mocks import posterior_sampler
+from tfp_massmap.calibration.report import Estimate
+from tfp_massmap.calibration.report import band_power
+from tfp_massmap.calibration.report import bias
+from tfp_massmap.calibration.report import chi_square
+from tfp_massmap.calibration.report import coverage
+from tfp_massmap.calibration.report import markdown
+from tfp_massmap.calibration.report import names
+from tfp_massmap.calibration.report import rank_histogram
+from tfp_massmap.calibration.report import std_over_error
+from tfp_massmap.calibration.report import table
+from tfp_massmap.calibration.report import tarp
+from tfp_massmap.calibration.chains import ChainDiagnostics
+from tfp_massmap.calibration.chains import diagnose
