@@ -14,6 +14,7 @@ from tfp_massmap.calibration.report import Estimate
 from tfp_massmap.calibration.report import band_power
 from tfp_massmap.calibration.report import bias
 from tfp_massmap.calibration.report import chi_square
+from tfp_massmap.calibration.report import compare
 from tfp_massmap.calibration.report import coverage
 from tfp_massmap.calibration.report import markdown
 from tfp_massmap.calibration.report import names
@@ -21,5 +22,6 @@ from tfp_massmap.calibration.report import rank_histogram
 from tfp_massmap.calibration.report import std_over_error
 from tfp_massmap.calibration.report import table
 from tfp_massmap.calibration.report import tarp
+from tfp_massmap.calibration.report import write_tables
 from tfp_massmap.calibration.chains import ChainDiagnostics
 from tfp_massmap.calibration.chains import diagnose

@@ -51,7 +51,8 @@ def diagnose(states, grid, mask=None, num_bands=8, max_components=2000):
     ValueError: for another shape, or fewer steps or chains.
   """
   states = np.asarray(states)
-  if states.ndim != 4 or states.shape[2:] != grid.shape or min(states.shape[:2] - np.array([2, 0])) < 2:
+  fits = states.ndim == 4 and states.shape[2:] == grid.shape
+  if not fits or states.shape[0] < 4 or states.shape[1] < 2:
     raise ValueError(
         "states must be [num_steps, num_chains, ny, nx] on the grid"
         f" {grid.shape}, with at least four steps of two chains; got {states.shape}."

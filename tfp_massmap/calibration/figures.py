@@ -1,8 +1,11 @@
 """Figures of calibration. Every function returns `(figure, axes)`."""
 
+import pathlib
+
 from matplotlib import figure as mpl_figure
 import numpy as np
 
+from tfp_massmap import io
 from tfp_massmap.calibration import report
 
 _LEVELS = np.linspace(0.02, 0.98, 49)
@@ -132,6 +135,28 @@ def plot_chains(diagnostics):
   axes[0].axhline(1, color="k", linewidth=0.8)
   axes[0].legend(fontsize=8)
   return figure, axes
+
+
+def save_all(folder, runs):
+  """Writes a PNG of every test into a folder.
+
+  Args:
+    folder: path.
+    runs: dict of label to list of `Record`; those without Fourier modes or distances
+      are left out where these are shown.
+  """
+  everything = {n: r for n, r in runs.items() if r[0].settings.num_bands}
+  everything = {n: r for n, r in everything.items() if r[0].settings.patch}
+  for name, plot, shown in (
+      ("coverage", plot_coverage, runs),
+      ("ranks", plot_ranks, runs),
+      ("classes", plot_classes, everything),
+      ("tarp", plot_tarp, everything),
+      ("band_power", plot_band_power, everything),
+  ):  # pyformat: disable
+    if shown:
+      with io.atomic_path(pathlib.Path(folder) / f"{name}.png", overwrite=True) as path:
+        plot(shown)[0].savefig(path, dpi=120)
 
 
 def _one_panel():

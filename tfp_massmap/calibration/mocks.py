@@ -107,8 +107,8 @@ def guided_sampler(prior, num_samples, settings=guided.GuidedSettings(), batch_s
     if not np.array_equal(shear_map.noise_std, compiled["noise_std"]):
       raise ValueError("The noise changed: make another sampler for this survey.")
     compiled["shear"].assign(np.where(shear_map.mask, shear_map.shear, 0))
-    batches = range(num_samples // batch_size)
-    return np.concatenate([compiled["draw"](tf.constant([seed, b])).numpy() for b in batches])
+    seeds = [tf.constant([seed, batch]) for batch in range(num_samples // batch_size)]
+    return np.concatenate([compiled["draw"](s).numpy() for s in seeds])
 
   return sample
 

@@ -23,7 +23,6 @@ from astropy import units as u
 import numpy as np
 from scipy import ndimage
 
-from tfp_massmap import geometry
 from tfp_massmap import io
 from tfp_massmap import spectra
 
@@ -98,11 +97,11 @@ class Record:
     """Writes an `.npz` without pickles; an interrupted write leaves nothing behind."""
     arrays = {f"ranks/{name}": value for name, value in self.ranks.items()}
     arrays |= {f"residuals/{name}": value for name, value in self.residuals.items()}
-    header = json.dumps(dict(settings=dataclasses.asdict(self.settings), label=self.label))
+    header = dict(settings=dataclasses.asdict(self.settings), label=self.label)
     with io.atomic_path(pathlib.Path(path), overwrite=True) as temporary:
       with open(temporary, "wb") as file:
         np.savez_compressed(
-            file, header=np.array(header), band_power=self.band_power,
+            file, header=np.array(json.dumps(header)), band_power=self.band_power,
             band_edges=self.band_edges, **arrays,
         )
 
@@ -113,10 +112,11 @@ class Record:
       if "header" not in arrays:
         raise ValueError(f"{path} is not a calibration record: it has {arrays.files}.")
       header = json.loads(str(arrays["header"]))
-      parts = {
-          kind: {n.split("/", 1)[1]: arrays[n] for n in arrays.files if n.startswith(kind + "/")}
-          for kind in ("ranks", "residuals")
-      }
+      parts = dict(ranks={}, residuals={})
+      for name in arrays.files:
+        if "/" in name:
+          kind, test = name.split("/", 1)
+          parts[kind][test] = arrays[name]
       return cls(
           **parts, band_power=arrays["band_power"], band_edges=arrays["band_edges"],
           settings=Settings(**header["settings"]), label=header["label"],
@@ -231,7 +231,8 @@ def _pixel_classes(flat, mask, grid, settings):
     if high == np.inf:
       name = f"beyond {low:g} arcmin from a gap"
     classes[name] = observed & (distance > low) & (distance <= high)
-  for name, chooser in (("posterior mean", flat.mean(axis=0)[np.newaxis]), ("own kappa", flat)):
+  choosers = {"posterior mean": flat.mean(axis=0, keepdims=True), "own kappa": flat}
+  for name, chooser in choosers.items():
     limits = np.quantile(chooser[:, observed], settings.kappa_quantiles, axis=1).T
     levels = np.stack([np.searchsorted(l, c) for l, c in zip(limits, chooser)])
     for level, label in enumerate(quantile_names(settings.kappa_quantiles)):

@@ -6,9 +6,12 @@ are of calibrated samples, `record` says why; none is an approximation for many 
 """
 
 import dataclasses
+import pathlib
 
 import numpy as np
 from scipy import stats
+
+from tfp_massmap import io
 
 LEVELS = (0.68, 0.95)
 
@@ -57,7 +60,8 @@ def coverage(records, name, levels=LEVELS):
     return total @ weights.T / total.sum(axis=-1, keepdims=True)
 
   value, expected = share(truth.sum(axis=0)), share(mean.sum(axis=0))
-  return Estimate(value, _jackknife(lambda t, m: share(t) - share(m), truth, mean), expected)
+  error = _jackknife(lambda t, m: share(t) - share(m), truth, mean)
+  return Estimate(value, error, expected)
 
 
 def interval_weights(level, num_members):
@@ -197,7 +201,8 @@ def table(records):
     power = band_power(records)
     bands = [n.split(": ")[1] for n in names(records, "band power")]
     for i, band in enumerate(bands):
-      add(f"power over the truth's, {band}", Estimate(power.value[i], power.error[i], 1.0))
+      ratio = Estimate(power.value[i], power.error[i], 1.0)
+      add(f"power over the truth's, {band}", ratio)
     if records[0].num_samples > len(bands):
       add("chi-square of band powers", chi_square(records))
   return rows
@@ -215,6 +220,65 @@ def markdown(rows):
   return "\n".join(lines)
 
 
+def write_tables(path, runs):
+  """Writes a Markdown file: the comparison of runs, and the tests of each."""
+  parts = [compare(runs)]
+  parts += [f"## {label}\n{markdown(table(records))}" for label, records in runs.items()]
+  with io.atomic_path(path, overwrite=True) as temporary:
+    pathlib.Path(temporary).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+_COMPARED = {
+    "observed pixels": "pixels: observed",
+    "near a gap": "from a gap",
+    "highest by posterior mean": "pixels: posterior mean, highest",
+    "highest by own kappa": "pixels: own kappa, highest",
+}
+
+
+def compare(runs):
+  """One Markdown row for each run.
+
+  Coverage of 68 and 95 % in percent, of all observed pixels, of those next to a gap and
+  of those highest in posterior mean or in kappa itself, there with the expected values
+  in brackets; the largest TARP deviation, with that by chance; the lowest and the
+  highest ratio of band powers.
+
+  Args:
+    runs: dict of label to list of `Record`.
+  """
+  head = ["run", "truths x samples", *_COMPARED, "std over error", "TARP", "band powers"]
+  lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
+  for label, records in runs.items():
+    cells = [label, f"{len(records)} x {records[0].num_samples}"]
+    cells += [_coverage_cell(records, key) for key in _COMPARED.values()]
+    spread = std_over_error(records, "pixels: observed")
+    cells.append(f"{spread.value:.3f} +- {spread.error:.3f}")
+    tests = names(records, "distances: patches")
+    cells.append("")
+    if tests:
+      largest = tarp(records, tests[0])[2]
+      cells[-1] = f"{largest.value:.3f} ({largest.expected:.3f})"
+    cells.append("")
+    if records[0].band_power.size:
+      power = band_power(records)
+      cells[-1] = f"{power.value.min():.2f} to {power.value.max():.2f}"
+    lines.append("| " + " | ".join(cells) + " |")
+  return "\n".join(lines)
+
+
+def _coverage_cell(records, key):
+  found = [n for n in names(records, "pixels") if key in n]
+  if not found:
+    return ""
+  estimate = coverage(records, found[0])
+  parts = []
+  for value, error, expected in zip(estimate.value, estimate.error, estimate.expected):
+    own = f" ({100 * expected:.1f})" if "own" in key else ""
+    parts.append(f"{100 * value:.1f} +- {100 * error:.1f}{own}")
+  return ", ".join(parts)
+
+
 def _checked(records, name=None):
   if not records:
     raise ValueError("There are no records.")
@@ -223,7 +287,9 @@ def _checked(records, name=None):
     raise ValueError(f"Records must have one number of samples; these have {sizes}.")
   chosen = [r for r in records if name is None or name in r.ranks]
   if not chosen:
-    raise ValueError(f"No record has a test {name!r}; they have {list(records[0].ranks)}.")
+    raise ValueError(
+        f"No record has a test {name!r}; they have {list(records[0].ranks)}."
+    )
   return chosen
 
 
