@@ -44,19 +44,30 @@ def plot_classes(runs, level=0.68):
   shift = np.linspace(-0.15, 0.15, len(runs)) if len(runs) > 1 else [0]
   for axis, (title, group) in zip(axes, _CLASSES.items()):
     labels = []
+    by_scale = group == "modes"
     for index, (label, records) in enumerate(runs.items()):
-      names = [n for n in report.names(records, group) if group != "pixels" or "gap" in n]
+      names = report.names(records, group)
+      if group == "pixels":
+        names = [n for n in names if n.endswith("from a gap")]
       estimates = [report.coverage(records, n, [level]) for n in names]
       if len(names) > len(labels):
         labels = [n.split(": ")[1].split(", ")[-1] for n in names]
+        labels = [label.removesuffix(" from a gap") for label in labels]
+      place = np.arange(len(names)) + shift[index]
+      if by_scale:
+        edges = records[0].band_edges
+        place = np.sqrt(edges[1:] * edges[:-1]) * np.exp(shift[index])
       axis.errorbar(
-          np.arange(len(names)) + shift[index],
+          place,
           [100 * float(e.value[0] - e.expected[0]) for e in estimates],
           [100 * float(e.error[0]) for e in estimates],
           fmt="o", color=f"C{index}", label=label, markersize=4,
       )
     axis.axhline(0, color="k", linewidth=0.8)
-    axis.set_xticks(range(len(labels)), labels, rotation=20, ha="right", fontsize=8)
+    if by_scale:
+      axis.set(xscale="log", xlabel=r"multipole $\ell$")
+    else:
+      axis.set_xticks(range(len(labels)), labels, rotation=20, ha="right", fontsize=8)
     axis.set_title(title, fontsize=10)
     axis.set_ylabel(f"{level:.0%} coverage - expected [%]")
   axes[0].legend(fontsize=8)

@@ -10,9 +10,9 @@ truth's place, show what to expect, correlations between pixels included.
 Which pixels enter must not tell truth and samples apart. They may be chosen by
 position, or by the mean of all members, which is the posterior mean but for a share
 of 1 / (n + 1) of the truth: ranks stay uniform. Where pixels are chosen by the truth
-itself, ranks are *not* uniform, for an exact posterior either: the highest pixels of the
-truth lie above most samples, by regression to the mean. There each sample chooses by
-itself when it takes the truth's place, and the mean over members is what to expect.
+itself, ranks are *not* uniform, for an exact posterior either: the highest pixels of
+the truth lie above most samples, by regression to the mean. There each sample chooses
+by itself when it takes the truth's place, and the mean over members is what to expect.
 """
 
 import dataclasses
@@ -256,7 +256,22 @@ def gap_distance(mask, pixel_arcmin=1.0):
 
 
 def modes(members, mask, grid, edges):
-  """Independent components of the observed part, their bands, and band powers."""
+  """Fourier components of the observed part of maps.
+
+  Args:
+    members: `[M, ny, nx]`.
+    mask: bool `[ny, nx]`; maps fade over four pixels towards its gaps.
+    grid: `geometry.PixelGrid`.
+    edges: of bands of multipoles, `[num_bands + 1]`.
+
+  Returns:
+    `(values, bands, power)`: real and imaginary parts of all modes, each once,
+    `[M, ny nx]`; the band of each, -1 for the mean; C_ell of the bands,
+    `[M, num_bands]`.
+
+  Raises:
+    ValueError: if a band holds no mode.
+  """
   window = np.minimum(gap_distance(mask) / 4, 1)
   window /= np.sqrt(np.mean(window**2))
   ny, nx = grid.shape
@@ -280,10 +295,8 @@ def modes(members, mask, grid, edges):
         f"A band of multipoles has no mode on a map of {ny} x {nx} pixels: num_bands ="
         f" {len(edges) - 1} is too many."
     )
-  power = np.stack(
-      [np.mean(values[:, bands == b] ** 2, axis=1) for b in range(len(edges) - 1)], axis=1
-  )
-  return values, bands, 2 * power * grid.pixel_radians**2
+  power = [np.mean(values[:, bands == b] ** 2, axis=1) for b in range(len(edges) - 1)]
+  return values, bands, 2 * np.stack(power, axis=1) * grid.pixel_radians**2
 
 
 def _distances(members, mask, side, num_references, rng):

@@ -1,8 +1,9 @@
 """Figures of merit of many records, with errors.
 
-Pixels of a map are correlated, so errors are over truths, by the jackknife, and p-values
-by permutation: they put a sample of each truth in its place, at random. Expected values
-are of calibrated samples, `record` says why; none is an approximation for many samples.
+Pixels of a map are correlated, so errors are over truths, by the jackknife, and
+p-values by permutation: they put a sample of each truth in its place, at random.
+Expected values are of calibrated samples, `record` says why; none is an approximation
+for many samples.
 """
 
 import dataclasses
@@ -223,7 +224,8 @@ def markdown(rows):
 def write_tables(path, runs):
   """Writes a Markdown file: the comparison of runs, and the tests of each."""
   parts = [compare(runs)]
-  parts += [f"## {label}\n{markdown(table(records))}" for label, records in runs.items()]
+  for label, records in runs.items():
+    parts.append(f"## {label}\n{markdown(table(records))}")
   with io.atomic_path(path, overwrite=True) as temporary:
     pathlib.Path(temporary).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
@@ -247,7 +249,8 @@ def compare(runs):
   Args:
     runs: dict of label to list of `Record`.
   """
-  head = ["run", "truths x samples", *_COMPARED, "std over error", "TARP", "band powers"]
+  head = ["run", "truths x samples", *_COMPARED]
+  head += ["std over error", "TARP", "band powers"]
   lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
   for label, records in runs.items():
     cells = [label, f"{len(records)} x {records[0].num_samples}"]

@@ -1,7 +1,5 @@
 """Runs over many truths, which go on where they were stopped."""
 
-import hashlib
-import json
 import pathlib
 
 import numpy as np
@@ -69,12 +67,6 @@ def samples_of_intervals(mean, std, num_samples, seed):
     )
   noise = np.random.default_rng(seed).standard_normal([num_samples, *mean.shape])
   return mean + std * noise
-
-
-def run_label(**description):
-  """Short label of what decides a run."""
-  text = json.dumps(description, sort_keys=True, default=str)
-  return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _check_same(path, found, settings, label):
