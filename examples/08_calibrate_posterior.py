@@ -54,19 +54,15 @@ def survey_of(size):
 
 def gaussian_prior(factor=1.0):
   """With the power times `factor`."""
-  power = spectra.PowerSpectrum.fiducial_cosmos()
-  power = spectra.PowerSpectrum(power.ell, factor * power.c_ell)
+  fiducial = spectra.PowerSpectrum.fiducial_cosmos()
+  power = spectra.PowerSpectrum(fiducial.ell, factor * fiducial.c_ell)
   return prior_lib.GaussianPrior.from_spectrum(power, grid_of(small))
 
 
 load_hybrid = lambda size: hybrid_prior.HybridPrior.load(options.prior, grid_of(size))
-
-
-@functools.cache
-def simulator():
-  return simulate.ConvergenceSimulator(grid_of(1024), seed=31_000_000)
-
-
+simulator = functools.cache(
+    lambda: simulate.ConvergenceSimulator(grid_of(1024), seed=31_000_000)
+)
 small, large, num_samples = (128, 256, 32) if options.full else (64, 128, 16)
 few, some, many, num_large = (8, 50, 200, 26) if options.full else (0, 2, 4, 2)
 truths = {
@@ -102,24 +98,26 @@ def sampler_of(prior, method="guided"):
 
 
 hybrid = lambda *method: sampler_of(load_hybrid(small), *method)
-gaussian_half = lambda: calibration.exact_sampler(load_hybrid(small).gaussian, num_samples)
+half = lambda: calibration.exact_sampler(load_hybrid(small).gaussian, num_samples)
+gaussian = lambda *method: sampler_of(gaussian_prior(), *method)
+large_noise, small_noise = dict(noise_factor=1.2), dict(noise_factor=0.8)
 RUNS = {
     "gaussian, exact": (many, exact, {}),
-    "gaussian, guided": (many, lambda: sampler_of(gaussian_prior()), {}),
-    "gaussian, guided+hmc": (few, lambda: sampler_of(gaussian_prior(), "guided+hmc"), {}),
-    "gaussian, annealed": (few, lambda: sampler_of(gaussian_prior(), "annealed"), {}),
+    "gaussian, guided": (many, gaussian, {}),
+    "gaussian, guided+hmc": (few, lambda: gaussian("guided+hmc"), {}),
+    "gaussian, annealed": (few, lambda: gaussian("annealed"), {}),
     "gaussian, wiener intervals": (some, wiener_intervals, {}),
-    "gaussian, noise taken 20 % too large": (some, exact, dict(noise_factor=1.2)),
-    "gaussian, noise taken 20 % too small": (some, exact, dict(noise_factor=0.8)),
+    "gaussian, noise taken 20 % too large": (some, exact, large_noise),
+    "gaussian, noise taken 20 % too small": (some, exact, small_noise),
     "gaussian, sigma_8 taken 10 % too large": (some, lambda: exact(1.1**2), {}),
     "gaussian, sigma_8 taken 10 % too small": (some, lambda: exact(0.9**2), {}),
     "gaussian, shear 1 % too large": (some, exact, dict(shear_bias=0.01)),
     "hybrid, guided": (num_large, lambda: sampler_of(load_hybrid(large)), {}),
-    "small hybrid, gaussian half": (some, gaussian_half, {}),
+    "small hybrid, gaussian half": (some, half, {}),
     "small hybrid, guided": (2 * few if options.full else some, hybrid, {}),
     "small hybrid, guided+hmc": (2 * few, lambda: hybrid("guided+hmc"), {}),
-    "small hybrid, noise taken 20 % too large": (2 * few, hybrid, dict(noise_factor=1.2)),
-    "small hybrid, noise taken 20 % too small": (2 * few, hybrid, dict(noise_factor=0.8)),
+    "small hybrid, noise taken 20 % too large": (2 * few, hybrid, large_noise),
+    "small hybrid, noise taken 20 % too small": (2 * few, hybrid, small_noise),
     "small hybrid, shear 1 % too large": (2 * few, hybrid, dict(shear_bias=0.01)),
 }
 RUNS = {name: run for name, run in RUNS.items() if run[0]}
@@ -138,8 +136,9 @@ for name in options.runs or RUNS:
   draw = calibration.Mocks(truths[kind], survey, **flaws).draw(sampler())
   label = f"{name}; {survey.grid.shape}, {num_samples} samples, prior {options.prior}"
   folder = options.output / "records" / name.replace(", ", "-").replace(" ", "_")
-  records[name] = calibration.run(draw, num_truths, survey.grid, settings, folder, label)
-  print(calibration.compare({name: records[name]}), flush=True)
+  found = calibration.run(draw, num_truths, survey.grid, settings, folder, label)
+  records[name] = found
+  print(calibration.compare({name: found}), flush=True)
 
 # %% [markdown]
 # ## Tables and figures
