@@ -66,6 +66,8 @@ setuptools.setup(
             "pandas",
             "pyarrow",
             "dill",  # tensorflow_datasets.testing imports it
+            "tarp",
+            "deprecation",  # tarp imports it
         ],
         "parquet": ["pandas", "pyarrow"],
         "beam": ["apache-beam", "mlcroissant"],

@@ -158,6 +158,18 @@ def test_comparison_of_methods(tmp_path):
   assert (tmp_path / "compare_methods_scales.png").stat().st_size > 3e4
 
 
+def test_calibration(tmp_path):
+  runs = ("gaussian, exact", "gaussian, wiener intervals")
+  result = _run("08_calibrate_posterior.py", *runs, cwd=tmp_path)
+  assert result.returncode == 0, result.stderr
+  folder = tmp_path / "calibration"
+  text = (folder / "calibration.md").read_text(encoding="utf-8")
+  assert "| gaussian, exact | 4 x 16 |" in text and "chi-square" in text
+  assert (folder / "classes.png").stat().st_size > 2e4
+  again = _run("08_calibrate_posterior.py", "gaussian, nothing", cwd=tmp_path)
+  assert again.returncode != 0 and "gaussian, annealed" not in again.stderr
+
+
 @pytest.mark.parametrize("script", sorted(EXAMPLES.glob("[0-9]*.py")))
 def test_examples_are_short_and_say_what_they_are(script):
   text = script.read_text(encoding="utf-8")

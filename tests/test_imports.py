@@ -22,7 +22,7 @@ LAYERS = [
     {"hybrid_prior"},
     {"samplers", "baselines"},
     {"posterior"},
-    {"summary", "plot", "detection"},
+    {"summary", "plot", "detection", "calibration"},
     {"reconstruction"},
     {"prior_training"},
     {"cli", "datasets"},

@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _SUBMODULES = (
     "b_modes",
     "baselines",
+    "calibration",
     "catalog",
     "datasets",
     "detection",

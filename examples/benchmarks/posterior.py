@@ -14,8 +14,7 @@ else of a survey like it. Sections, by default all:
                720 and 1440 over that at 360.
   genuine      errors of the posterior mean on the kappaTNG field (needs --data), the
                error of a finite number of samples removed; per band, per true kappa.
-  calibration  simulated truths that no training saw: standard deviation over error,
-               ranks, the truth against a sample in its place.
+  calibration  simulated truths that no training saw: the tests of `calibration`.
   refine       guided against guided+hmc, on simulated truths.
 """
 
@@ -33,6 +32,7 @@ import tensorflow as tf
 
 import cosmos_survey
 from tfp_massmap import baselines
+from tfp_massmap import calibration
 from tfp_massmap import gaussian_posterior
 from tfp_massmap import geometry
 from tfp_massmap import hybrid_prior
@@ -235,66 +235,20 @@ def genuine_section(options, survey, prior):
   )
 
 
-def ranks(samples, truth, mask):
-  return (samples[:, mask] < truth[mask]).sum(axis=0)
-
-
-def z_score_rms(samples, truth, mask):
-  z = (truth - samples.mean(axis=0)) / samples.std(axis=0, ddof=1)
-  return np.sqrt(np.mean(z[mask] ** 2))
-
-
 def calibration_section(options, survey, prior):
   num_truths, num = (16, 32) if options.full else (4, 16)
-  figures = {}
-  results = []
-  for index, truth in enumerate(simulated_truths(num_truths)):
-    shear_map = simulate.observe_like(truth, survey, seed=100 + index)
-    result = make_posterior(shear_map, prior).sample(num, index, progress=False)
-    samples = np.asarray(result.samples)
-    results.append((truth, samples - samples.mean(axis=(1, 2), keepdims=True)))
+  truths = simulated_truths(num_truths)
+  mocks = calibration.Mocks(truths.__getitem__, survey, seed=100)
+  settings = calibration.Settings(remove_mean=True)
+  records = calibration.run(
+      mocks.draw(calibration.guided_sampler(prior, num)), num_truths, GRID, settings
+  )
   print(f"\nCalibration on {num_truths} simulated truths, {num} samples each")
-  for name, mask in (("in the mask", survey.mask), ("outside", ~survey.mask)):
-    error, variance, truth_z, sample_z = [], [], [], []
-    counts = np.zeros(num + 1)
-    for truth, samples in results:
-      spread = samples[:, mask].var(axis=0, ddof=1).mean()
-      offset = (samples.mean(axis=0) - truth)[mask]
-      error.append(np.mean(offset**2) - spread / num)
-      variance.append(spread)
-      counts += np.bincount(ranks(samples, truth, mask), minlength=num + 1)
-      # The truth against all but one sample, and that sample against them.
-      truth_z.append(z_score_rms(samples[1:], truth, mask))
-      sample_z.append(z_score_rms(samples[1:], samples[0], mask))
-    ratio = np.sqrt(np.mean(variance) / np.mean(error))
-    each = np.sqrt(np.array(variance) / np.array(error))
-    flatness = counts / counts.mean()
-    figures[name] = dict(
-        std_over_error=ratio, standard_error=each.std(ddof=1) / np.sqrt(num_truths),
-        rank_histogram=flatness.tolist(), z_truth=np.mean(truth_z),
-        z_sample=np.mean(sample_z),
-    )
-    eighths = np.add.reduceat(counts, np.arange(0, num + 1, (num + 1) / 8).astype(int))
-    widths = np.diff(np.append(np.arange(0, num + 1, (num + 1) / 8).astype(int), num + 1))
-    print(
-        f"  {name}: rms std / error of the mean {ratio:.3f} +-"
-        f" {figures[name]['standard_error']:.3f}; z-score of the truth"
-        f" {np.mean(truth_z):.3f}, of a sample in its place {np.mean(sample_z):.3f}"
-    )
-    row("ranks of the truth, in eighths", eighths / widths / counts.mean())
-  edges = np.geomspace(500, 10000, 7)
-  power = [
-      np.mean([band_power(samples, edges).mean(axis=0) for _, samples in results], axis=0),
-      np.mean([band_power(truth, edges) for truth, _ in results], axis=0),
-  ]
-  maxima = [
-      np.mean([np.median(s[:, survey.mask].max(axis=1)) for _, s in results]),
-      np.mean([truth[survey.mask].max() for truth, _ in results]),
-  ]
-  figures["power"] = np.divide(*power).tolist()
-  row("power of samples over truths", np.divide(*power))
-  print(f"  maxima {maxima[0]:.3f}, of the truths {maxima[1]:.3f}")
-  return figures
+  print(calibration.markdown(calibration.table(records)))
+  return dict(
+      tests=calibration.table(records),
+      rank_histogram=calibration.rank_histogram(records, "pixels: observed").value.tolist(),
+  )
 
 
 def refine_section(options, survey, prior):

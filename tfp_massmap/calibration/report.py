@@ -1,0 +1,341 @@
+"""Figures of merit of many records, with errors.
+
+Pixels of a map are correlated, so errors are over truths, by the jackknife, and
+p-values by permutation: they put a sample of each truth in its place, at random.
+Expected values are of calibrated samples, `record` says why; none is an approximation
+for many samples.
+"""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+from scipy import stats
+
+from tfp_massmap import io
+
+LEVELS = (0.68, 0.95)
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+  """A figure with its error, and what calibrated samples give.
+
+  Attributes:
+    value: float, or an array.
+    error: standard error of `value - expected`, the same shape; NaN for one truth.
+    expected: the same shape.
+    p_value: how often calibrated samples deviate as much; None if not computed.
+  """
+
+  value: np.ndarray
+  error: np.ndarray
+  expected: np.ndarray
+  p_value: float | None = None
+
+
+def names(records, group=""):
+  """Tests that all records have, "group: class", in order."""
+  common = set.intersection(*(set(r.ranks) for r in _checked(records)))
+  return [n for n in records[0].ranks if n in common and n.startswith(group)]
+
+
+def coverage(records, name, levels=LEVELS):
+  """Share of truths within central intervals of the posterior.
+
+  With M members a rank r is a share of (r, r + 1) / M of the posterior, and counts by
+  how much of it lies in the interval. Under calibration this is the level, at any M.
+
+  Args:
+    records: list of `Record`.
+    name: of a test, see `names`.
+    levels: of the intervals.
+
+  Returns:
+    An `Estimate` of arrays `[len(levels)]`.
+  """
+  truth, mean = _histograms(records, name)
+  weights = np.stack([interval_weights(level, truth.shape[1]) for level in levels])
+
+  def share(total):
+    return total @ weights.T / total.sum(axis=-1, keepdims=True)
+
+  value, expected = share(truth.sum(axis=0)), share(mean.sum(axis=0))
+  error = _jackknife(lambda t, m: share(t) - share(m), truth, mean)
+  return Estimate(value, error, expected)
+
+
+def interval_weights(level, num_members):
+  """Share of each rank's bin that lies in the central interval, `[num_members]`."""
+  edges = np.arange(num_members + 1) / num_members
+  low, high = 0.5 * (1 - level), 0.5 * (1 + level)
+  return np.diff(np.clip(edges, low, high)) * num_members
+
+
+def rank_histogram(records, name, num_permutations=2000, seed=0):
+  """Histogram of the ranks of truths, relative to a flat one, and a test of it.
+
+  Returns:
+    An `Estimate` of arrays `[M]`; its p-value is of the sum of squared deviations.
+  """
+  members = np.stack([r.ranks[name] for r in _checked(records, name)])
+  truth, mean = _histograms(records, name)
+
+  def shape(total):
+    return total * total.shape[-1] / total.sum(axis=-1, keepdims=True)
+
+  expected = shape(mean.sum(axis=0))
+  error = _jackknife(lambda t, m: shape(t) - shape(m), truth, mean)
+  p_value = _permutation(
+      members, lambda t: np.sum((shape(t) - expected) ** 2, -1), num_permutations, seed
+  )
+  return Estimate(shape(truth.sum(axis=0)), error, expected, p_value)
+
+
+def bias(records, name):
+  """Mean of the samples minus that of the truths, in rms residuals: 0 if calibrated."""
+  sums, squares, count = _residuals(records, name)
+  relative = lambda s, q, n: (s[..., 1:].mean(-1) - s[..., 0]) / np.sqrt(q.mean(-1) * n)
+  totals = sums.sum(axis=0), squares.sum(axis=0), count.sum()
+  return Estimate(relative(*totals), _jackknife(relative, sums, squares, count), 0.0)
+
+
+def std_over_error(records, name):
+  """Posterior standard deviation over the rms error of its mean: 1 if calibrated.
+
+  With the scatter that the mean has from a finite number of samples taken out.
+  """
+  _, squares, _ = _residuals(records, name)
+  num = squares.shape[1] - 1
+
+  def ratio(q):
+    truth, sample = q[..., 0], q[..., 1:].mean(axis=-1)
+    variance = (sample - truth / num**2) * num / (num - 1)
+    return np.sqrt(variance / (truth * (1 + 1 / num) ** 2 - variance / num))
+
+  return Estimate(ratio(squares.sum(axis=0)), _jackknife(ratio, squares), 1.0)
+
+
+def tarp(records, name="distances: patches", num_permutations=2000, seed=0):
+  """Expected coverage from distances to random points (Lemos et al. 2023, TARP).
+
+  A credible region is the ball around a random point that holds a share of the samples;
+  it covers the truth as often as that, whatever the point, if samples are calibrated.
+
+  Args:
+    records: list of `Record`.
+    name: "distances: patches", or "distances: map".
+    num_permutations, seed: of the p-value.
+
+  Returns:
+    `(levels, coverage, deviation)`: `[M + 1]`, an `Estimate` of arrays `[M + 1]`, and
+    one of the largest deviation, whose expected value and error are the mean and the
+    standard deviation of what calibrated samples give with as many truths.
+  """
+  members = np.stack([r.ranks[name] for r in _checked(records, name)])
+  truth = members[:, 0]
+  levels = np.arange(members.shape[1] + 1) / members.shape[1]
+
+  def curve(total):
+    cumulative = np.cumsum(total, axis=-1) / total.sum(axis=-1, keepdims=True)
+    return np.concatenate([np.zeros([*total.shape[:-1], 1]), cumulative], axis=-1)
+
+  def largest(total):
+    return np.abs(curve(total) - levels).max(axis=-1)
+
+  covered = Estimate(curve(truth.sum(axis=0)), _jackknife(curve, truth), levels)
+  null = _permuted(members, largest, num_permutations, seed)
+  value = largest(truth.sum(axis=0))
+  p_value = (1 + np.sum(null >= value)) / (1 + num_permutations)
+  return levels, covered, Estimate(value, null.std(), null.mean(), p_value)
+
+
+def band_power(records):
+  """Power of the samples over that of the truths, `[num_bands]`: 1 if calibrated."""
+  power = np.stack([r.band_power for r in _checked(records)])
+  ratio = lambda p: p[..., 1:, :].mean(axis=-2) / p[..., 0, :]
+  total = ratio(power.sum(axis=0))
+  return Estimate(total, _jackknife(ratio, power), np.ones_like(total))
+
+
+def chi_square(records):
+  """Mean chi-square of the truths' band powers, among those of the samples.
+
+  Of logarithms, with mean and covariance of all members, so that every member has the
+  same expectation, (M - 1) / M times the number of bands, exactly.
+
+  Returns:
+    An `Estimate`; the p-value is by permutation.
+  """
+  squares = np.stack([_mahalanobis(np.log(r.band_power)) for r in _checked(records)])
+  value = squares[:, 0].mean()
+  error = stats.sem(squares[:, 0]) if len(squares) > 1 else np.nan
+  expected = squares.mean()
+  deviation = lambda total: np.abs(total[..., 0] - len(squares) * expected)
+  p_value = _permutation(squares[..., np.newaxis], deviation, 2000, 0)
+  return Estimate(value, error, expected, p_value)
+
+
+def table(records):
+  """All tests as rows, a list of dicts: test, value, error, expected, p_value."""
+  rows = []
+
+  def add(test, estimate):
+    p_value = np.nan if estimate.p_value is None else estimate.p_value
+    rows.append(
+        dict(
+            test=test, value=float(estimate.value), error=float(estimate.error),
+            expected=float(estimate.expected), p_value=float(p_value),
+        )
+    )
+
+  for name in names(records):
+    if name.startswith(("pixels", "modes")):
+      both = coverage(records, name)
+      for i, level in enumerate(LEVELS):
+        add(f"coverage of {level:.0%}, {name}",
+            Estimate(both.value[i], both.error[i], both.expected[i]))
+      add(f"std over error, {name}", std_over_error(records, name))
+  for name in names(records, "distances"):
+    add(f"TARP deviation, {name}", tarp(records, name)[2])
+  if records[0].band_power.size:
+    power = band_power(records)
+    bands = [n.split(": ")[1] for n in names(records, "band power")]
+    for i, band in enumerate(bands):
+      ratio = Estimate(power.value[i], power.error[i], 1.0)
+      add(f"power over the truth's, {band}", ratio)
+    if records[0].num_samples > len(bands):
+      add("chi-square of band powers", chi_square(records))
+  return rows
+
+
+def markdown(rows):
+  """Rows of `table` as a Markdown table."""
+  lines = ["| test | value | expected | p |", "| --- | --- | --- | --- |"]
+  for row in rows:
+    p_value = "" if np.isnan(row["p_value"]) else f"{row['p_value']:.3f}"
+    lines.append(
+        f"| {row['test']} | {row['value']:.4f} +- {row['error']:.4f} |"
+        f" {row['expected']:.4f} | {p_value} |"
+    )
+  return "\n".join(lines)
+
+
+def write_tables(path, runs):
+  """Writes a Markdown file: the comparison of runs, and the tests of each."""
+  parts = [compare(runs)]
+  for label, records in runs.items():
+    parts.append(f"## {label}\n{markdown(table(records))}")
+  with io.atomic_path(path, overwrite=True) as temporary:
+    pathlib.Path(temporary).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+_COMPARED = {
+    "observed pixels": "pixels: observed",
+    "near a gap": "from a gap",
+    "highest by posterior mean": "pixels: posterior mean, highest",
+    "highest by own kappa": "pixels: own kappa, highest",
+}
+
+
+def compare(runs):
+  """One Markdown row for each run.
+
+  Coverage of 68 and 95 % in percent, of all observed pixels, of those next to a gap and
+  of those highest in posterior mean or in kappa itself, there with the expected values
+  in brackets; the largest TARP deviation, with that by chance; the lowest and the
+  highest ratio of band powers.
+
+  Args:
+    runs: dict of label to list of `Record`.
+  """
+  head = ["run", "truths x samples", *_COMPARED]
+  head += ["std over error", "TARP", "band powers"]
+  lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
+  for label, records in runs.items():
+    cells = [label, f"{len(records)} x {records[0].num_samples}"]
+    cells += [_coverage_cell(records, key) for key in _COMPARED.values()]
+    spread = std_over_error(records, "pixels: observed")
+    cells.append(f"{spread.value:.3f} +- {spread.error:.3f}")
+    tests = names(records, "distances: patches")
+    cells.append("")
+    if tests:
+      largest = tarp(records, tests[0])[2]
+      cells[-1] = f"{largest.value:.3f} ({largest.expected:.3f})"
+    cells.append("")
+    if records[0].band_power.size:
+      power = band_power(records)
+      cells[-1] = f"{power.value.min():.2f} to {power.value.max():.2f}"
+    lines.append("| " + " | ".join(cells) + " |")
+  return "\n".join(lines)
+
+
+def _coverage_cell(records, key):
+  found = [n for n in names(records, "pixels") if key in n]
+  if not found:
+    return ""
+  estimate = coverage(records, found[0])
+  parts = []
+  for value, error, expected in zip(estimate.value, estimate.error, estimate.expected):
+    own = f" ({100 * expected:.1f})" if "own" in key else ""
+    parts.append(f"{100 * value:.1f} +- {100 * error:.1f}{own}")
+  return ", ".join(parts)
+
+
+def _checked(records, name=None):
+  if not records:
+    raise ValueError("There are no records.")
+  sizes = sorted({r.num_samples for r in records})
+  if len(sizes) > 1:
+    raise ValueError(f"Records must have one number of samples; these have {sizes}.")
+  chosen = [r for r in records if name is None or name in r.ranks]
+  if not chosen:
+    raise ValueError(
+        f"No record has a test {name!r}; they have {list(records[0].ranks)}."
+    )
+  return chosen
+
+
+def _histograms(records, name):
+  """Ranks of the truth, and mean of all members', `[truths, M]` each."""
+  members = np.stack([r.ranks[name] for r in _checked(records, name)]).astype(float)
+  return members[:, 0], members.mean(axis=1)
+
+
+def _residuals(records, name):
+  chosen = _checked(records, name)
+  both = np.stack([r.residuals[name] for r in chosen])
+  count = np.array([r.ranks[name][0].sum() for r in chosen], float)
+  return both[..., 0], both[..., 1], count
+
+
+def _jackknife(function, *arrays):
+  """Standard error over truths of a function of sums over truths."""
+  num = len(arrays[0])
+  if num < 2:
+    return np.full_like(np.asarray(function(*(a.sum(axis=0) for a in arrays))), np.nan)
+  without = function(*(a.sum(axis=0) - a for a in arrays))
+  return np.sqrt((num - 1) * np.var(without, axis=0))
+
+
+def _permuted(members, statistic, num_permutations, seed):
+  """Statistic of sums over truths, a random member in the truth's place."""
+  rng = np.random.default_rng(seed)
+  num, size = members.shape[:2]
+  total = np.zeros([num_permutations, members.shape[2]])
+  for each in members:
+    total += each[rng.integers(size, size=num_permutations)]
+  return statistic(total)
+
+
+def _permutation(members, statistic, num_permutations, seed):
+  null = _permuted(members, statistic, num_permutations, seed)
+  value = statistic(members[:, 0].sum(axis=0))
+  return float((1 + np.sum(null >= value * (1 - 1e-12))) / (1 + num_permutations))
+
+
+def _mahalanobis(values):
+  """Of every member against all of them, `[M]`."""
+  residual = values - values.mean(axis=0)
+  covariance = residual.T @ residual / (len(values) - 1)
+  return np.einsum("mi,ij,mj->m", residual, np.linalg.inv(covariance), residual)
