@@ -142,6 +142,45 @@ def test_make_all_figures(tmp_path):
   assert again.returncode == 0 and again.stdout.count("there already") == 2
 
 
+def test_three_ways_to_the_gaussian_mean(tmp_path):
+  result = _run("figures/gaussian_validation.py", "--num-samples", "8", cwd=tmp_path)
+  assert result.returncode == 0, result.stderr
+  maximum, mean = re.search(
+      r"maximum - Wiener: (\S+) .* mean - Wiener: (\S+) ", result.stdout
+  ).groups()
+  assert float(maximum) < 1e-2
+  # In units of its Monte-Carlo error, over 130,000 correlated pixels.
+  assert abs(float(mean) - 1) < 0.15
+  assert (tmp_path / "gaussian_validation.png").stat().st_size > 1e5
+
+
+def test_posterior_samples_of_a_mock(tmp_path):
+  result = _run("figures/posterior_samples.py", "--num-samples", "2", cwd=tmp_path)
+  assert result.returncode == 0, result.stderr
+  scores = dict(re.findall(r"^(.*): RMSE .* correlation (\S+) in", result.stdout, re.M))
+  assert set(scores) == {"posterior mean", "DeepMass"}
+  assert float(scores["DeepMass"]) > float(scores["posterior mean"]) > 0.3
+  ratios = re.search(r"20,000: (\S+) to (\S+)", result.stdout).groups()
+  assert 0.6 < float(ratios[0]) < float(ratios[1]) < 1.7
+  for name in ("posterior_samples", "posterior_power"):
+    assert (tmp_path / f"{name}.png").stat().st_size > 3e4
+
+
+def test_power_of_cosmos(tmp_path, cosmos_data):
+  """White noise for samples: far above the maps at high multipoles."""
+  samples = 0.02 * np.random.default_rng(0).standard_normal([3, 360, 360])
+  fits.writeto(tmp_path / "samples.fits", samples.astype(np.float32))
+  result = _run(
+      "figures/cosmos_power.py", "--data", str(cosmos_data), "--samples",
+      "samples.fits", "--num-samples", "2", cwd=tmp_path,
+  )
+  assert result.returncode == 0, result.stderr
+  rows = re.findall(r"over simulated maps \[([^]]*)\]", result.stdout)
+  last = [float(row.split()[-1]) for row in rows]
+  assert last[0] == 1 and 0.5 < last[1] < 2 and last[2] > 5
+  assert (tmp_path / "cosmos_power.png").stat().st_size > 3e4
+
+
 def test_comparison_of_methods(tmp_path):
   result = _run("07_compare_methods.py", "--num-samples", "4", cwd=tmp_path)
   assert result.returncode == 0, result.stderr

@@ -213,6 +213,18 @@ def test_refinement_reaches_the_exact_posterior(fiducial, make_shear_map):
   assert result.num_score_evaluations == 2 * 30 * 12 + 2 + 24 + 6
 
 
+def test_chains_start_from_the_guided_samples_of_the_seed(fiducial, make_shear_map):
+  """With steps too small to move, the refined samples are those plus a little noise."""
+  posterior = _problem(fiducial, make_shear_map)
+  settings = refine.RefineSettings(sigmas=(2e-3,), num_steps=2, step_size=1e-5)
+  draw = lambda seed, *more: posterior.sample(
+      4, seed, *more, batch_size=2, progress=False
+  ).samples.ravel()
+  refined = draw(3, "guided+hmc", settings)
+  same, other = (np.corrcoef(refined, draw(seed, "guided"))[0, 1] for seed in (3, 4))
+  assert same > 0.98 and other < 0.9
+
+
 def test_settings_that_cannot_be():
   for options in (dict(integrator="euler"), dict(covariance="exact"), dict(tolerance=0.0),
                   dict(sweeps=(1.5,)), dict(sweep_steps=2)):

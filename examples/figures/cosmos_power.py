@@ -28,10 +28,12 @@ from tfp_massmap import spectra
 parser = argparse.ArgumentParser(description="Figure 11.")
 paper_mock.add_options(parser, "64 samples of the mock and 48 maps, not 8 and 4")
 parser.add_argument("--samples", required=True, type=pathlib.Path)
+parser.add_argument("--num-samples", type=int, help="of the mock")
 parser.add_argument("--prior", default="cosmos-halo", help="name, or path of a card")
 options = parser.parse_args()
 if options.data is None:
   parser.error("--data is needed: the folder of the COSMOS catalogue.")
+num_samples = options.num_samples or (64 if options.full else 8)
 picture = options.output / "cosmos_power.png"
 io.check_writable(picture, options.overwrite)
 
@@ -49,9 +51,7 @@ sets = {
         for kappa in simulator.maps(12 if options.full else 1)
         for row, column in corners
     ],
-    f"samples of a mock, {name}": target.sample(
-        64 if options.full else 8, options.seed
-    ).samples,
+    f"samples of a mock, {name}": target.sample(num_samples, options.seed).samples,
     "samples of COSMOS": fits.getdata(options.samples),
 }
 

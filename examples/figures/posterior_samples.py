@@ -67,7 +67,8 @@ maps = {
 }
 if "DeepMass" in estimates:
   maps["DeepMass"] = estimates["DeepMass"]
-maps |= {f"Sample {i + 1}": samples[i] for i in range(8 - len(maps))}
+shown = min(num_samples, 8 - len(maps))
+maps |= {f"Sample {i + 1}": samples[i] for i in range(shown)}
 figure, axes = plot.plot_maps(maps, grid, mask)
 for axis in [axes[i] for i in range(len(axes)) if i != 2]:
   axis.images[0].set_clim(-0.05, 0.15)

@@ -47,7 +47,7 @@ class RefineSettings:
   start: guided.GuidedSettings = guided.GuidedSettings()
   sigmas: tuple = (0.03, 0.015)
   num_steps: int = 4
-  step_size: float = 0.07
+  step_size: float = 0.035
   num_leapfrog_steps: int = 12
   num_flow_steps: int = 6
 
@@ -70,7 +70,7 @@ def sample(posterior, num_samples, seed, settings=None, batch_size=8, output=Non
   Args:
     posterior: `posterior.Posterior`.
     num_samples: number of samples.
-    seed: integer.
+    seed: integer; chains start from the guided samples of this seed and batch size.
     settings: `RefineSettings`.
     batch_size, output, overwrite, jit_compile, progress: as `guided.sample`.
 
@@ -97,10 +97,10 @@ def sample(posterior, num_samples, seed, settings=None, batch_size=8, output=Non
   end = compile_fn(lambda state: _finish(posterior, state, settings))
 
   def draw_batch(seed, bar):
-    seeds = tf.random.split(tf.constant(seed, tf.int32), 2)
-    start, iterations, num_capped = begin(seeds[0])
+    seed = tf.constant(seed, tf.int32)
+    start, iterations, num_capped = begin(seed)
     bar.update()
-    state, trace = walk(start, seeds[1])
+    state, trace = walk(start, tfp.random.split_seed(seed, n=2, salt="refine")[0])
     bar.update()
     samples = end(state).numpy()
     bar.update()
