@@ -168,7 +168,7 @@ def test_posterior_samples_of_a_mock(tmp_path):
 
 def test_power_of_cosmos(tmp_path, cosmos_data):
   """White noise for samples: far above the maps at high multipoles."""
-  samples = 0.02 * np.random.default_rng(0).standard_normal([3, 360, 360])
+  samples = 0.2 * np.random.default_rng(0).standard_normal([3, 360, 360])
   fits.writeto(tmp_path / "samples.fits", samples.astype(np.float32))
   result = _run(
       "figures/cosmos_power.py", "--data", str(cosmos_data), "--samples",

@@ -72,7 +72,7 @@ class Posterior:
       num_samples: number of samples.
       seed: integer.
       method: "guided", 24 network evaluations a sample; "guided+hmc", which adds
-        Metropolis-corrected steps at small temperatures; or "annealed", the procedure of
+        Metropolis-corrected steps at a small temperature; or "annealed", the procedure of
         Remy et al. (2022).
       settings: of the method: `samplers.guided.GuidedSettings`,
         `samplers.refine.RefineSettings` or `samplers.annealed.AnnealedSettings`.

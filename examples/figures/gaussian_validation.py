@@ -116,10 +116,10 @@ for axis in axes[:, 2]:
 with io.atomic_path(picture, options.overwrite) as path:
   figure.savefig(path, dpi=150)
 
-std = np.std(samples, axis=0, ddof=1)
+variance = np.var(samples, axis=0, ddof=1).mean()
 print(
     f"maximum - Wiener: {np.std(most_probable - wiener) / np.std(wiener):.1e} of the"
     f" map's standard deviation; mean - Wiener:"
-    f" {np.sqrt(np.mean((mean - wiener) ** 2 / std**2) * num_samples):.3f} of its"
+    f" {np.sqrt(np.mean((mean - wiener) ** 2) / variance * num_samples):.3f} of its"
     f" Monte-Carlo error\nwrote {picture}"
 )

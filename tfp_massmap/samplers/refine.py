@@ -1,9 +1,11 @@
 """Guided samples, corrected by Metropolis steps at small temperatures.
 
 The guided sampler approximates the covariance that a hybrid prior's denoiser leaves. Here
-its samples start chains of Hamiltonian Monte Carlo on the tempered posterior of Remy et
-al. (2022), down a short ladder of small sigma, as theirs end after annealing; then the
-guided flow carries them to sigma 0. With more steps the samples forget where they began.
+its samples, smoothed by a small sigma, start chains of Hamiltonian Monte Carlo on the
+tempered posterior of Remy et al. (2022), as theirs end after annealing; then the guided
+flow carries them to sigma 0. A ladder repeats this with smaller sigmas. Chains never cool:
+few short trajectories would not forget the noise of the sigma before. With more steps the
+samples forget where they began.
 
 The Gaussian with the mean noise everywhere is rotated exactly, kicks come from the rest
 of the score, and the acceptance takes the likelihood and the Gaussian half of the prior
@@ -36,19 +38,19 @@ class RefineSettings:
 
   Attributes:
     start: `guided.GuidedSettings` of the samples that chains start from.
-    sigmas: falling ladder of the tempered posterior. The last biases the variance of a
-      mode by up to -2 (sigma / noise)^2.
-    num_steps: HMC steps at each sigma, at least two at the last.
+    sigmas: falling, of the tempered posteriors. The last biases the variance of a mode
+      by up to -2 (sigma / noise)^2.
+    num_steps: HMC steps at each sigma, at least two.
     step_size: in radians, for a map of 360 x 360 pixels; scaled by pixels^(-1/4).
     num_leapfrog_steps: in one HMC step.
-    num_flow_steps: network evaluations of the last flow, from the last sigma to 0.
+    num_flow_steps: network evaluations of each flow to sigma 0.
   """
 
   start: guided.GuidedSettings = guided.GuidedSettings()
-  sigmas: tuple = (0.03, 0.015)
-  num_steps: int = 4
-  step_size: float = 0.035
-  num_leapfrog_steps: int = 12
+  sigmas: tuple = (0.015,)
+  num_steps: int = 6
+  step_size: float = 0.05
+  num_leapfrog_steps: int = 16
   num_flow_steps: int = 6
 
   def __post_init__(self):
@@ -61,6 +63,13 @@ class RefineSettings:
           "step_size and num_leapfrog_steps must be positive and num_steps at least 2;"
           f" got {self.step_size}, {self.num_leapfrog_steps} and {self.num_steps}."
       )
+
+  @property
+  def num_score_evaluations(self):
+    """Network evaluations of a sample: start, HMC with its first score, flows."""
+    chain = 1 + self.num_steps * self.num_leapfrog_steps
+    stages = len(self.sigmas) * (chain + self.num_flow_steps)
+    return self.start.num_score_evaluations + stages
 
 
 def sample(posterior, num_samples, seed, settings=None, batch_size=8, output=None,
@@ -94,17 +103,14 @@ def sample(posterior, num_samples, seed, settings=None, batch_size=8, output=Non
       lambda seed: guided.draw(posterior, batch_size, seed, settings.start)
   )
   walk = compile_fn(lambda state, seed: _walk(posterior, center, state, seed, settings))
-  end = compile_fn(lambda state: _finish(posterior, state, settings))
 
   def draw_batch(seed, bar):
     seed = tf.constant(seed, tf.int32)
     start, iterations, num_capped = begin(seed)
     bar.update()
-    state, trace = walk(start, tfp.random.split_seed(seed, n=2, salt="refine")[0])
+    samples, trace = walk(start, seed)
     bar.update()
-    samples = end(state).numpy()
-    bar.update()
-    return samples, {
+    return samples.numpy(), {
         "conjugate-gradient iterations": float(iterations),
         "steps at the iteration cap": float(num_capped),
         **_diagnostics(trace, settings),
@@ -113,21 +119,19 @@ def sample(posterior, num_samples, seed, settings=None, batch_size=8, output=Non
   samples, diagnostics, seconds = batches.run(
       draw_batch, num_samples, batch_size, posterior.shape, seed,
       batches.record("guided+hmc", posterior, settings), output,
-      batches.grid_of(posterior), overwrite, 3, progress,
+      batches.grid_of(posterior), overwrite, 2, progress,
   )
   means = {name: float(values.mean()) for name, values in diagnostics.items()}
-  evaluations = means.pop("score evaluations of HMC")
   if means["final acceptance"] < _LOW_ACCEPTANCE:
     _LOG.warning(
         "Only %.0f %% of the proposals were accepted at the last sigma: the samples are"
         " hardly corrected. Use a smaller step_size (now %.3g).",
         100 * means["final acceptance"], settings.step_size,
     )
-  first_and_last = settings.start.num_score_evaluations + settings.num_flow_steps
   return sample_set.SampleSet(
       samples=samples,
       method="guided+hmc",
-      num_score_evaluations=evaluations + first_and_last,
+      num_score_evaluations=settings.num_score_evaluations,
       seconds=seconds,
       settings=_flat(settings),
       diagnostics=means,
@@ -136,51 +140,51 @@ def sample(posterior, num_samples, seed, settings=None, batch_size=8, output=Non
 
 
 def _walk(posterior, center, state, seed, settings):
-  """HMC down the ladder; the last state and the trace at each step."""
-  noise_seed, chain_seed = tf.unstack(tf.random.split(seed, 2))
-  noise = tf.random.stateless_normal(state.shape, noise_seed, dtype=state.dtype)
+  """Posterior samples after HMC at every sigma, and the trace of all steps."""
+  traces = []
+  for sigma in settings.sigmas:
+    seed, noise_seed, chain_seed = tfp.random.split_seed(seed, n=3, salt="refine")
+    noise = tf.random.stateless_normal(state.shape, noise_seed, dtype=state.dtype)
+    state, trace = _run_chain(
+        posterior, center, sigma, state + sigma * noise, chain_seed, settings
+    )
+    state = _flow(posterior, state, sigma, settings)
+    traces.append(trace)
+  return state, tuple(tf.concat(values, axis=0) for values in zip(*traces))
+
+
+def _make_kernel(posterior, center, sigma, settings):
   pixels = posterior.shape[0] * posterior.shape[1]
   step_size = settings.step_size * (360**2 / pixels) ** 0.25
-
-  def make_kernel(score_fn, sigma):
-    return mcmc.ScoreHamiltonianMonteCarlo(
-        score_fn,
-        step_size=tf.cast(min(step_size, 0.5), posterior.dtype),
-        num_leapfrog_steps=settings.num_leapfrog_steps,
-        event_ndims=2,
-        path_integral="trajectory",
-        momentum_distribution=mcmc.FourierDiagonalNormal(
-            posterior.fourier_precision(sigma), posterior.shape
-        ),
-        analytic_log_prob_fn=lambda x: posterior.analytic_log_prob(x, sigma),
-        integrator="split",
-        gaussian_mean=center,
-    )
-
-  kernel = mcmc.TemperedMC(
-      posterior.score, make_kernel, sigmas=settings.sigmas, min_steps=settings.num_steps
+  return mcmc.ScoreHamiltonianMonteCarlo(
+      lambda x: posterior.score(x, sigma),
+      step_size=tf.cast(min(step_size, 0.5), posterior.dtype),
+      num_leapfrog_steps=settings.num_leapfrog_steps,
+      event_ndims=2,
+      path_integral="trajectory",
+      momentum_distribution=mcmc.FourierDiagonalNormal(
+          posterior.fourier_precision(sigma), posterior.shape
+      ),
+      analytic_log_prob_fn=lambda x: posterior.analytic_log_prob(x, sigma),
+      integrator="split",
+      gaussian_mean=center,
   )
+
+
+def _run_chain(posterior, center, sigma, state, seed, settings):
+  """The last state alone, and the trace of all: states are large."""
+  kernel = _make_kernel(posterior, center, sigma, settings)
 
   def trace_fn(state, results):
-    ratio = results.inner_results.log_accept_ratio
     return (
-        tf.exp(tf.minimum(ratio, 0)),
-        -2 * posterior.likelihood.log_prob(state, settings.sigmas[-1]),
-        results.num_score_evaluations,
+        tf.exp(tf.minimum(results.log_accept_ratio, 0)),
+        -2 * posterior.likelihood.log_prob(state, sigma),
     )
 
-  return _run_chain(
-      kernel, state + settings.sigmas[0] * noise, chain_seed,
-      settings.num_steps * len(settings.sigmas), trace_fn,
-  )
-
-
-def _run_chain(kernel, state, seed, num_steps, trace_fn):
-  """The last state alone, and the trace of all: states are large."""
   results = kernel.bootstrap_results(state)
-  seeds = tf.random.split(seed, num_steps)
+  seeds = tf.random.split(seed, settings.num_steps)
   arrays = tuple(
-      tf.TensorArray(value.dtype, num_steps, element_shape=value.shape)
+      tf.TensorArray(value.dtype, settings.num_steps, element_shape=value.shape)
       for value in trace_fn(state, results)
   )
 
@@ -191,18 +195,15 @@ def _run_chain(kernel, state, seed, num_steps, trace_fn):
     return index + 1, state, results, arrays
 
   _, state, _, arrays = tf.while_loop(
-      lambda index, *_: index < num_steps, step, (0, state, results, arrays)
+      lambda index, *_: index < settings.num_steps, step, (0, state, results, arrays)
   )
   return state, tuple(array.stack() for array in arrays)
 
 
-def _finish(posterior, state, settings):
-  """Guided flow from the last sigma to 0."""
-  smallest = settings.start.sigmas(posterior.prior)[-1]
-  ladder = probability_flow.sigma_ladder(
-      settings.sigmas[-1], min(smallest, 0.5 * settings.sigmas[-1]),
-      settings.num_flow_steps,
-  )
+def _flow(posterior, state, sigma, settings):
+  """Guided flow to sigma 0."""
+  smallest = min(settings.start.sigmas(posterior.prior)[-1], 0.5 * sigma)
+  ladder = probability_flow.sigma_ladder(sigma, smallest, settings.num_flow_steps)
   return probability_flow.flow(
       lambda x, sigma: guided.denoise(posterior, x, sigma, settings.start)[0],
       state, ladder, 1 / posterior.fourier_precision(),
@@ -210,12 +211,11 @@ def _finish(posterior, state, settings):
 
 
 def _diagnostics(trace, settings):
-  acceptance, misfit, evaluations = (values.numpy() for values in trace)
+  acceptance, misfit = (values.numpy() for values in trace)
   last = tf.constant(misfit[-settings.num_steps :])
   diagnostics = {
       "acceptance": float(acceptance.mean()),
       "final acceptance": float(acceptance[-settings.num_steps :].mean()),
-      "score evaluations of HMC": float(evaluations[-1].mean()),
   }
   if last.shape[1] > 1:
     size = tfp.mcmc.effective_sample_size(last, cross_chain_dims=1)
