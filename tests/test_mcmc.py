@@ -518,6 +518,52 @@ def test_given_ladder_and_the_ratio_of_its_moves(mode):
   np.testing.assert_array_equal(move[6], ratio[4])
 
 
+@pytest.mark.parametrize("mode", score_targets.MODES)
+def test_chains_that_cool_are_moved(mode):
+  """Chains that are due, and no others, start the next sigma where `move_fn` puts them.
+
+  With steps of no length the state shows the moves alone; the inner kernel's score must
+  be that of the moved state.
+  """
+  kernel = mcmc.TemperedMC(
+      lambda x, y, sigma: [-x / (1 + sigma**2)[:, tf.newaxis], -y],
+      lambda score, sigma: mcmc.ScoreHamiltonianMonteCarlo(
+          score, 0.0, 2, event_ndims=[1, 0], path_integral="trajectory"
+      ),
+      initial_sigma=[1.0, 0.25], min_sigma=0.25, cooling=0.5, min_steps=2,
+      move_fn=lambda x, y, sigma, next_sigma: [
+          x * (next_sigma / sigma)[:, tf.newaxis], y + 1
+      ],
+  )
+  assert kernel.copy().parameters["move_fn"] is kernel.parameters["move_fn"]
+  (x, y), score = score_targets.run(
+      lambda: tfp.mcmc.sample_chain(
+          6, [tf.ones([2, 3]), tf.zeros([2])], kernel=kernel, seed=(1, 2),
+          trace_fn=lambda _, r:
+              r.inner_results.accepted_results.grads_target_log_prob[0],
+      ),
+      mode,
+  )
+  np.testing.assert_allclose(x[:, 0, 0], [1, 1, 0.5, 0.5, 0.25, 0.25], rtol=1e-6)
+  np.testing.assert_allclose(y[:, 0], [0, 0, 1, 1, 2, 2])
+  np.testing.assert_array_equal(x[:, 1], 1)
+  np.testing.assert_array_equal(y[:, 1], 0)
+  np.testing.assert_allclose(score[2, 0], -0.5 / 1.25 * np.ones(3), rtol=1e-6)
+
+
+def test_moves_to_other_shapes_are_refused():
+  for wrong in (lambda x, *_: x[..., :1], lambda x, *_: [x, x]):
+    kernel = mcmc.TemperedMC(
+        lambda x, sigma: -x,
+        lambda score, sigma: mcmc.ScoreHamiltonianMonteCarlo(score, 0.1, 2, event_ndims=1),
+        sigmas=[1.0, 0.5], min_steps=1, move_fn=wrong,
+    )
+    with pytest.raises(ValueError, match=r"must return state parts of shapes .*2, 3"):
+      tfp.mcmc.sample_chain(
+          2, tf.ones([2, 3]), kernel=kernel, trace_fn=None, seed=(1, 2)
+      )
+
+
 def test_bad_schedules():
   with pytest.raises(ValueError, match="positive and falling"):
     mcmc.TemperedMC(None, None, sigmas=[1.0, 2.0])

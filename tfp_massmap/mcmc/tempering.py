@@ -12,6 +12,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfp_massmap.mcmc import metropolis
+from tfp_massmap.mcmc import state_parts
 
 TemperedMCResults = collections.namedtuple(
     "TemperedMCResults",
@@ -51,6 +52,9 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
   sigma goes down the ladder `sigmas` to its last. The work of a temperature move, one
   score evaluation, is done only when a chain is due.
 
+  A chain that cools keeps its state, with the noise of the sigma before, which the inner
+  kernel has to take out; `move_fn` may bring the state nearer to the next target.
+
   Args:
     target_score_fn: `fn(*state_parts, sigma)`, the score of the target smoothed by
       sigma; sigma has the shape of the chains.
@@ -63,6 +67,9 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
     sigmas: None, or a falling ladder, `[n]`, instead of `initial_sigma`, `min_sigma` and
       `cooling`.
     min_steps: steps at each temperature, at least 1.
+    move_fn: None, or `fn(*state_parts, sigma, next_sigma)` that returns the state with
+      which a chain starts at the next sigma, structured like the state. Score
+      evaluations of its own are not counted.
     chain_ndims: number of leading axes of the state that are chains.
     experimental_shard_axis_names: None, or names of the axes each part is sharded
       over, passed on to the inner kernel.
@@ -83,12 +90,12 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
 
   Raises:
     ValueError: for a cooling factor outside (0, 1), fewer steps than 1, or sigmas that
-      are not positive and falling.
+      are not positive and falling; by a step, for a `move_fn` that returns other shapes.
   """
 
   def __init__(self, target_score_fn, make_kernel_fn, initial_sigma=None,
-               min_sigma=None, cooling=None, sigmas=None, min_steps=1, chain_ndims=1,
-               experimental_shard_axis_names=None, name=None):
+               min_sigma=None, cooling=None, sigmas=None, min_steps=1, move_fn=None,
+               chain_ndims=1, experimental_shard_axis_names=None, name=None):
     geometric = (initial_sigma, min_sigma, cooling)
     if (sigmas is None) == any(value is None for value in geometric):
       raise ValueError(
@@ -116,6 +123,7 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
         cooling=cooling,
         sigmas=sigmas,
         min_steps=min_steps,
+        move_fn=move_fn,
         chain_ndims=chain_ndims,
         experimental_shard_axis_names=experimental_shard_axis_names,
         name=name or "tempered_mc",
@@ -148,10 +156,13 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
       sigma = tf.where(due, cooled, previous.sigma)
       any_due = tf.reduce_any(due)
       kernel = self._inner_kernel(sigma)
-      inner = tf.cond(
-          any_due,
-          lambda: kernel.bootstrap_results(current_state),
-          lambda: previous.inner_results,
+
+      def cool():
+        state = self._move(current_state, previous.sigma, sigma, due)
+        return state, kernel.bootstrap_results(state)
+
+      current_state, inner = tf.cond(
+          any_due, cool, lambda: (current_state, previous.inner_results)
       )
       seed = tfp.random.sanitize_seed(seed)
       next_state, next_inner = kernel.one_step(current_state, inner, seed=seed)
@@ -193,6 +204,24 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
           ),
           seed=tfp.random.sanitize_seed((0, 0)),
       )
+
+  def _move(self, state, sigma, next_sigma, due):
+    """States of chains that are due, carried to their next sigma."""
+    move_fn = self._parameters["move_fn"]
+    if move_fn is None:
+      return state
+    parts, restore = state_parts.as_parts(state)
+    moved = move_fn(*parts, sigma, next_sigma)
+    moved = list(moved) if isinstance(moved, (list, tuple)) else [moved]
+    shapes = [part.shape for part in parts]
+    if len(moved) != len(parts) or not all(
+        shape.is_compatible_with(part.shape) for shape, part in zip(shapes, moved)
+    ):
+      raise ValueError(
+          f"move_fn must return state parts of shapes {shapes}; got"
+          f" {[part.shape for part in moved]}."
+      )
+    return restore(state_parts.choose(due, moved, parts))
 
   def _next_sigma(self, sigma):
     """The sigma below, or the same at the end."""
