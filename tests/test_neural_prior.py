@@ -19,6 +19,7 @@ from tfp_massmap import cli
 from tfp_massmap import geometry
 from tfp_massmap import hybrid_prior
 from tfp_massmap import prior as prior_lib
+from tfp_massmap import prior_training
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 from tfp_massmap.datasets.halo_kappa import halo_kappa_dataset_builder as halo_kappa
@@ -33,9 +34,8 @@ from tfp_massmap.simulate import source_planes
 TESTS = pathlib.Path(__file__).parent
 TINY = unet.Architecture(channels=(8, 12), num_blocks=(1, 1))
 TINY_PAPER = unet.Architecture(
-    kind="paper", channels=(6, 8, 8), num_blocks=(1, 1, 1), num_inputs=1,
-    spectral_bound=1.0,
-)  # pyformat: disable
+    kind="paper", channels=(6, 8, 8), num_blocks=(1, 1, 1), spectral_bound=1.0
+)
 GRID = geometry.PixelGrid((32, 32), 1.16 * u.arcmin)
 CARD_GRID = geometry.PixelGrid((32, 32), 0.29 * u.arcmin)
 SETTINGS = training.TrainingSettings(
@@ -134,11 +134,139 @@ def test_training_resumes_exactly_where_it_was_killed(architecture, spectrum, tm
     np.testing.assert_allclose(one, other, atol=1e-6)
   lines = (tmp_path / "whole" / "log.csv").read_text().splitlines()
   assert len(lines) == 3 and lines[0].startswith("step,loss,sigma_0.01")
-  with pytest.raises(ValueError, match="another crop"):
-    training.Trainer(
-        spectrum, geometry.PixelGrid((16, 16), GRID.pixel_scale), architecture,
-        dataclasses.replace(SETTINGS, crop=16), tmp_path / "whole",
-    )  # pyformat: disable
+  for grid, power, changes, message in (
+      (geometry.PixelGrid((16, 16), GRID.pixel_scale), spectrum, dict(crop=16), "crop"),
+      (geometry.PixelGrid((32, 32), 1 * u.arcmin), spectrum, {}, "pixel_scale_arcmin"),
+      (GRID, spectra.PowerSpectrum(spectrum.ell, 2 * spectrum.c_ell), {}, "spectrum"),
+  ):
+    with pytest.raises(ValueError, match=f"another {message}"):
+      training.Trainer(
+          power, grid, architecture, dataclasses.replace(SETTINGS, **changes),
+          tmp_path / "whole",
+      )  # pyformat: disable
+
+
+def test_finished_trainings_are_measured_and_shorter_ones_refused(spectrum, tmp_path):
+  trainer = lambda num_steps: training.Trainer(
+      spectrum, GRID, TINY, dataclasses.replace(SETTINGS, num_steps=num_steps), tmp_path
+  )
+  expected = _losses(trainer(3), spectrum)
+  assert _losses(trainer(3), spectrum) == pytest.approx(expected, rel=1e-5)
+  with pytest.raises(ValueError, match="has 3 steps, and num_steps is 2"):
+    _losses(trainer(2), spectrum)
+
+
+def test_log_of_steps_that_come_again(spectrum, tmp_path):
+  """A validation after the last checkpoint is repeated; its first line goes."""
+  settings = dataclasses.replace(SETTINGS, validate_every=1)
+  trainer = training.Trainer(spectrum, GRID, TINY, settings, tmp_path)
+  trainer._train_step = _killer(trainer._train_step, after=3)  # pylint: disable=protected-access
+  with pytest.raises(KeyboardInterrupt):
+    _losses(trainer, spectrum)
+  steps = lambda: [
+      line.split(",")[0] for line in (tmp_path / "log.csv").read_text().splitlines()
+  ]
+  assert steps() == ["step", "1", "2", "3"]
+  _losses(training.Trainer(spectrum, GRID, TINY, settings, tmp_path), spectrum)
+  assert steps() == ["step", *"123456"]
+
+
+def test_learning_rate_rises_and_falls():
+  settings = dataclasses.replace(
+      SETTINGS, num_steps=20, warmup_steps=10, learning_rate=1.0, final_learning_rate=0.1
+  )
+  rates = [settings.rate_at(step) for step in (0, 9, 10, 15, 20, 30)]
+  np.testing.assert_allclose(rates, [0.1, 1, 1, 0.55, 0.1, 0.1])
+
+
+def test_weighting_by_the_score(spectrum, tmp_path):
+  """Eq. 24 of the same examples: the other loss, times c^2 / sigma^2."""
+  losses = []
+  for weighting in training.WEIGHTINGS:
+    settings = dataclasses.replace(SETTINGS, weighting=weighting)
+    trainer = training.Trainer(spectrum, GRID, TINY, settings, tmp_path / weighting)
+    examples = training.validation_examples(_maps(spectrum, seed=5), settings, False)
+    losses.append(trainer.validate({0.5: examples[0.5]})[0.5])
+  scale = trainer.denoiser.error_std(tf.constant(0.5)) / 0.5
+  assert losses[1] == pytest.approx(losses[0] * float(scale) ** 2, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "changes, sigma_range",
+    [(dict(optimizer="adam"), (0.003, 1.5)),
+     (dict(sigma_law="half_normal", sigma_high=0.2), (0.003, 0.6))],
+)
+def test_laws_and_optimizers(changes, sigma_range, spectrum, tmp_path):
+  settings = dataclasses.replace(SETTINGS, num_steps=2, **changes)
+  trainer = training.Trainer(spectrum, GRID, TINY, settings, tmp_path)
+  before = [np.array(w) for w in trainer.denoiser.network.weights]
+  _losses(trainer, spectrum)
+  after = trainer.denoiser.network.weights
+  assert any(np.abs(a - b).max() > 1e-5 for a, b in zip(after, before))
+  assert settings.sigma_range == pytest.approx(sigma_range)
+
+
+def test_clipped_gradients(spectrum, tmp_path):
+  """Plain descent with a rate of 1 moves the weights by the norm that is allowed."""
+  settings = dataclasses.replace(SETTINGS, num_steps=1, clip_norm=1e-3, optimizer="adam")
+  trainer = training.Trainer(spectrum, GRID, TINY, settings, tmp_path)
+  trainer._optimizer = _Descent()  # pylint: disable=protected-access
+  network = trainer.denoiser.network
+  before = [np.array(w) for w in network.trainable_variables]
+  _losses(trainer, spectrum)
+  moved = np.sqrt(sum(np.sum((a - b) ** 2) for a, b in zip(network.trainable_variables, before)))
+  assert moved == pytest.approx(1e-3, rel=1e-3)
+
+
+class _Descent:
+  learning_rate = tf.Variable(0.0)
+
+  def apply(self, gradients, variables):
+    for gradient, variable in zip(gradients, variables):
+      variable.assign_sub(gradient)
+
+
+def test_gaussian_fields_are_learnt_to_be_left_alone(spectrum, tmp_path):
+  """With a network that adds something, their loss is that of what it adds."""
+  settings = dataclasses.replace(SETTINGS, gaussian_share=0.999, gaussian_weight=1.0)
+  trainer = training.Trainer(spectrum, GRID, TINY, settings, tmp_path)
+  batch = next(iter(training.validation_examples(_maps(spectrum), settings, False)[0.1]))
+  loss = lambda: float(
+      trainer._loss(trainer._with_gaussian_fields(batch, 0), training=False)  # pylint: disable=protected-access
+  )
+  assert loss() == pytest.approx(0, abs=1e-9)
+  trainer.denoiser.network.weights[-1].assign(np.full(4, 0.5, np.float32))
+  assert loss() == pytest.approx(0.25, rel=1e-3)
+
+
+def test_paper_network_sees_the_gaussian_score_and_divides_by_sigma(spectrum):
+  """Eq. 23, and appendix C: the residual score is the network's output over sigma."""
+  seen = []
+
+  def network(inputs, training):
+    del training
+    seen.append(inputs)
+    return tf.ones_like(inputs[0][..., 0]) / inputs[1][:, None, None]
+
+  scales = residual.Scales.from_spectrum(spectrum, GRID.pixel_scale)
+  denoiser = residual.ResidualDenoiser(network, TINY_PAPER, scales)
+  gaussian = prior_lib.GaussianPrior.from_spectrum(spectrum, GRID)
+  noisy, sigma = tf.random.stateless_normal([2, 32, 32], (1, 2)), tf.constant([0.1, 0.4])
+  added = denoiser(noisy, gaussian.denoise(noisy, sigma), sigma)
+  np.testing.assert_allclose(added, np.broadcast_to([[[0.1]], [[0.4]]], added.shape), rtol=1e-5)
+  score = sigma[:, None, None] * gaussian.score(noisy, sigma)
+  np.testing.assert_allclose(seen[0][0][..., 0], noisy)
+  np.testing.assert_allclose(seen[0][0][..., 1], score, rtol=1e-3, atol=1e-4)
+
+
+def test_all_kernels_of_the_paper_are_bounded():
+  kernels = {
+      layer.layer.kernel.path
+      for layer in unet.build("paper").layers
+      if isinstance(layer, spectral_norm.SpectralBound)
+  }
+  weights = unet.build("paper").trainable_variables
+  assert len(kernels) == len([w for w in weights if len(w.shape) == 4])
 
 
 def _killer(step, after):
@@ -176,6 +304,10 @@ def test_training_learns_what_is_not_gaussian(spectrum, tmp_path):
         (dict(sigma_law="uniform"), "sigma_law"),
         (dict(num_steps=0), "num_steps"),
         (dict(averaging=1.0), "averaging"),
+        (dict(validate_every=0), "validate_every must be positive; got 0"),
+        (dict(learning_rate=-1.0), "learning_rate"),
+        (dict(gaussian_weight=1.5), r"\[0, 1\]; got 1.5"),
+        (dict(crop=8), "crop must be at least 16"),
     ],
 )
 def test_impossible_settings(changes, message):
@@ -197,6 +329,7 @@ def _save(spectrum, path, **changes):
   arguments = dict(
       denoiser=_denoiser(spectrum), spectrum=spectrum, pixel_scale=GRID.pixel_scale,
       sigma_range=(0.01, 1.0), training=dict(data="none"),
+      plane_weights=source_planes.COSMOS_WEIGHTS,
   )  # pyformat: disable
   hybrid_prior.save(path, **{**arguments, **changes})
 
@@ -325,6 +458,14 @@ def test_other_redshifts_give_a_warning_with_numbers(spectrum, tmp_path, recwarn
     load(np.full(100, 0.5))
 
 
+def test_priors_that_do_not_know_their_redshifts(spectrum, tmp_path):
+  _save(spectrum, tmp_path / "prior", plane_weights=None)
+  with pytest.warns(UserWarning, match="does not say for which source redshifts"):
+    hybrid_prior.HybridPrior.load(
+        tmp_path / "prior", GRID, source_redshifts=np.full(100, 0.5)
+    )
+
+
 def test_damaged_priors_are_refused(spectrum, tmp_path):
   path = tmp_path / "prior"
   load = lambda: hybrid_prior.HybridPrior.load(path, GRID)
@@ -349,10 +490,12 @@ def test_damaged_priors_are_refused(spectrum, tmp_path):
     with pytest.raises(ValueError, match=message):
       load()
   changed = json.loads(good_card)
-  changed["architecture"]["channels"] = [8, 16]
+  changed["sigma_range"] = [0.01, 2.0]
   card.write_text(json.dumps(changed))
-  with pytest.raises(ValueError):
+  with pytest.raises(ValueError, match="prior.json was changed"):
     load()
+  card.write_text(json.dumps(json.loads(good_card), indent=4))
+  assert load().sigma_range == (0.01, 1.0)
 
 
 def test_fine_tuning_starts_from_the_weights_given(spectrum, tmp_path):
@@ -384,8 +527,35 @@ def test_train_command(tmp_path, capsys):
   assert cli.main([*arguments, "--num-steps", "3"]) == 0
   prior = hybrid_prior.HybridPrior.load(tmp_path / "run" / "prior", GRID)
   assert prior.card["training"]["num_steps"] == 3
-  assert cli.main([*arguments, "--crop", "16", "--num-steps", "3"]) != 0
-  assert "another crop" in capsys.readouterr().err
+  losses = prior.card["training"]["validation_loss"]
+  assert cli.main([*arguments, "--num-steps", "3"]) == 0  # measured again
+  prior = hybrid_prior.HybridPrior.load(tmp_path / "run" / "prior", GRID)
+  assert prior.card["training"]["validation_loss"] == pytest.approx(losses, rel=1e-4)
+  for changes, message in (
+      (["--crop", "16", "--num-steps", "3"], "another crop"),
+      (["--num-steps", "2"], "has 3 steps, and num_steps is 2"),
+      (["--num-steps", "3", "--gaussian-weight", "2"], "gaussian_weight must lie"),
+      (["--num-steps", "3", "--dataset", "euclid"], "neither a prepared data set"),
+  ):
+    assert cli.main([*arguments, *changes]) != 0
+    assert message in capsys.readouterr().err
+  fine = [*arguments[:4], str(tmp_path / "fine"), *arguments[5:], "--num-steps", "1"]
+  fine += ["--start", str(tmp_path / "run" / "prior"), "--learning-rate", "1e-9"]
+  assert cli.main(fine) == 0
+  tuned = hybrid_prior.HybridPrior.load(tmp_path / "fine" / "prior", GRID)
+  pairs = zip(tuned.residual.network.weights, prior.residual.network.weights)
+  assert all(np.allclose(a, b, atol=1e-6) for a, b in pairs)
+
+
+def test_data_sets_by_name(tmp_path):
+  """A name prepares the data set where it is not there, and finds it the next time."""
+  config = halo_kappa.HaloKappaConfig(name="few", num_maps=(1, 1, 0), shape=(16, 16))
+  builder = halo_kappa.Builder(data_dir=str(tmp_path), config=config)
+  builder.download_and_prepare()
+  found = prior_training.open_dataset(builder.data_dir)
+  assert found.info.splits["train"].num_examples == 1
+  with pytest.raises(ValueError, match="no dataset_info.json in it.*halo_kappa"):
+    prior_training.open_dataset(tmp_path)
 
 
 def _short_training(folder, spectrum, strategy=None):

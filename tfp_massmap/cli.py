@@ -1,6 +1,7 @@
 """The `tfp-massmap` command: thin sub-commands over the library."""
 
 import argparse
+import dataclasses
 import logging
 import os
 import pathlib
@@ -150,24 +151,18 @@ def _parser():
   )
   train.set_defaults(run=_train)
   train.add_argument(
-      "--dataset", required=True, metavar="DIR",
-      help="prepared tfds data set of maps, down to its version, such as"
-      " ~/tensorflow_datasets/halo_kappa/cosmos/1.0.0",
+      "--dataset", required=True, metavar="NAME",
+      help="tfds data set of maps: halo_kappa, which is simulated if it is not there,"
+      " kappatng_cosmos/convergence, or the folder of any prepared one, down to its"
+      " version",
   )
+  train.add_argument("--data-dir", metavar="DIR", help="folder of all tfds data sets")
   train.add_argument(
       "-o", "--output", required=True,
       help="folder of the prior, its checkpoints and log.csv; a training that is there"
       " goes on",
   )
   train.add_argument("--preset", default="default", choices=["default", "paper"])
-  train.add_argument("--num-steps", type=_positive, default=20000)
-  train.add_argument("--batch-size", type=_positive, default=8)
-  train.add_argument("--crop", type=_positive, default=192, help="pixels of a crop")
-  train.add_argument("--learning-rate", type=float, default=2e-3)
-  train.add_argument(
-      "--mixed-precision", action="store_true",
-      help="convolutions in bfloat16: for processors and GPUs that have it",
-  )
   train.add_argument(
       "--start", metavar="PRIOR", help="a trained prior whose weights to start from"
   )
@@ -175,6 +170,40 @@ def _parser():
       "--spectrum", metavar="TABLE",
       help="table with columns ell and c_ell (steradian) of the maps; default: that of"
       " the simulator for the data set's plane weights",
+  )
+  train.add_argument("--num-steps", type=_positive, default=20000)
+  train.add_argument("--batch-size", type=_positive, default=8)
+  train.add_argument("--crop", type=_positive, default=192, help="pixels of a crop")
+  train.add_argument(
+      "--sigma-law", default="log_uniform", choices=["log_uniform", "half_normal"],
+      help="of the noise: uniform in its logarithm between --sigma-low and --sigma-high,"
+      " or the paper's half normal with standard deviation --sigma-high",
+  )
+  train.add_argument("--sigma-low", type=float, default=0.003)
+  train.add_argument("--sigma-high", type=float, default=1.5)
+  train.add_argument(
+      "--weighting", default="error", choices=["error", "score"],
+      help="of the loss: alike at every sigma, or Eq. 24 of the paper",
+  )
+  train.add_argument("--optimizer", default="muon", choices=["muon", "adam"])
+  train.add_argument("--learning-rate", type=float, default=2e-3)
+  train.add_argument("--final-learning-rate", type=float, default=1e-5)
+  train.add_argument("--warmup-steps", type=int, default=300)
+  train.add_argument("--clip-norm", type=float, default=1.0, help="of the gradients")
+  train.add_argument(
+      "--averaging", type=float, default=0.999,
+      help="decay of the moving average of the weights, per step",
+  )
+  train.add_argument(
+      "--gaussian-share", type=float, default=0.1,
+      help="of the examples that are Gaussian fields",
+  )
+  train.add_argument(
+      "--gaussian-weight", type=float, default=0.1, help="of those in the loss"
+  )
+  train.add_argument(
+      "--mixed-precision", action="store_true",
+      help="convolutions in bfloat16: for processors and GPUs that have it",
   )
   train.add_argument("--seed", type=_seed, default=0)
   train.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -307,7 +336,13 @@ def _train(options):
   from tfp_massmap import spectra  # pylint: disable=g-import-not-at-top
   from tfp_massmap.nn import training  # pylint: disable=g-import-not-at-top
 
-  maps, pixel_scale, metadata = prior_training.read_maps(options.dataset)
+  builder = prior_training.open_dataset(options.dataset, options.data_dir)
+  maps, pixel_scale, metadata = prior_training.read_maps(builder)
+  if not options.spectrum and "plane_weights" not in metadata:
+    raise ValueError(
+        f"{options.dataset} does not say which source planes its maps are of. Give their"
+        " power with --spectrum TABLE."
+    )
   spectrum = (
       spectra.PowerSpectrum.read(options.spectrum) if options.spectrum
       else prior_training.simulator_spectrum(pixel_scale, metadata["plane_weights"])
@@ -316,16 +351,16 @@ def _train(options):
   if options.start:
     grid = geometry.PixelGrid((options.crop, options.crop), pixel_scale)
     start = hybrid_prior.HybridPrior.load(options.start, grid)
+  names = {f.name for f in dataclasses.fields(training.TrainingSettings)}
   prior = prior_training.train(
       maps["train"], maps["validation"], pixel_scale, spectrum, options.output,
       architecture=options.preset,
       settings=training.TrainingSettings(
-          num_steps=options.num_steps, batch_size=options.batch_size,
-          crop=options.crop, learning_rate=options.learning_rate, seed=options.seed,
-          mixed_precision=options.mixed_precision,
+          **{name: value for name, value in vars(options).items() if name in names}
       ),
       periodic=bool(metadata.get("periodic", False)),
-      data=metadata, start=start, progress=not options.quiet,
+      data=metadata, start=start, strategy=prior_training.choose_strategy(),
+      progress=not options.quiet,
   )
   losses = prior.card["training"]["validation_loss"]
   for sigma, loss in losses.items():

@@ -138,7 +138,8 @@ class HybridPrior:
 
     Raises:
       FileNotFoundError: if one of the two files is missing.
-      ValueError: for a card that is not one, or weights that are not the card's.
+      ValueError: for a card that is not one or was changed, or weights that are not the
+        card's.
     """
     card, weights_path = network_file.find(path, "prior", _CARD)
     _check_pixel_scale(card, grid)
@@ -176,14 +177,14 @@ def save(path, denoiser, spectrum, pixel_scale, sigma_range, training,
     sigma_range: smallest and largest sigma of the training.
     training: dict for the card: data, length, validation figures.
     plane_weights: n(z) of the maps as weights of the source planes, see
-      `simulate.source_planes`; None for that of COSMOS.
+      `simulate.source_planes`; None if it is not known.
     overwrite: whether existing files may be replaced.
 
   Raises:
     FileExistsError: if a file exists and `overwrite` is false.
   """
-  if plane_weights is None:
-    plane_weights = source_planes.COSMOS_WEIGHTS
+  if plane_weights is not None:
+    plane_weights = np.asarray(plane_weights, float).tolist()
   card = dict(
       kind="prior",
       architecture=dataclasses.asdict(denoiser.architecture),
@@ -193,8 +194,10 @@ def save(path, denoiser, spectrum, pixel_scale, sigma_range, training,
       ),
       pixel_scale_arcmin=u.Quantity(pixel_scale).to_value(u.arcmin),
       sigma_range=[float(s) for s in sigma_range],
-      plane_weights=np.asarray(plane_weights, float).tolist(),
-      mean_source_redshift=source_planes.mean_redshift(plane_weights),
+      plane_weights=plane_weights,
+      mean_source_redshift=(
+          None if plane_weights is None else source_planes.mean_redshift(plane_weights)
+      ),
       training=training,
   )
   network_file.save(path, denoiser.network, card, overwrite)
@@ -220,6 +223,12 @@ def _check_pixel_scale(card, grid):
 
 def _check_redshifts(card, grid, redshifts):
   """Compares the power that the galaxies see with that of the training."""
+  if card["plane_weights"] is None:
+    warnings.warn(
+        "The prior does not say for which source redshifts it was trained: they cannot"
+        " be compared with those of the galaxies.", stacklevel=3,
+    )
+    return
   weights = source_planes.weights_from_redshifts(redshifts)
   powers = [
       simulate.ConvergenceSimulator(

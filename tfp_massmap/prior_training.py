@@ -1,10 +1,12 @@
 """From a data set of maps to a trained prior: what `tfp-massmap train` does."""
 
 import dataclasses
+import os
 import pathlib
 
 from astropy import units as u
 import numpy as np
+import tensorflow as tf
 
 from tfp_massmap import geometry
 from tfp_massmap import hybrid_prior
@@ -35,11 +37,41 @@ def simulator_spectrum(pixel_scale, plane_weights=None):
   )
 
 
-def read_maps(directory):
+def open_dataset(name, data_dir=None):
+  """Builder of a tfds data set of maps, prepared if need be.
+
+  Args:
+    name: folder where it was prepared, down to the version; or its name, such as
+      "halo_kappa" (simulated now, if it is not there) or "kappatng_cosmos/convergence"
+      (see `datasets/kappatng_cosmos/README.md` for what it needs).
+    data_dir: None, or the folder of all tfds data sets.
+
+  Returns:
+    A `tfds.core.DatasetBuilder`.
+
+  Raises:
+    ValueError: if there is neither such a folder nor such a data set.
+  """
+  import tensorflow_datasets as tfds  # pylint: disable=g-import-not-at-top
+  import tfp_massmap.datasets  # pylint: disable=g-import-not-at-top
+
+  if (pathlib.Path(name).expanduser() / "dataset_info.json").is_file():
+    return tfds.builder_from_directory(str(pathlib.Path(name).expanduser()))
+  if str(name).split("/")[0] not in tfp_massmap.datasets.__all__:
+    raise ValueError(
+        f"{name} is neither a prepared data set (no dataset_info.json in it) nor one of"
+        f" {tfp_massmap.datasets.__all__}, as NAME or NAME/CONFIGURATION."
+    )
+  builder = tfds.builder(str(name), data_dir=data_dir)
+  builder.download_and_prepare()
+  return builder
+
+
+def read_maps(builder):
   """Maps of a prepared tfds data set.
 
   Args:
-    directory: where it was prepared, down to the version.
+    builder: see `open_dataset`.
 
   Returns:
     `(maps, pixel_scale, metadata)`: dict of split to float32 `[n, ny, nx]`, the pixel
@@ -51,18 +83,17 @@ def read_maps(directory):
   """
   import tensorflow_datasets as tfds  # pylint: disable=g-import-not-at-top
 
-  builder = tfds.builder_from_directory(str(directory))
   metadata = dict(builder.info.metadata or {})
   missing = {"train", "validation"} - set(builder.info.splits)
   if missing:
     raise ValueError(
-        f"{directory} has no split {' and '.join(sorted(missing))}; it has"
+        f"{builder.data_dir} has no split {' and '.join(sorted(missing))}; it has"
         f" {sorted(builder.info.splits)}."
     )
   if "kappa" not in builder.info.features or "pixel_scale_arcmin" not in metadata:
     raise ValueError(
-        f"{directory} has no maps `kappa` with a pixel scale; prepare halo_kappa or"
-        " kappatng_cosmos/convergence."
+        f"{builder.data_dir} has no maps `kappa` with a pixel scale; prepare halo_kappa"
+        " or kappatng_cosmos/convergence."
     )
   maps = {
       split: np.stack(
@@ -71,6 +102,18 @@ def read_maps(directory):
       for split in ("train", "validation")
   }
   return maps, metadata["pixel_scale_arcmin"] * u.arcmin, metadata
+
+
+def choose_strategy():
+  """The `tf.distribute` strategy of this machine; None for one device.
+
+  Several machines are those of the environment variable TF_CONFIG.
+  """
+  if "TF_CONFIG" in os.environ:
+    return tf.distribute.MultiWorkerMirroredStrategy()
+  if len(tf.config.list_physical_devices("GPU")) > 1:
+    return tf.distribute.MirroredStrategy()
+  return None
 
 
 def train(
@@ -84,6 +127,7 @@ def train(
     periodic=False,
     data=None,
     start=None,
+    strategy=None,
     progress=True,
 ):
   """Trains a prior, or goes on with it, and writes it as `prior` into a folder.
@@ -98,13 +142,17 @@ def train(
     periodic: whether the maps are tori.
     data: dict that describes them, for the card.
     start: `hybrid_prior.HybridPrior` whose weights a new training starts from.
+    strategy: None, or a `tf.distribute` strategy, see `nn.training.Trainer`.
     progress: whether to show a progress bar.
 
   Returns:
     The `hybrid_prior.HybridPrior` on maps of the size of the crops.
+
+  Raises:
+    ValueError: as `nn.training.Trainer` and its `train`.
   """
   grid = geometry.PixelGrid((settings.crop, settings.crop), pixel_scale)
-  trainer = training.Trainer(spectrum, grid, architecture, settings, folder, start)
+  trainer = training.Trainer(spectrum, grid, architecture, settings, folder, start, strategy)
   losses = trainer.train(maps, validation_maps, periodic, progress)
   path = pathlib.Path(folder) / "prior"
   record = dict(
@@ -117,7 +165,7 @@ def train(
   with trainer.averaged_weights():
     hybrid_prior.save(
         path, trainer.denoiser, spectrum, pixel_scale,
-        (settings.sigma_low, settings.sigma_high), record,
+        settings.sigma_range, record,
         plane_weights=(data or {}).get("plane_weights"), overwrite=True,
     )  # pyformat: disable
   if np.size(validation_maps) >= error_scale.FEWEST_PIXELS:

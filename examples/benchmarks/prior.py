@@ -9,7 +9,10 @@ Simulated maps of seeds that no training used; with --data also the genuine fiel
 2. The same on Gaussian fields, where no denoiser is better than the Wiener filter.
 3. Integral of the score around triangles of noisy maps, over that along one side: 0 for
    the gradient of a density.
-4. Samples of the prior against simulated maps: power, skewness, peak counts.
+4. Samples of the prior against simulated maps: power in 8 bands from ell 500 to 20,000,
+   one-point distribution, skewness, maxima, peak counts. The flow of the Gaussian half
+   from the same noise ends in a Gaussian field of the simulator's power: the power of
+   samples is compared with it, without the scatter between fields.
 5. Time of an evaluation, and of its parts.
 """
 
@@ -23,6 +26,7 @@ from astropy.io import fits
 import numpy as np
 import tensorflow as tf
 
+import cosmos_survey
 from tfp_massmap import geometry
 from tfp_massmap import hybrid_prior
 from tfp_massmap import map_statistics
@@ -90,18 +94,66 @@ def loop_integral(score, clean, sigma, num_loops):
   return float(rms(loops) / rms(sides))
 
 
-def sample_statistics(maps):
-  """Power in 8 bands, skewness at 0 and 1 arcmin, peak counts, per map."""
-  maps = maps - maps.mean(axis=(1, 2), keepdims=True)
+def draw_samples(prior, num, sigmas, batch_size=4):
+  """Samples of the prior, and of its Gaussian half from the same noise."""
+  gaussian = prior.gaussian
+  shrink = tf.sqrt(gaussian.mode_variance / gaussian.smoothed_variance(sigmas[0]))
+
+  @tf.function
+  def draw(seed):
+    noise = tf.random.stateless_normal([batch_size, *GRID.shape], seed + 1)
+    start = gaussian.sample([batch_size], seed=seed) + sigmas[0] * noise
+    sample = probability_flow.flow(
+        prior.denoise, start, sigmas, gaussian.mode_variance
+    )
+    return sample, spectra.fourier_filter(start, shrink)
+
+  batches = [draw(tf.constant([3, k])) for k in range(-(-num // batch_size))]
+  return tuple(np.concatenate(maps)[:num] for maps in zip(*batches))
+
+
+def power_ratio(samples, controls, gaussian):
+  """Power over that of the Gaussian half, and its standard error, per band."""
   edges = np.geomspace(500, 20000, 9)
+  power = lambda maps: spectra.band_power(maps, GRID, edges)
+  expected = power(gaussian.sample([200], seed=(5, 6)).numpy()).mean(axis=0)
+  change = (power(samples) - power(controls)) / expected
+  return 1 + change.mean(axis=0), change.std(axis=0, ddof=1) / np.sqrt(len(change))
+
+
+def sample_statistics(maps):
+  """One-point distribution, moments and peak counts, per map."""
+  maps = maps - maps.mean(axis=(1, 2), keepdims=True)
   smooth = map_statistics.smooth(maps, GRID, 1 * u.arcmin)
-  return dict(
-      power=spectra.band_power(maps, GRID, edges),
-      skewness=map_statistics.skewness(maps)[:, None],
-      skewness_1_arcmin=map_statistics.skewness(smooth)[:, None],
-      maximum=maps.max(axis=(1, 2))[:, None],
-      peaks=map_statistics.peak_counts(smooth, np.arange(0, 0.13, 0.02)),
-  )
+  bins = np.array([-1, -0.04, -0.02, 0, 0.02, 0.04, 0.08, 0.12, 0.2, 2])
+  return {
+      "one-point": np.stack([np.histogram(kappa, bins)[0] for kappa in maps]),
+      "skewness": map_statistics.skewness(maps)[:, None],
+      "skewness, 1 arcmin": map_statistics.skewness(smooth)[:, None],
+      "maximum": maps.max(axis=(1, 2))[:, None],
+      "peaks": map_statistics.peak_counts(smooth, np.array([0, 0.02, 0.04, 0.06, 0.1])),
+  }
+
+
+def print_samples(prior, num, clean, figures):
+  low, _ = prior.sigma_range
+  sigmas = probability_flow.sigma_ladder(2.0, max(low, 0.004), 24)
+  samples, controls = draw_samples(prior, num, sigmas)
+  print(f"\nSamples of the prior ({num}, 24 evaluations) over simulated maps ({len(clean)})")
+  rows = {"power": power_ratio(samples, controls, prior.gaussian)}
+  simulated, drawn = sample_statistics(clean), sample_statistics(samples)
+  for name, values in simulated.items():
+    means = [v.mean(axis=0) for v in (drawn[name], values)]
+    errors = [v.std(axis=0, ddof=1) / np.sqrt(len(v)) for v in (drawn[name], values)]
+    error = np.hypot(errors[0] / means[1], means[0] * errors[1] / means[1] ** 2)
+    rows[name] = means[0] / means[1], error
+  for name, (ratio, error) in rows.items():
+    print(f"  {name:<19}" + " ".join(f"{r:6.3f}" for r in ratio))
+    print(f"  {'+-':>19}" + " ".join(f"{e:6.3f}" for e in error), flush=True)
+  figures["samples"] = {
+      name: dict(ratio=ratio.tolist(), error=error.tolist())
+      for name, (ratio, error) in rows.items()
+  }
 
 
 def seconds(function, repeats=10):
@@ -135,11 +187,12 @@ def main():
   prior = hybrid_prior.HybridPrior.load(options.prior, GRID)
   denoise = tf.function(prior.denoise)
   num_maps = 24 if options.full else 8
-  clean = simulated_maps(num_maps)
+  crops = simulated_maps(8 * num_maps)
+  clean = crops[:num_maps]
   figures = {}
   print_errors("Simulated maps", denoise, prior, clean, figures, "simulated")
   if options.data is not None:
-    path = sorted(options.data.rglob("ktng_kappa360v2.fits"))[0]
+    path = cosmos_survey.find(options.data, "ktng_kappa360v2.fits")
     genuine = fits.getdata(path).astype(np.float32)
     copies = np.stack([genuine] * (8 if options.full else 3))
     print_errors("Genuine kappaTNG", denoise, prior, copies, figures, "genuine")
@@ -154,21 +207,7 @@ def main():
     figures["loop_integral"][str(sigma)] = value
     print(f"  sigma {sigma:<5g} {value:.4f}", flush=True)
 
-  low, _ = prior.sigma_range
-  sigmas = probability_flow.sigma_ladder(2.0, max(low, 0.004), 24)
-  sample = tf.function(
-      lambda seed: probability_flow.sample_prior(prior, 4, seed, sigmas)
-  )
-  drawn = np.concatenate(
-      [sample(tf.constant([3, k])).numpy() for k in range(num_maps // 4)]
-  )
-  print(f"\nSamples of the prior ({len(drawn)}, 24 evaluations) over simulated maps")
-  figures["samples"] = {}
-  simulated, samples = sample_statistics(clean), sample_statistics(drawn)
-  for name, values in simulated.items():
-    ratio = samples[name].mean(axis=0) / values.mean(axis=0)
-    figures["samples"][name] = ratio.tolist()
-    print(f"  {name:<18}" + " ".join(f"{r:6.3f}" for r in ratio))
+  print_samples(prior, 2 * num_maps, crops, figures)
 
   noisy = tf.constant(clean[:1])
   network = tf.function(lambda x: prior.residual(x, x, tf.constant([0.1])))

@@ -1,7 +1,8 @@
 """Trained networks on disk: `NAME.weights.h5`, arrays only, and the card `NAME.json`.
 
 The card says what the network is and what it was trained on. Reading the two runs no
-code of theirs; weights that are not those of the card are refused.
+code of theirs; weights that are not those of the card, and cards that were changed after
+they were written, are refused.
 """
 
 import hashlib
@@ -57,8 +58,10 @@ def save(path, network, card, overwrite=False):
 def rewrite_card(path, card):
   """Replaces the card of a network; its weights stay."""
   card_path, _ = _paths(path)
+  card = {**card, "card_sha256": _card_checksum(card)}
+  text = json.dumps(card, indent=1, allow_nan=False)
   with io.atomic_path(card_path, overwrite=True) as partial:
-    pathlib.Path(partial).write_text(json.dumps(card, indent=1), encoding="utf-8")
+    pathlib.Path(partial).write_text(text, encoding="utf-8")
 
 
 def find(path, kind, needed):
@@ -75,8 +78,8 @@ def find(path, kind, needed):
 
   Raises:
     FileNotFoundError: if one of the two files is missing.
-    ValueError: for a card that is not one, or of another kind, or weights that are not
-      the card's.
+    ValueError: for a card that is not one, was changed, or is of another kind, or
+      weights that are not the card's.
   """
   card_path, weights_path = _paths(path)
   if not card_path.exists() and str(path) in shipped(kind):
@@ -107,6 +110,12 @@ def _checksum(path):
   return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def _card_checksum(card):
+  """Of all entries but its own, whatever their order."""
+  content = {name: value for name, value in card.items() if name != "card_sha256"}
+  return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 def _kind(path):
   return json.loads(path.read_text(encoding="utf-8")).get("kind")
 
@@ -116,7 +125,7 @@ def _read_card(path, kind, needed):
     card = json.loads(path.read_text(encoding="utf-8"))
   except (json.JSONDecodeError, UnicodeDecodeError) as error:
     raise ValueError(f"{path} is not the card of a {kind}: {error}.") from error
-  needed = {*needed, "kind", "format", "weights_sha256"}
+  needed = {*needed, "kind", "format", "weights_sha256", "card_sha256"}
   if not isinstance(card, dict) or not needed <= set(card):
     missing = sorted(needed - set(card)) if isinstance(card, dict) else sorted(needed)
     raise ValueError(f"{path} is not the card of a {kind}: it lacks {missing}.")
@@ -126,5 +135,9 @@ def _read_card(path, kind, needed):
     raise ValueError(
         f"{path} has format {card['format']}; this version of tfp_massmap reads"
         f" {_FORMAT}."
+    )
+  if card["card_sha256"] != _card_checksum(card):
+    raise ValueError(
+        f"{path} was changed after it was written: its checksum differs. Get it again."
     )
   return card

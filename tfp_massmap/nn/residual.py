@@ -82,8 +82,9 @@ class ResidualDenoiser:
 
   Args:
     network: Keras model of `unet.build`.
-    architecture: its `unet.Architecture`. That of the paper sees the noisy map alone
-      and gives the residual score (Eq. 23), whatever the scales.
+    architecture: its `unet.Architecture`. That of the paper sees the noisy map and the
+      Gaussian score, in units of 1 / sigma, and gives the residual score (Eq. 23),
+      whatever the scales.
     scales: `Scales`.
   """
 
@@ -104,14 +105,13 @@ class ResidualDenoiser:
     Returns:
       `[batch, ny, nx]`.
     """
-    a, b, c = (s[:, tf.newaxis, tf.newaxis] for s in self.scales.at(sigma))
     if self.architecture.kind == "paper":
-      output = self.network([noisy[..., tf.newaxis], sigma], training=training)
-      scale = tf.square(sigma)[:, tf.newaxis, tf.newaxis]
+      std = sigma[:, tf.newaxis, tf.newaxis]
+      inputs, scale = [noisy, (wiener - noisy) / std], tf.square(std)
     else:
-      inputs = tf.stack([noisy / a, wiener / b], axis=-1)
-      output = self.network([inputs, sigma], training=training)
-      scale = c
+      a, b, c = (s[:, tf.newaxis, tf.newaxis] for s in self.scales.at(sigma))
+      inputs, scale = [noisy / a, wiener / b], c
+    output = self.network([tf.stack(inputs, axis=-1), sigma], training=training)
     return scale * tf.cast(output, noisy.dtype)
 
   def error_std(self, sigma):

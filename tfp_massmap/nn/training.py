@@ -7,16 +7,19 @@ is Eq. 24 ("score").
 
 import csv
 import dataclasses
+import hashlib
 import importlib.util
 import json
 import math
 import pathlib
 
+from astropy import units as u
 import keras
 import numpy as np
 import tensorflow as tf
 import tqdm
 
+from tfp_massmap import io
 from tfp_massmap import prior as prior_lib
 from tfp_massmap.nn import input_pipeline
 from tfp_massmap.nn import muon
@@ -25,6 +28,10 @@ from tfp_massmap.nn import unet
 
 WEIGHTINGS = ("error", "score")
 OPTIMIZERS = ("muon", "adam")
+_POSITIVE = (
+    "num_steps", "batch_size", "learning_rate", "final_learning_rate", "clip_norm",
+    "validate_every", "num_validation", "checkpoint_every",
+)  # pyformat: disable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +42,7 @@ class TrainingSettings:
     num_steps: length of the training in batches.
     batch_size, crop: examples of `crop` x `crop` pixels.
     sigma_law: "log_uniform" between `sigma_low` and `sigma_high`, or "half_normal" with
-      standard deviation `sigma_high` (the paper's, 0.2).
+      standard deviation `sigma_high` (the paper's, which has .2; section 5.2).
     weighting: "error" or "score".
     optimizer: "muon" (`nn.muon`) or "adam", for which 1e-3 is a good rate.
     learning_rate, final_learning_rate, warmup_steps: a linear start, then a cosine.
@@ -78,14 +85,19 @@ class TrainingSettings:
       raise ValueError(f"weighting must be one of {WEIGHTINGS}; got {self.weighting!r}.")
     if self.optimizer not in OPTIMIZERS:
       raise ValueError(f"optimizer must be one of {OPTIMIZERS}; got {self.optimizer!r}.")
-    if self.num_steps < 1 or self.batch_size < 1 or self.crop < 16:
+    for name in _POSITIVE:
+      if not getattr(self, name) > 0:
+        raise ValueError(f"{name} must be positive; got {getattr(self, name)}.")
+    if self.crop < 16 or self.warmup_steps < 0:
       raise ValueError(
-          "num_steps and batch_size must be positive and crop at least 16; got"
-          f" {self.num_steps}, {self.batch_size} and {self.crop}."
+          "crop must be at least 16 and warmup_steps not negative; got"
+          f" {self.crop} and {self.warmup_steps}."
       )
-    for name in ("averaging", "gaussian_share", "gaussian_weight"):
+    for name in ("averaging", "gaussian_share"):
       if not 0 <= getattr(self, name) < 1:
         raise ValueError(f"{name} must lie in [0, 1); got {getattr(self, name)}.")
+    if not 0 <= self.gaussian_weight <= 1:
+      raise ValueError(f"gaussian_weight must lie in [0, 1]; got {self.gaussian_weight}.")
     self.make_sigma_law()
 
   def make_sigma_law(self):
@@ -96,6 +108,12 @@ class TrainingSettings:
     raise ValueError(
         f"sigma_law must be 'log_uniform' or 'half_normal'; got {self.sigma_law!r}."
     )
+
+  @property
+  def sigma_range(self):
+    """Between which sigmas a network is trained: those of nearly all examples."""
+    share = 3.0 if self.sigma_law == "half_normal" else 1.0
+    return self.sigma_low, share * self.sigma_high
 
   def rate_at(self, step):
     """Learning rate of a step, a float."""
@@ -125,8 +143,8 @@ class Trainer:
       of its own for all but the first.
 
   Raises:
-    ValueError: if the folder's checkpoint is of other settings, the grid of another
-      size, or `start` of another architecture.
+    ValueError: if the folder's checkpoint is of other settings, pixels or power, the grid
+      of another size, the name that of no preset, or `start` of another architecture.
   """
 
   def __init__(
@@ -137,8 +155,7 @@ class Trainer:
           f"The grid must have {settings.crop} x {settings.crop} pixels, as the crops;"
           f" got {grid.shape}."
       )
-    if isinstance(architecture, str):
-      architecture = unet.PRESETS[architecture]
+    architecture = unet.resolve(architecture)
     self.settings = settings
     self._strategy = strategy or tf.distribute.get_strategy()
     if settings.batch_size % self._strategy.num_replicas_in_sync:
@@ -148,6 +165,7 @@ class Trainer:
       )
     self.folder = pathlib.Path(folder)
     self._gaussian = prior_lib.GaussianPrior.from_spectrum(spectrum, grid)
+    self._data = _describe(spectrum, grid)
     keras.utils.set_random_seed(settings.seed)
     scales = residual.Scales.from_spectrum(spectrum, grid.pixel_scale)
     with self._strategy.scope():
@@ -190,9 +208,18 @@ class Trainer:
 
     Returns:
       The last validation losses, dict of sigma to mean loss.
+
+    Raises:
+      ValueError: if the training is longer than `num_steps` already.
     """
     settings = self.settings
     done = int(self.step.read_value())
+    if done > settings.num_steps:
+      raise ValueError(
+          f"The training in {self.folder} has {done} steps, and num_steps is"
+          f" {settings.num_steps}. Ask for {done} or more, or choose another folder."
+      )
+    self._cut_log(done)
     examples = input_pipeline.training_examples(
         maps, (settings.crop, settings.crop), settings.batch_size,
         settings.make_sigma_law(), settings.seed, first_batch=done, periodic=periodic,
@@ -203,6 +230,8 @@ class Trainer:
         total=settings.num_steps, initial=done, unit="step", disable=not progress
     )
     losses, recent = {}, []
+    if done == settings.num_steps:
+      losses = self.validate(validation)
     with bar:
       for batch in self._distributed(examples.take(settings.num_steps - done)):
         self._optimizer.learning_rate.assign(settings.rate_at(int(self.step.read_value())))
@@ -309,7 +338,7 @@ class Trainer:
 
   def _check_folder(self):
     """Keeps the settings beside the checkpoints, and compares them."""
-    record = {k: v for k, v in self.record.items() if k not in _MAY_CHANGE}
+    record = {k: v for k, v in self.record.items() if k not in _MAY_CHANGE} | self._data
     path = self.folder / "settings.json"
     if path.exists():
       before = json.loads(path.read_text(encoding="utf-8"))
@@ -317,11 +346,22 @@ class Trainer:
       if differ:
         raise ValueError(
             f"{self.folder} has a training with another {' and '.join(differ)}. Choose"
-            " another folder, or the same settings to go on with it."
+            " another folder, or what that training has, to go on with it."
         )
       return
     self.folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=2), encoding="utf-8")
+    text = json.dumps({**self.record, **self._data}, indent=2)
+    path.write_text(text, encoding="utf-8")
+
+  def _cut_log(self, done):
+    """Takes out the lines of steps after the checkpoint, which come again."""
+    path = self.folder / "log.csv"
+    if not path.exists():
+      return
+    title, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if int(line.split(",")[0]) <= done]
+    with io.atomic_path(path, overwrite=True) as temporary:
+      pathlib.Path(temporary).write_text("".join([title, *kept]), encoding="utf-8")
 
   def _log(self, step, loss, validation):
     path = self.folder / "log.csv"
@@ -360,6 +400,15 @@ def validation_examples(maps, settings, periodic):
     )  # pyformat: disable
     examples[sigma] = list(batches.take(settings.num_validation // size))
   return examples
+
+
+def _describe(spectrum, grid):
+  """What a training depends on besides its settings, for JSON."""
+  values = np.concatenate([spectrum.ell, spectrum.c_ell])
+  return dict(
+      spectrum=hashlib.sha256(values.astype("<f8").tobytes()).hexdigest()[:16],
+      pixel_scale_arcmin=grid.pixel_scale.to_value(u.arcmin),
+  )
 
 
 def _make_optimizer(settings):

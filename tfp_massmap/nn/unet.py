@@ -7,7 +7,8 @@ cropped at the end. There are two presets:
   paper    Remy et al. (2022), appendix C, after Ronneberger et al. (2015) and He et al.
            (2016): residual blocks of two convolutions with batch normalisation and
            ReLU, average pooling, 32-64-128-128 channels, a map of sigma beside the
-           input and the input of the bottleneck, output divided by sigma.
+           inputs (map and Gaussian score, Eq. 23) and the input of the bottleneck,
+           output divided by sigma.
   default  pixels in groups of 2 x 2 as channels, so that all convolutions work at half
            the resolution or below; 48-96-128 channels; sigma scales and shifts the
            channels of every block (Perez et al. 2018).
@@ -70,10 +71,18 @@ PRESETS = {
         kind="paper",
         channels=(32, 64, 128, 128),
         num_blocks=(1, 1, 1, 1),
-        num_inputs=1,
         spectral_bound=1.0,
     ),
 }
+
+
+def resolve(architecture):
+  """An `Architecture`, or that of a preset's name; ValueError for the name of none."""
+  if not isinstance(architecture, str):
+    return architecture
+  if architecture not in PRESETS:
+    raise ValueError(f"The presets are {sorted(PRESETS)}; got {architecture!r}.")
+  return PRESETS[architecture]
 
 
 def build(architecture, compute_dtype="float32"):
@@ -95,10 +104,7 @@ def build(architecture, compute_dtype="float32"):
     raise ValueError(
         f"compute_dtype must be 'float32' or 'bfloat16'; got {compute_dtype!r}."
     )
-  if isinstance(architecture, str):
-    if architecture not in PRESETS:
-      raise ValueError(f"The presets are {sorted(PRESETS)}; got {architecture!r}.")
-    architecture = PRESETS[architecture]
+  architecture = resolve(architecture)
   policy = "mixed_bfloat16" if compute_dtype == "bfloat16" else "float32"
   with _policy(policy):
     return _build(architecture)
@@ -197,11 +203,14 @@ class NoiseFeatures(layers.Layer):
     return (input_shape[0], 2 * self.num)
 
 
-def _convolution(architecture, channels, size=3, **kwargs):
-  layer = layers.Conv2D(channels, size, padding="same", **kwargs)
-  if architecture.spectral_bound is not None:
-    return spectral_norm.SpectralBound(layer, architecture.spectral_bound)
-  return layer
+def _convolution(architecture, channels, size=3):
+  return _bounded(architecture, layers.Conv2D(channels, size, padding="same"))
+
+
+def _bounded(architecture, layer):
+  if architecture.spectral_bound is None:
+    return layer
+  return spectral_norm.SpectralBound(layer, architecture.spectral_bound)
 
 
 def _default(architecture, maps, sigma):
@@ -270,7 +279,7 @@ def _paper(architecture, maps, sigma):
   for _ in range(num_blocks):
     x = _normalised_block(architecture, x, channels, 3)
   for channels, num_blocks in reversed(levels[:-1]):
-    x = layers.Conv2DTranspose(channels, 2, strides=2)(x)
+    x = _bounded(architecture, layers.Conv2DTranspose(channels, 2, strides=2))(x)
     x = layers.Concatenate()([x, skips.pop()])
     for _ in range(num_blocks):
       x = _normalised_block(architecture, x, channels, 2)

@@ -2,7 +2,7 @@
 
     python -m tfp_massmap.pretrained.build_cosmos_deepmass DATASET FOLDER [--num-steps N]
 
-DATASET is the folder of the data set down to its version. `FOLDER/model.json` and
+DATASET is the name of the data set, or its folder down to the version. `FOLDER/model.json` and
 `FOLDER/model.weights.h5` are the model; an interrupted training goes on.
 """
 
@@ -20,7 +20,8 @@ def main():
   parser.add_argument("--num-steps", type=int, default=3000)
   parser.add_argument("--mixed-precision", action="store_true")
   options = parser.parse_args()
-  maps, pixel_scale, metadata = prior_training.read_maps(options.dataset)
+  builder = prior_training.open_dataset(options.dataset)
+  maps, pixel_scale, metadata = prior_training.read_maps(builder)
   spectrum = prior_training.simulator_spectrum(pixel_scale, metadata["plane_weights"])
   settings = deepmass.DeepMassSettings(
       num_steps=options.num_steps, mixed_precision=options.mixed_precision
