@@ -24,6 +24,7 @@ from tfp_massmap import simulate
 from tfp_massmap import spectra
 from tfp_massmap.datasets.halo_kappa import halo_kappa_dataset_builder as halo_kappa
 from tfp_massmap.nn import devices
+from tfp_massmap.nn import linear_response
 from tfp_massmap.nn import muon
 from tfp_massmap.nn import residual
 from tfp_massmap.nn import spectral_norm
@@ -368,6 +369,28 @@ def test_batches_broadcasts_and_the_range_of_sigma(spectrum, tmp_path):
     np.testing.assert_allclose(prior.score(noisy, sigma), expected, rtol=1e-4, atol=1e-3)
   compiled = tf.function(prior.denoise, jit_compile=True)
   np.testing.assert_allclose(compiled(noisy, tf.constant(0.1)), together, atol=1e-5)
+
+
+def test_cards_get_response_and_error_scale(spectrum, tmp_path):
+  """Afterwards the residual has next to no response to the maps it was measured on."""
+  _save(spectrum, tmp_path / "prior")
+  load = lambda: hybrid_prior.HybridPrior.load(tmp_path / "prior", GRID, "float32")
+  before = load()
+  maps = _maps(spectrum, num=24)
+  prior_training.calibrate(tmp_path / "prior", maps, 32)
+  after = load()
+  assert after.error_scale is not None and before.linear_response is None
+  largest = []
+  for prior in (before, after):
+    residual_fn = lambda x, sigma, p=prior: (
+        tf.square(sigma)[:, None, None] * p.residual_score(x, sigma)
+    )
+    response = linear_response.measure(residual_fn, maps[:, :32, :32], GRID, (0.05, 0.3))
+    largest.append(np.abs(response.response).max())
+  assert largest[1] < 0.2 * largest[0]
+  with pytest.raises(ValueError, match="too few"):
+    prior_training.calibrate(tmp_path / "prior", maps[:2], 32)
+  assert load().error_scale is None and load().linear_response is not None
 
 
 def test_arithmetic_of_the_network(spectrum, tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from tfp_massmap import simulate
 from tfp_massmap import spectra
 from tfp_massmap.nn import devices
 from tfp_massmap.nn import error_scale as error_scale_lib
+from tfp_massmap.nn import linear_response as linear_response_lib
 from tfp_massmap.nn import network_file
 from tfp_massmap.nn import residual as residual_lib
 from tfp_massmap.nn import unet
@@ -40,20 +41,24 @@ class HybridPrior:
     sigma_range: smallest and largest sigma the residual was trained for.
     card: dict that says how it was made.
     error_scale: None, or `nn.error_scale.ErrorScale` of the denoiser.
+    linear_response: None, or `fn(sigma)` of `[batch]` to `[batch, ny, nx // 2 + 1]`, what
+      is to be taken out of the residual (`nn.linear_response`).
 
   Attributes:
-    gaussian, residual, sigma_range, card, error_scale: as given.
+    gaussian, residual, sigma_range, card, error_scale, linear_response: as given.
     shape, dtype, mode_variance: those of the Gaussian prior.
   """
 
   def __init__(
-      self, gaussian, residual, sigma_range=(0.0, np.inf), card=None, error_scale=None
+      self, gaussian, residual, sigma_range=(0.0, np.inf), card=None, error_scale=None,
+      linear_response=None,
   ):
     self.gaussian = gaussian
     self.residual = residual
     self.sigma_range = tuple(float(s) for s in sigma_range)
     self.card = dict(card or {})
     self.error_scale = error_scale
+    self.linear_response = linear_response
 
   @property
   def shape(self):
@@ -113,7 +118,10 @@ class HybridPrior:
     inside = tf.clip_by_value(batch, low, min(high, self.dtype.max))
     flat = tf.reshape(x, [-1, *self.shape])
     wiener = self.gaussian.denoise(flat, inside)
-    score = self.residual(flat, wiener, inside) / tf.square(inside)[:, None, None]
+    added = self.residual(flat, wiener, inside)
+    if self.linear_response is not None:
+      added -= spectra.fourier_filter(flat, self.linear_response(inside))
+    score = added / tf.square(inside)[:, None, None]
     score = tf.where((batch <= high)[:, tf.newaxis, tf.newaxis], score, 0)
     return tf.reshape(score, tf.shape(x))
 
@@ -157,6 +165,7 @@ class HybridPrior:
         card["sigma_range"],
         card,
         _error_scale(card),
+        _linear_response(card, grid),
     )
 
 
@@ -207,6 +216,12 @@ def _error_scale(card):
   if "error_scale" not in card:
     return None
   return error_scale_lib.ErrorScale(**card["error_scale"])
+
+
+def _linear_response(card, grid):
+  if "linear_response" not in card:
+    return None
+  return linear_response_lib.LinearResponse(**card["linear_response"]).on(grid)
 
 
 def _check_pixel_scale(card, grid):

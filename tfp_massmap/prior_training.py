@@ -12,6 +12,7 @@ from tfp_massmap import geometry
 from tfp_massmap import hybrid_prior
 from tfp_massmap import spectra
 from tfp_massmap.nn import error_scale
+from tfp_massmap.nn import linear_response
 from tfp_massmap.nn import network_file
 from tfp_massmap.nn import training
 
@@ -169,12 +170,12 @@ def train(
         plane_weights=(data or {}).get("plane_weights"), overwrite=True,
     )  # pyformat: disable
   if np.size(validation_maps) >= error_scale.FEWEST_PIXELS:
-    add_error_scale(path, validation_maps, settings.crop)
+    calibrate(path, validation_maps, settings.crop)
   return hybrid_prior.HybridPrior.load(path, grid)
 
 
-def add_error_scale(path, maps, side, most=128):
-  """Measures the error scale of a trained prior and writes it into its card.
+def calibrate(path, maps, side, most=128):
+  """Measures the linear response and the error scale of a prior, for its card.
 
   Args:
     path: of the card, the weights, or both without ending.
@@ -186,13 +187,34 @@ def add_error_scale(path, maps, side, most=128):
     As `hybrid_prior.HybridPrior.load` and `nn.error_scale.measure`.
   """
   card, _ = network_file.find(path, "prior", ())
+  for name in ("linear_response", "error_scale"):
+    card.pop(name, None)
+  network_file.rewrite_card(path, card)
   grid = geometry.PixelGrid((side, side), card["pixel_scale_arcmin"] * u.arcmin)
+  crops = _crops(maps, side, most)
   prior = hybrid_prior.HybridPrior.load(path, grid)
-  crops = [
-      kappa[row : row + side, column : column + side]
-      for kappa in maps
-      for row in range(0, kappa.shape[0] - side + 1, side)
-      for column in range(0, kappa.shape[1] - side + 1, side)
+  residual_fn = tf.function(
+      lambda x, sigma: tf.square(sigma)[:, None, None] * prior.residual_score(x, sigma)
+  )
+  sigmas = np.geomspace(*prior.sigma_range, 12)
+  response = linear_response.measure(residual_fn, crops, grid, sigmas)
+  card["linear_response"] = dataclasses.asdict(response)
+  network_file.rewrite_card(path, card)
+  prior = hybrid_prior.HybridPrior.load(path, grid)
+  card["error_scale"] = dataclasses.asdict(error_scale.measure(prior, crops))
+  network_file.rewrite_card(path, card)
+
+
+def _crops(maps, side, most):
+  """Crops side by side, at most `most`, first one of each map."""
+  size = min(np.shape(maps)[1:])
+  corners = [
+      (row, column)
+      for row in range(0, size - side + 1, side)
+      for column in range(0, size - side + 1, side)
   ]
-  scale = error_scale.measure(prior, crops[:most])
-  network_file.rewrite_card(path, {**card, "error_scale": dataclasses.asdict(scale)})
+  return [
+      kappa[row : row + side, column : column + side]
+      for row, column in corners
+      for kappa in maps
+  ][:most]
