@@ -86,6 +86,16 @@ def test_messenger_and_proximal_say_when_they_did_not_converge(prior, survey):
       wiener.estimate(shear_map, prior, solver, max_iterations=2)
 
 
+def test_no_shear_gives_no_convergence(prior, survey):
+  for solver in wiener.SOLVERS:
+    estimate = wiener.estimate(survey, prior, solver)
+    assert not estimate.kappa.any()
+    assert estimate.settings["relative_residual"] == 0
+  with pytest.raises(RuntimeError, match="above rtol = 0"):
+    shear_map = simulate.observe_like(_haloes(), survey, 0)
+    wiener.estimate(shear_map, prior, "proximal", rtol=0.0, max_iterations=50)
+
+
 def test_kaiser_squires_against_lenspack(survey):
   shear_map = simulate.observe_like(np.zeros(GRID.shape), survey, 0)
   plain = kaiser_squires.estimate(shear_map, 0 * u.arcmin).kappa
@@ -183,6 +193,16 @@ def test_sparse_methods_beat_the_wiener_filter_on_haloes(prior, survey):
   }
   assert error["mcalens"] < 0.96 * error["wiener"], error
   assert error["glimpse"] < 0.9 * error["wiener"], error
+
+
+def test_mcalens_takes_a_prior_of_double_precision(prior, survey):
+  shear_map = simulate.observe_like(_haloes(), survey, 0)
+  double = prior_lib.GaussianPrior(
+      tf.cast(prior.mode_variance, tf.float64), GRID.shape, dtype=tf.float64
+  )
+  kappa, expected = (mcalens.estimate(shear_map, p).kappa for p in (double, prior))
+  assert kappa.dtype == np.float32
+  np.testing.assert_allclose(kappa, expected, atol=1e-6)
 
 
 def test_mcalens_without_detections_is_the_wiener_filter(prior, survey):
@@ -306,13 +326,18 @@ def test_estimated_power_is_that_of_the_field(fiducial):
 
 def test_what_the_methods_refuse(prior, survey, fiducial):
   bare = survey.shear
-  for name, call in dict(
-      MCALens=lambda: mcalens.estimate(bare, prior),
-      GLIMPSE=lambda: glimpse.estimate(bare),
-      Inpainting=lambda: inpainted_kaiser_squires.estimate(bare),
-  ).items():
-    with pytest.raises(TypeError, match=f"{name} weights .* noise_std"):
-      call()
+  for name, method, *others in (
+      ("MCALens", mcalens, prior),
+      ("GLIMPSE", glimpse),
+      ("Inpainting", inpainted_kaiser_squires),
+      ("Kaiser-Squires", kaiser_squires),
+      ("The Wiener filter", wiener, prior),
+  ):
+    for function in (method.estimate, method.standard_deviation):
+      with pytest.raises(TypeError, match=f"{name} weights .* noise_std"):
+        function(bare, *others)
+  with pytest.raises(TypeError, match="Kaiser-Squires weights"):
+    kaiser_squires.choose_smoothing(bare, np.zeros([1, *GRID.shape]), 0)
   with pytest.raises(TypeError, match="needs a prior.GaussianPrior"):
     wiener.estimate(survey, fiducial)
   other = geometry.PixelGrid((32, 32), 1.0 * u.arcmin)
@@ -324,11 +349,18 @@ def test_what_the_methods_refuse(prior, survey, fiducial):
     wiener.estimate(survey, prior_lib.GaussianPrior(lopsided, GRID.shape))
   for call, message in (
       (lambda: wiener.estimate(survey, prior, "newton"), "solver must be one of"),
+      (lambda: wiener.estimate(survey, prior, max_iterations=0), "at least 1, or None"),
       (lambda: wiener.standard_deviation(survey, prior, 0), "num_samples"),
       (lambda: kaiser_squires.estimate(survey, -1 * u.arcmin), "not be negative"),
       (lambda: inpainted_kaiser_squires.estimate(survey, num_iterations=0), "positive"),
       (lambda: glimpse.estimate(survey, (3, 0)), "thresholds must be positive"),
-      (lambda: glimpse.estimate(survey, 9 * (3,)), "num_scales must lie between"),
+      (lambda: kaiser_squires.choose_smoothing(survey, [], 0), "at least one map"),
+      (lambda: kaiser_squires.choose_smoothing(survey, np.zeros([2, 8, 8]), 0),
+       "truths must be .* got \\(2, 8, 8\\)"),
+      (lambda: glimpse.estimate(survey), "6 thresholds.* 2 to 64 pixels.* room for 5"),
+      (lambda: mcalens.estimate(survey, prior, 5 * (3,)),
+       "5 thresholds.* 4 to 64 pixels.* room for 4"),
+      (lambda: mcalens.estimate(survey, prior, (3,), finest_scale=7), "room for 0"),
       (lambda: mcalens.estimate(survey, prior, 4), "one for each starlet scale"),
       (lambda: mcalens.estimate(survey, prior, finest_scale=0), "finest_scale must"),
       (lambda: mcalens.standard_deviation(survey, prior, (3, 3),
