@@ -46,20 +46,22 @@ def _shear_map(shear, noise_std, mask):
   return shear_map_lib.ShearMap(shear, noise_std, mask, GRID)
 
 
-def _dense_wiener(shear_map, prior):
-  """(S^-1 + A' N^-1 A)^-1 A' N^-1 gamma, and its covariance, by matrices."""
+def _dense_filter(shear_map, prior):
+  """(S^-1 + A' N^-1 A)^-1 and A' N^-1/2, matrices."""
   identity = np.eye(SIZE**2).reshape(-1, SIZE, SIZE)
   operator = lensing.shear_from_convergence(tf.constant(identity)).numpy()
-  operator = operator.reshape(SIZE**2, -1)
   precision = spectra.fourier_filter(
       tf.constant(identity), 1 / tf.cast(prior.mode_variance, tf.float64)
   ).numpy().reshape(SIZE**2, -1)
-  mask = np.broadcast_to(shear_map.mask, shear_map.shear.shape)
-  weight = np.where(mask, shear_map.noise_std**-2.0, 0).ravel()
-  precision = precision + (operator * weight) @ operator.T
-  covariance = np.linalg.inv(precision)
-  data = np.where(mask, shear_map.shear, 0).ravel()
-  mean = covariance @ (operator @ (weight * data))
+  weighted = (operator * shear_map.mask / shear_map.noise_std).reshape(SIZE**2, -1)
+  return np.linalg.inv(precision + weighted @ weighted.T), weighted
+
+
+def _dense_wiener(shear_map, prior):
+  """(S^-1 + A' N^-1 A)^-1 A' N^-1 gamma, and its standard deviation, by matrices."""
+  covariance, weighted = _dense_filter(shear_map, prior)
+  data = np.where(shear_map.mask, shear_map.shear, 0) / shear_map.noise_std
+  mean = covariance @ (weighted @ data.ravel())
   return mean.reshape(GRID.shape), np.sqrt(np.diag(covariance)).reshape(GRID.shape)
 
 
@@ -214,13 +216,27 @@ def test_mcalens_without_detections_is_the_wiener_filter(prior, survey):
 
 
 def test_mcalens_threshold_is_that_of_noise_and_gaussian_field(prior, survey):
-  """Few detections in a Gaussian field: 4 sigma, and neighbours hang together."""
-  exceeding = []
+  """A Gaussian field has coefficients of the assumed scatter, and few detections."""
+  _, weight = noise_propagation.weighted_data(survey)
+  filters, deviation, step = mcalens._dictionary(weight, prior, (1, 1, 1), 1)
+  squared, exceeding = [], []
   for seed in range(4):
     truth = prior.sample(seed=(seed, 1)).numpy()
     shear_map = simulate.observe_like(truth, survey, seed)
+    shear, _ = noise_propagation.weighted_data(shear_map)
+    gaussian = tf.constant(wiener.estimate(shear_map, prior).kappa)
+    left = lensing.modes_from_shear(
+        weight * (shear - lensing.shear_from_convergence(gaussian))
+    )
+    coefficients = tf.signal.irfft2d(
+        tf.cast(filters * step, left.dtype) * left, fft_length=[SIZE, SIZE]
+    )
+    squared.append((coefficients / deviation).numpy()[:, survey.mask] ** 2)
     _, sparse, _ = mcalens.components(shear_map, prior, (4, 4, 4), 1)
     exceeding.append(np.mean(sparse > 1e-6))
+  scatter = np.sqrt(np.mean(squared, axis=(0, 2)))
+  # The coarser, the fewer independent coefficients.
+  np.testing.assert_array_less(np.abs(scatter - 1), [0.03, 0.06, 0.15])
   assert np.mean(exceeding) < 0.01, exceeding
 
 
@@ -235,22 +251,35 @@ def test_mcalens_converges_and_says_when_it_has_not(prior, survey):
     mcalens.estimate(shear_map, prior, (3, 2), tolerance=1e-5, max_iterations=1)
 
 
-def test_glimpse_reaches_its_minimum(survey):
-  """No small step to either side of it lowers the objective."""
+@pytest.mark.parametrize("num_reweightings", [0, 1])
+def test_glimpse_reaches_its_minimum(survey, num_reweightings):
+  """No small step to either side of it lowers the objective, re-weighted or not."""
   shear_map = simulate.observe_like(_haloes(), survey, 1)
   shear, weight = noise_propagation.weighted_data(shear_map)
   filters, limits = glimpse.penalty(weight.numpy(), np.full([3, 1, 1], 3.0))
 
+  def minimum(number):
+    return glimpse.estimate(
+        shear_map, (3, 3, 3), 3000, num_reweightings=number, positive=False
+    ).kappa.astype(np.float64)
+
+  def coefficients(kappa):
+    return np.fft.irfft2(filters * np.fft.rfft2(kappa), s=GRID.shape)
+
+  if num_reweightings:
+    typical_weight = weight.numpy()[weight > 0].mean()
+    size = np.abs(coefficients(minimum(0))) * typical_weight / limits
+    limits = limits / (1 + size)
+
   def objective(kappa):
     residual = shear - lensing.shear_from_convergence(tf.constant(kappa, tf.float32))
-    modes = np.fft.rfft2(kappa)
-    coefficients = np.fft.irfft2(filters * modes, s=GRID.shape)
-    return 0.5 * np.sum(weight * residual**2) + np.sum(limits * np.abs(coefficients))
+    penalty = np.sum(limits * np.abs(coefficients(kappa)))
+    return 0.5 * np.sum(weight * residual**2) + penalty
 
-  found = glimpse.estimate(
-      shear_map, (3, 3, 3), 3000, num_reweightings=0, positive=False
-  ).kappa.astype(np.float64)
+  found = minimum(num_reweightings)
   least = objective(found)
+  if num_reweightings:
+    assert least < objective(minimum(0))
   rng = np.random.default_rng(0)
   for scale in (0.5, 2.0, 4.0):
     bump = np.fft.irfft2(
@@ -262,8 +291,32 @@ def test_glimpse_reaches_its_minimum(survey):
       assert objective(moved) > least
 
 
+def test_glimpse_reweighting_gives_peaks_back(survey):
+  truth = _haloes()
+  shear_map = simulate.observe_like(truth, survey, 1)
+  lost = [
+      (truth - truth.mean() - glimpse.estimate(
+          shear_map, (3, 2, 2), num_reweightings=number
+      ).kappa)[[12, 28, 33], [10, 32, 12]]
+      for number in (0, 1)
+  ]
+  np.testing.assert_array_less(lost[1] + 0.02, lost[0])
+
+
+def test_glimpse_positivity_is_a_floor(survey):
+  """Many pixels lie on it, and it is above the least value of the free map."""
+  shear_map = simulate.observe_like(_haloes(), survey, 1)
+  maps = [
+      glimpse.estimate(shear_map, (3, 2, 2), positive=positive).kappa
+      for positive in (False, True)
+  ]
+  free, positive = (np.sum(kappa < kappa.min() + 1e-6) for kappa in maps)
+  assert free == 1 and positive > 10
+  assert 0.6 * maps[0].min() < maps[1].min() < 0
+
+
 @pytest.mark.parametrize("shape", [(48, 64), (33, 40)])
-def test_sparse_methods_take_any_shape_and_a_batch_is_its_maps(fiducial, shape):
+def test_sparse_methods_take_any_shape(fiducial, shape):
   grid = geometry.PixelGrid(shape, 1.0 * u.arcmin)
   prior = prior_lib.GaussianPrior.from_spectrum(fiducial, grid)
   mock = simulate.mock_observation(
@@ -273,6 +326,24 @@ def test_sparse_methods_take_any_shape_and_a_batch_is_its_maps(fiducial, shape):
   first = mcalens.estimate(mock, prior, (3, 2))
   assert first.kappa.shape == shape and first.method == "mcalens"
   assert glimpse.estimate(mock, (3, 2, 2), num_iterations=5).kappa.shape == shape
+
+
+def test_a_batch_of_the_sparse_methods_is_its_maps(prior, survey):
+  """MCALens goes on with all maps until the last has converged."""
+  shears = []
+  for truth in (_haloes(), 2 * _haloes()[::-1], prior.sample(seed=(1, 2)).numpy()):
+    shear_map = simulate.observe_like(truth, survey, len(shears))
+    shears.append(noise_propagation.weighted_data(shear_map)[0])
+  _, weight = noise_propagation.weighted_data(survey)
+  sparse = glimpse._reconstructor(weight, (3, 2), 50, 1, True)
+  both = mcalens._separator(survey, prior, (3, 2), 2, 0.003, 30)
+  for method, tolerance in (
+      (sparse, 1e-5), (lambda shear: tf.add(*both(shear)[:2]), 0.02)
+  ):
+    batch = method(tf.stack(shears))
+    alone = tf.concat([method(shear[tf.newaxis]) for shear in shears], axis=0)
+    scale = tolerance * np.std(alone, axis=(1, 2), keepdims=True)
+    np.testing.assert_array_less(np.std(batch - alone, axis=(1, 2), keepdims=True), scale)
 
 
 def test_propagated_noise_of_a_linear_method_is_its_exact_noise(survey):
@@ -286,21 +357,37 @@ def test_propagated_noise_of_a_linear_method_is_its_exact_noise(survey):
   assert abs(np.mean((found / exact) ** 2) - 1) < 5 * np.sqrt(2 / 199 / 90)
 
 
-def test_propagated_noise_of_the_sparse_methods(prior, survey):
-  """Less than the noise of the unfiltered map, more than nothing, and reproducible."""
+def test_propagated_noise_of_the_sparse_methods_is_the_scatter_of_their_estimates(
+    prior, survey
+):
+  """Of other mocks of the same map; and reproducible."""
   shear_map = simulate.observe_like(_haloes(), survey, 1)
-  raw = kaiser_squires.standard_deviation(survey, 0 * u.arcmin)[survey.mask].mean()
-  for std in (
-      mcalens.standard_deviation(shear_map, prior, (3, 3, 3), num_realisations=4),
-      glimpse.standard_deviation(shear_map, (3, 2, 2), num_realisations=4),
-      inpainted_kaiser_squires.standard_deviation(
-          shear_map, num_iterations=10, num_realisations=4
-      ),
+  for method, settings in (
+      (mcalens, dict(prior=prior, thresholds=(3, 3, 3))),
+      (glimpse, dict(thresholds=(3, 2, 2))),
+      (inpainted_kaiser_squires, dict(num_iterations=10)),
   ):
-    assert std.shape == GRID.shape and 0.03 * raw < std[survey.mask].mean() < raw
-  again = mcalens.standard_deviation(shear_map, prior, (3, 3, 3), num_realisations=4)
-  first = mcalens.standard_deviation(shear_map, prior, (3, 3, 3), num_realisations=4)
-  np.testing.assert_array_equal(again, first)
+    truth = method.estimate(shear_map, **settings).kappa
+    mocks = [simulate.observe_like(truth, survey, 100 + seed) for seed in range(16)]
+    scatter = np.std([method.estimate(m, **settings).kappa for m in mocks], axis=0, ddof=1)
+    std = method.standard_deviation(shear_map, **settings)
+    assert std.shape == GRID.shape
+    ratio = np.mean(std[survey.mask] ** 2) / np.mean(scatter[survey.mask] ** 2)
+    assert abs(ratio - 1) < 0.15, method
+    again = method.standard_deviation(shear_map, **settings)
+    np.testing.assert_array_equal(again, std)
+
+
+def test_propagated_noise_of_mcalens_without_detections_is_exact(prior, survey):
+  """That of the Wiener filter, C A' N^-1, by matrices."""
+  covariance, weighted = _dense_filter(survey, prior)
+  exact = np.sqrt(np.sum((covariance @ weighted) ** 2, axis=1)).reshape(GRID.shape)
+  std = mcalens.standard_deviation(
+      survey, prior, (1e3, 1e3, 1e3), num_realisations=50
+  )
+  ratio = np.mean(std[survey.mask] ** 2) / np.mean(exact[survey.mask] ** 2)
+  assert abs(ratio - 1) < 0.06
+  np.testing.assert_allclose(std, exact, rtol=0.5)
 
 
 def test_estimated_power_is_that_of_the_field(fiducial):

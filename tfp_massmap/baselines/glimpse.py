@@ -11,7 +11,8 @@ took. With w the mean inverse variance of measured pixels, t_j / w is the thresh
 the coefficient itself: one as large as that has its penalty halved.
 
 Shear does not know the mean of the map: positivity is with respect to a level that is
-free. Thresholds and numbers of iterations were chosen on simulated fields.
+free. The level rises as the iteration goes on, and positivity binds ever fewer pixels.
+Thresholds and numbers of iterations were chosen together, on simulated fields.
 """
 
 import numpy as np

@@ -79,7 +79,8 @@ def choose_smoothing(shear_map, truths, seed, scales=None):
   if truths.shape[1:] != grid.shape or not len(truths):
     raise ValueError(
         f"truths must be at least one map, of shape [n, {grid.shape[0]},"
-        f" {grid.shape[1]}]; got {truths.shape}. GaussianPrior.sample([4], seed) makes some."
+        f" {grid.shape[1]}]; got {truths.shape}. GaussianPrior.sample([4], seed) draws"
+        " some."
     )
   if scales is None:
     largest = min(12, min(grid.shape) / 6)
