@@ -411,6 +411,40 @@ def test_estimated_power_is_that_of_the_field(fiducial):
   found.spectrum.mode_variance(grid)
 
 
+def test_wiener_filter_with_the_estimated_power_is_that_with_the_true_one(fiducial):
+  """Where the spectrum that the estimate starts from is far worse."""
+  grid = geometry.PixelGrid((96, 96), 1.0 * u.arcmin)
+  weak = spectra.PowerSpectrum(fiducial.ell, 0.3 * fiducial.c_ell)
+  priors = [prior_lib.GaussianPrior.from_spectrum(s, grid) for s in (weak, fiducial)]
+  truth = priors[0].sample(seed=(0, 4)).numpy()
+  survey = simulate.uniform_survey(300 / u.arcmin**2, 0.3)
+  mock = simulate.mock_observation(truth, grid, survey, 0)
+  mask = mock.mask.copy()
+  mask[20:50, 30:70] = False
+  mock = dataclasses.replace(mock, mask=mask)
+  found = power_estimation.estimate(mock, fiducial).spectrum
+  priors.append(prior_lib.GaussianPrior.from_spectrum(found, grid))
+  best, before, after = (
+      summary.root_mean_square_error(wiener.estimate(mock, p).kappa, truth, mask)
+      for p in priors
+  )
+  assert after < 1.01 * best and before > 1.1 * best
+
+
+def test_power_estimation_says_when_it_did_not_converge(prior, survey, fiducial):
+  shear_map = simulate.observe_like(prior.sample(seed=(1, 2)).numpy(), survey, 0)
+  with pytest.raises(RuntimeError, match="node .* above tolerance = 0.1"):
+    power_estimation.estimate(shear_map, fiducial, num_iterations=1)
+  grid = geometry.PixelGrid((64, 64), 1.0 * u.arcmin)
+  uneven = np.random.default_rng(0).choice([1e-6, 1.0], [2, *grid.shape])
+  shear = uneven * np.random.default_rng(1).standard_normal(uneven.shape)
+  mask = np.ones(grid.shape, bool)
+  with pytest.raises(RuntimeError, match="Wiener filter stopped after 500"):
+    power_estimation.estimate(
+        shear_map_lib.ShearMap(shear, uneven, mask, grid), fiducial, num_simulations=2
+    )
+
+
 def test_what_the_methods_refuse(prior, survey, fiducial):
   bare = survey.shear
   for name, method, *others in (
@@ -425,6 +459,8 @@ def test_what_the_methods_refuse(prior, survey, fiducial):
         function(bare, *others)
   with pytest.raises(TypeError, match="Kaiser-Squires weights"):
     kaiser_squires.choose_smoothing(bare, np.zeros([1, *GRID.shape]), 0)
+  with pytest.raises(TypeError, match="needs a shear_map.ShearMap.* got ndarray"):
+    power_estimation.estimate(bare, fiducial)
   with pytest.raises(TypeError, match="needs a prior.GaussianPrior"):
     wiener.estimate(survey, fiducial)
   other = geometry.PixelGrid((32, 32), 1.0 * u.arcmin)
