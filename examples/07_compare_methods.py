@@ -5,8 +5,8 @@
 #
 # Remy et al. (2022), Table 1 and Fig. G.1, over simulated truths, which no method was
 # tuned or trained on, and over noise seeds of the genuine kappaTNG field with `--data`.
-# Methods share a mock, so differences from the Wiener filter are paired. The mean of n
-# samples has an error of its own, their variance over n; its figures are without it.
+# Methods share a mock, so differences from the Wiener filter and the posterior mean are
+# paired. Figures of the mean of n samples are without their variance over n, its error.
 
 # %%
 import argparse
@@ -114,7 +114,7 @@ for (field, mocks), (left, right) in zip(fields.items(), axes):
         map_scores.score(maps["Posterior mean"], truth, mask, grid, samples))
   maps["Posterior sample"] = samples[0]
   print(f"\n{len(mocks)} mocks of {field} truths, {num_samples} posterior samples each")
-  map_scores.print_tables(found, "Wiener")
+  map_scores.print_tables(found, ("Wiener", "Posterior mean"))
   print("seconds, without the first mock: " + ", ".join(
       f"{name} {np.mean(s[1:]):.2f}" for name, s in seconds.items()))
   wiener_error = map_scores.mean_of(found["Wiener"], "bin_rmse")

@@ -46,20 +46,22 @@ def _shear_map(shear, noise_std, mask):
   return shear_map_lib.ShearMap(shear, noise_std, mask, GRID)
 
 
-def _dense_wiener(shear_map, prior):
-  """(S^-1 + A' N^-1 A)^-1 A' N^-1 gamma, and its covariance, by matrices."""
+def _dense_filter(shear_map, prior):
+  """(S^-1 + A' N^-1 A)^-1 and A' N^-1/2, matrices."""
   identity = np.eye(SIZE**2).reshape(-1, SIZE, SIZE)
   operator = lensing.shear_from_convergence(tf.constant(identity)).numpy()
-  operator = operator.reshape(SIZE**2, -1)
   precision = spectra.fourier_filter(
       tf.constant(identity), 1 / tf.cast(prior.mode_variance, tf.float64)
   ).numpy().reshape(SIZE**2, -1)
-  mask = np.broadcast_to(shear_map.mask, shear_map.shear.shape)
-  weight = np.where(mask, shear_map.noise_std**-2.0, 0).ravel()
-  precision = precision + (operator * weight) @ operator.T
-  covariance = np.linalg.inv(precision)
-  data = np.where(mask, shear_map.shear, 0).ravel()
-  mean = covariance @ (operator @ (weight * data))
+  weighted = (operator * shear_map.mask / shear_map.noise_std).reshape(SIZE**2, -1)
+  return np.linalg.inv(precision + weighted @ weighted.T), weighted
+
+
+def _dense_wiener(shear_map, prior):
+  """(S^-1 + A' N^-1 A)^-1 A' N^-1 gamma, and its standard deviation, by matrices."""
+  covariance, weighted = _dense_filter(shear_map, prior)
+  data = np.where(shear_map.mask, shear_map.shear, 0) / shear_map.noise_std
+  mean = covariance @ (weighted @ data.ravel())
   return mean.reshape(GRID.shape), np.sqrt(np.diag(covariance)).reshape(GRID.shape)
 
 
@@ -84,6 +86,16 @@ def test_messenger_and_proximal_say_when_they_did_not_converge(prior, survey):
   for solver in wiener.SOLVERS:
     with pytest.raises(RuntimeError, match="max_iterations"):
       wiener.estimate(shear_map, prior, solver, max_iterations=2)
+
+
+def test_no_shear_gives_no_convergence(prior, survey):
+  for solver in wiener.SOLVERS:
+    estimate = wiener.estimate(survey, prior, solver)
+    assert not estimate.kappa.any()
+    assert estimate.settings["relative_residual"] == 0
+  with pytest.raises(RuntimeError, match="above rtol = 0"):
+    shear_map = simulate.observe_like(_haloes(), survey, 0)
+    wiener.estimate(shear_map, prior, "proximal", rtol=0.0, max_iterations=50)
 
 
 def test_kaiser_squires_against_lenspack(survey):
@@ -185,6 +197,16 @@ def test_sparse_methods_beat_the_wiener_filter_on_haloes(prior, survey):
   assert error["glimpse"] < 0.9 * error["wiener"], error
 
 
+def test_mcalens_takes_a_prior_of_double_precision(prior, survey):
+  shear_map = simulate.observe_like(_haloes(), survey, 0)
+  double = prior_lib.GaussianPrior(
+      tf.cast(prior.mode_variance, tf.float64), GRID.shape, dtype=tf.float64
+  )
+  kappa, expected = (mcalens.estimate(shear_map, p).kappa for p in (double, prior))
+  assert kappa.dtype == np.float32
+  np.testing.assert_allclose(kappa, expected, atol=1e-6)
+
+
 def test_mcalens_without_detections_is_the_wiener_filter(prior, survey):
   shear_map = simulate.observe_like(prior.sample(seed=(1, 2)).numpy(), survey, 0)
   gaussian, sparse, _ = mcalens.components(shear_map, prior, (1e3, 1e3, 1e3))
@@ -194,13 +216,27 @@ def test_mcalens_without_detections_is_the_wiener_filter(prior, survey):
 
 
 def test_mcalens_threshold_is_that_of_noise_and_gaussian_field(prior, survey):
-  """Few detections in a Gaussian field: 4 sigma, and neighbours hang together."""
-  exceeding = []
+  """A Gaussian field has coefficients of the assumed scatter, and few detections."""
+  _, weight = noise_propagation.weighted_data(survey)
+  filters, deviation, step = mcalens._dictionary(weight, prior, (1, 1, 1), 1)
+  squared, exceeding = [], []
   for seed in range(4):
     truth = prior.sample(seed=(seed, 1)).numpy()
     shear_map = simulate.observe_like(truth, survey, seed)
+    shear, _ = noise_propagation.weighted_data(shear_map)
+    gaussian = tf.constant(wiener.estimate(shear_map, prior).kappa)
+    left = lensing.modes_from_shear(
+        weight * (shear - lensing.shear_from_convergence(gaussian))
+    )
+    coefficients = tf.signal.irfft2d(
+        tf.cast(filters * step, left.dtype) * left, fft_length=[SIZE, SIZE]
+    )
+    squared.append((coefficients / deviation).numpy()[:, survey.mask] ** 2)
     _, sparse, _ = mcalens.components(shear_map, prior, (4, 4, 4), 1)
     exceeding.append(np.mean(sparse > 1e-6))
+  scatter = np.sqrt(np.mean(squared, axis=(0, 2)))
+  # The coarser, the fewer independent coefficients.
+  np.testing.assert_array_less(np.abs(scatter - 1), [0.03, 0.06, 0.15])
   assert np.mean(exceeding) < 0.01, exceeding
 
 
@@ -215,22 +251,38 @@ def test_mcalens_converges_and_says_when_it_has_not(prior, survey):
     mcalens.estimate(shear_map, prior, (3, 2), tolerance=1e-5, max_iterations=1)
 
 
-def test_glimpse_reaches_its_minimum(survey):
-  """No small step to either side of it lowers the objective."""
+@pytest.mark.parametrize("num_reweightings", [0, 1])
+def test_glimpse_reaches_its_minimum(survey, num_reweightings):
+  """No small step to either side of it lowers the objective, re-weighted or not."""
   shear_map = simulate.observe_like(_haloes(), survey, 1)
   shear, weight = noise_propagation.weighted_data(shear_map)
   filters, limits = glimpse.penalty(weight.numpy(), np.full([3, 1, 1], 3.0))
 
+  def minimum(number):
+    return glimpse.estimate(
+        shear_map, (3, 3, 3), 3000, num_reweightings=number, positive=False
+    ).kappa.astype(np.float64)
+
+  def coefficients(kappa):
+    return np.fft.irfft2(filters * np.fft.rfft2(kappa), s=GRID.shape)
+
+  before = minimum(0)
+  if num_reweightings:
+    typical_weight = weight.numpy()[weight > 0].mean()
+    size = np.abs(coefficients(before)) * typical_weight / limits
+    limits = limits / (1 + size)
+
   def objective(kappa):
     residual = shear - lensing.shear_from_convergence(tf.constant(kappa, tf.float32))
-    modes = np.fft.rfft2(kappa)
-    coefficients = np.fft.irfft2(filters * modes, s=GRID.shape)
-    return 0.5 * np.sum(weight * residual**2) + np.sum(limits * np.abs(coefficients))
+    penalty = np.sum(limits * np.abs(coefficients(kappa)))
+    return 0.5 * np.sum(weight * residual**2) + penalty
 
-  found = glimpse.estimate(
-      shear_map, (3, 3, 3), 3000, num_reweightings=0, positive=False
-  ).kappa.astype(np.float64)
+  found = minimum(num_reweightings)
   least = objective(found)
+  if num_reweightings:
+    # Re-weighting more or less would have gone further or not as far.
+    for step in (-0.2, 0.2):
+      assert objective(found + step * (before - found)) > least
   rng = np.random.default_rng(0)
   for scale in (0.5, 2.0, 4.0):
     bump = np.fft.irfft2(
@@ -242,8 +294,32 @@ def test_glimpse_reaches_its_minimum(survey):
       assert objective(moved) > least
 
 
+def test_glimpse_reweighting_gives_peaks_back(survey):
+  truth = _haloes()
+  shear_map = simulate.observe_like(truth, survey, 1)
+  lost = [
+      (truth - truth.mean() - glimpse.estimate(
+          shear_map, (3, 2, 2), num_reweightings=number
+      ).kappa)[[12, 28, 33], [10, 32, 12]]
+      for number in (0, 1)
+  ]
+  np.testing.assert_array_less(lost[1] + 0.02, lost[0])
+
+
+def test_glimpse_positivity_is_a_floor(survey):
+  """Many pixels lie on it, and it is above the least value of the free map."""
+  shear_map = simulate.observe_like(_haloes(), survey, 1)
+  maps = [
+      glimpse.estimate(shear_map, (3, 2, 2), positive=positive).kappa
+      for positive in (False, True)
+  ]
+  free, positive = (np.sum(kappa < kappa.min() + 1e-6) for kappa in maps)
+  assert free == 1 and positive > 10
+  assert 0.6 * maps[0].min() < maps[1].min() < 0
+
+
 @pytest.mark.parametrize("shape", [(48, 64), (33, 40)])
-def test_sparse_methods_take_any_shape_and_a_batch_is_its_maps(fiducial, shape):
+def test_sparse_methods_take_any_shape(fiducial, shape):
   grid = geometry.PixelGrid(shape, 1.0 * u.arcmin)
   prior = prior_lib.GaussianPrior.from_spectrum(fiducial, grid)
   mock = simulate.mock_observation(
@@ -253,6 +329,24 @@ def test_sparse_methods_take_any_shape_and_a_batch_is_its_maps(fiducial, shape):
   first = mcalens.estimate(mock, prior, (3, 2))
   assert first.kappa.shape == shape and first.method == "mcalens"
   assert glimpse.estimate(mock, (3, 2, 2), num_iterations=5).kappa.shape == shape
+
+
+def test_a_batch_of_the_sparse_methods_is_its_maps(prior, survey):
+  """MCALens goes on with all maps until the last has converged."""
+  shears = []
+  for truth in (_haloes(), 2 * _haloes()[::-1], prior.sample(seed=(1, 2)).numpy()):
+    shear_map = simulate.observe_like(truth, survey, len(shears))
+    shears.append(noise_propagation.weighted_data(shear_map)[0])
+  _, weight = noise_propagation.weighted_data(survey)
+  sparse = glimpse._reconstructor(weight, (3, 2), 50, 1, True)
+  both = mcalens._separator(survey, prior, (3, 2), 2, 0.003, 30)
+  for method, tolerance in (
+      (sparse, 1e-5), (lambda shear: tf.add(*both(shear)[:2]), 0.02)
+  ):
+    batch = method(tf.stack(shears))
+    alone = tf.concat([method(shear[tf.newaxis]) for shear in shears], axis=0)
+    scale = tolerance * np.std(alone, axis=(1, 2), keepdims=True)
+    np.testing.assert_array_less(np.std(batch - alone, axis=(1, 2), keepdims=True), scale)
 
 
 def test_propagated_noise_of_a_linear_method_is_its_exact_noise(survey):
@@ -266,21 +360,37 @@ def test_propagated_noise_of_a_linear_method_is_its_exact_noise(survey):
   assert abs(np.mean((found / exact) ** 2) - 1) < 5 * np.sqrt(2 / 199 / 90)
 
 
-def test_propagated_noise_of_the_sparse_methods(prior, survey):
-  """Less than the noise of the unfiltered map, more than nothing, and reproducible."""
+def test_propagated_noise_of_the_sparse_methods_is_the_scatter_of_their_estimates(
+    prior, survey
+):
+  """Of other mocks of the same map; and reproducible."""
   shear_map = simulate.observe_like(_haloes(), survey, 1)
-  raw = kaiser_squires.standard_deviation(survey, 0 * u.arcmin)[survey.mask].mean()
-  for std in (
-      mcalens.standard_deviation(shear_map, prior, (3, 3, 3), num_realisations=4),
-      glimpse.standard_deviation(shear_map, (3, 2, 2), num_realisations=4),
-      inpainted_kaiser_squires.standard_deviation(
-          shear_map, num_iterations=10, num_realisations=4
-      ),
+  for method, settings in (
+      (mcalens, dict(prior=prior, thresholds=(3, 3, 3))),
+      (glimpse, dict(thresholds=(3, 2, 2))),
+      (inpainted_kaiser_squires, dict(num_iterations=10)),
   ):
-    assert std.shape == GRID.shape and 0.03 * raw < std[survey.mask].mean() < raw
-  again = mcalens.standard_deviation(shear_map, prior, (3, 3, 3), num_realisations=4)
-  first = mcalens.standard_deviation(shear_map, prior, (3, 3, 3), num_realisations=4)
-  np.testing.assert_array_equal(again, first)
+    truth = method.estimate(shear_map, **settings).kappa
+    mocks = [simulate.observe_like(truth, survey, 100 + seed) for seed in range(16)]
+    scatter = np.std([method.estimate(m, **settings).kappa for m in mocks], axis=0, ddof=1)
+    std = method.standard_deviation(shear_map, **settings)
+    assert std.shape == GRID.shape
+    ratio = np.mean(std[survey.mask] ** 2) / np.mean(scatter[survey.mask] ** 2)
+    assert abs(ratio - 1) < 0.15, method
+    again = method.standard_deviation(shear_map, **settings)
+    np.testing.assert_array_equal(again, std)
+
+
+def test_propagated_noise_of_mcalens_without_detections_is_exact(prior, survey):
+  """That of the Wiener filter, C A' N^-1, by matrices."""
+  covariance, weighted = _dense_filter(survey, prior)
+  exact = np.sqrt(np.sum((covariance @ weighted) ** 2, axis=1)).reshape(GRID.shape)
+  std = mcalens.standard_deviation(
+      survey, prior, (1e3, 1e3, 1e3), num_realisations=50
+  )
+  ratio = np.mean(std[survey.mask] ** 2) / np.mean(exact[survey.mask] ** 2)
+  assert abs(ratio - 1) < 0.06
+  np.testing.assert_allclose(std, exact, rtol=0.5)
 
 
 def test_estimated_power_is_that_of_the_field(fiducial):
@@ -304,15 +414,56 @@ def test_estimated_power_is_that_of_the_field(fiducial):
   found.spectrum.mode_variance(grid)
 
 
+def test_wiener_filter_with_the_estimated_power_is_that_with_the_true_one(fiducial):
+  """Where the spectrum that the estimate starts from is far worse."""
+  grid = geometry.PixelGrid((96, 96), 1.0 * u.arcmin)
+  weak = spectra.PowerSpectrum(fiducial.ell, 0.3 * fiducial.c_ell)
+  priors = [prior_lib.GaussianPrior.from_spectrum(s, grid) for s in (weak, fiducial)]
+  truth = priors[0].sample(seed=(0, 4)).numpy()
+  survey = simulate.uniform_survey(300 / u.arcmin**2, 0.3)
+  mock = simulate.mock_observation(truth, grid, survey, 0)
+  mask = mock.mask.copy()
+  mask[20:50, 30:70] = False
+  mock = dataclasses.replace(mock, mask=mask)
+  found = power_estimation.estimate(mock, fiducial).spectrum
+  priors.append(prior_lib.GaussianPrior.from_spectrum(found, grid))
+  best, before, after = (
+      summary.root_mean_square_error(wiener.estimate(mock, p).kappa, truth, mask)
+      for p in priors
+  )
+  assert after < 1.01 * best and before > 1.1 * best
+
+
+def test_power_estimation_says_when_it_did_not_converge(prior, survey, fiducial):
+  shear_map = simulate.observe_like(prior.sample(seed=(1, 2)).numpy(), survey, 0)
+  with pytest.raises(RuntimeError, match="node .* above tolerance = 0.1"):
+    power_estimation.estimate(shear_map, fiducial, num_iterations=1)
+  grid = geometry.PixelGrid((64, 64), 1.0 * u.arcmin)
+  uneven = np.random.default_rng(0).choice([1e-6, 1.0], [2, *grid.shape])
+  shear = uneven * np.random.default_rng(1).standard_normal(uneven.shape)
+  mask = np.ones(grid.shape, bool)
+  with pytest.raises(RuntimeError, match="Wiener filter stopped after 500"):
+    power_estimation.estimate(
+        shear_map_lib.ShearMap(shear, uneven, mask, grid), fiducial, num_simulations=2
+    )
+
+
 def test_what_the_methods_refuse(prior, survey, fiducial):
   bare = survey.shear
-  for name, call in dict(
-      MCALens=lambda: mcalens.estimate(bare, prior),
-      GLIMPSE=lambda: glimpse.estimate(bare),
-      Inpainting=lambda: inpainted_kaiser_squires.estimate(bare),
-  ).items():
-    with pytest.raises(TypeError, match=f"{name} weights .* noise_std"):
-      call()
+  for name, method, *others in (
+      ("MCALens", mcalens, prior),
+      ("GLIMPSE", glimpse),
+      ("Inpainting", inpainted_kaiser_squires),
+      ("Kaiser-Squires", kaiser_squires),
+      ("The Wiener filter", wiener, prior),
+  ):
+    for function in (method.estimate, method.standard_deviation):
+      with pytest.raises(TypeError, match=f"{name} weights .* noise_std"):
+        function(bare, *others)
+  with pytest.raises(TypeError, match="Kaiser-Squires weights"):
+    kaiser_squires.choose_smoothing(bare, np.zeros([1, *GRID.shape]), 0)
+  with pytest.raises(TypeError, match="needs a shear_map.ShearMap.* got ndarray"):
+    power_estimation.estimate(bare, fiducial)
   with pytest.raises(TypeError, match="needs a prior.GaussianPrior"):
     wiener.estimate(survey, fiducial)
   other = geometry.PixelGrid((32, 32), 1.0 * u.arcmin)
@@ -324,11 +475,18 @@ def test_what_the_methods_refuse(prior, survey, fiducial):
     wiener.estimate(survey, prior_lib.GaussianPrior(lopsided, GRID.shape))
   for call, message in (
       (lambda: wiener.estimate(survey, prior, "newton"), "solver must be one of"),
+      (lambda: wiener.estimate(survey, prior, max_iterations=0), "at least 1, or None"),
       (lambda: wiener.standard_deviation(survey, prior, 0), "num_samples"),
       (lambda: kaiser_squires.estimate(survey, -1 * u.arcmin), "not be negative"),
       (lambda: inpainted_kaiser_squires.estimate(survey, num_iterations=0), "positive"),
       (lambda: glimpse.estimate(survey, (3, 0)), "thresholds must be positive"),
-      (lambda: glimpse.estimate(survey, 9 * (3,)), "num_scales must lie between"),
+      (lambda: kaiser_squires.choose_smoothing(survey, [], 0), "at least one map"),
+      (lambda: kaiser_squires.choose_smoothing(survey, np.zeros([2, 8, 8]), 0),
+       "truths must be .* got \\(2, 8, 8\\)"),
+      (lambda: glimpse.estimate(survey), "6 thresholds.* 2 to 64 pixels.* room for 5"),
+      (lambda: mcalens.estimate(survey, prior, 5 * (3,)),
+       "5 thresholds.* 4 to 64 pixels.* room for 4"),
+      (lambda: mcalens.estimate(survey, prior, (3,), finest_scale=7), "room for 0"),
       (lambda: mcalens.estimate(survey, prior, 4), "one for each starlet scale"),
       (lambda: mcalens.estimate(survey, prior, finest_scale=0), "finest_scale must"),
       (lambda: mcalens.standard_deviation(survey, prior, (3, 3),

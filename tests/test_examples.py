@@ -190,6 +190,12 @@ def test_comparison_of_methods(tmp_path):
   # Two fields of 180 x 180 pixels: only the clear order is asked for.
   for name in ("Wiener", "MCALens", "Posterior mean"):
     assert rmse[name] < rmse["KS 1 arcmin"], rmse
+  pairs = re.findall(
+      r"^ +(?:Wiener|Posterior mean) .*   (\S+) \+- (\S+), ", result.stdout, re.M
+  )
+  # Minus Wiener's, then minus the posterior mean's: the same pair from either side.
+  (_, (difference, error), (opposite, again), _) = np.array(pairs, float)
+  assert difference == -opposite != 0 and error == again > 0
   with fits.open(tmp_path / "compare_methods.fits") as hdus:
     assert {"WIENER", "MCALENS", "POSTERIOR STD"} < {hdu.name for hdu in hdus}
     assert all(hdu.data.shape == (180, 180) for hdu in hdus)

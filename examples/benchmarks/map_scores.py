@@ -62,32 +62,48 @@ def mean_of(scores, name):
   return np.nanmean([getattr(s, name) for s in scores], axis=0)
 
 
-def print_tables(found, reference):
+def error_of_mean(differences):
+  """Standard error over mocks, the first axis, ignoring empty bins; nan for one mock."""
+  finite = np.ma.masked_invalid(differences)
+  return np.ma.filled(finite.std(axis=0, ddof=1) / np.sqrt(finite.count(axis=0)), np.nan)
+
+
+def differences(scores, others, name, ratio=1):
+  """One of the figures minus `ratio` times that of another method, mock by mock."""
+  pairs = zip(scores, others, strict=True)
+  return np.array([getattr(a, name) - ratio * getattr(b, name) for a, b in pairs])
+
+
+def print_tables(found, references):
   """Prints all figures.
 
   Args:
     found: dict of method to a list of `Scores`, one a mock, the same mocks for all.
-    reference: method with which the others are compared, mock by mock.
+    references: methods with which the others are compared, mock by mock; the tables by
+      scale and by convergence compare with the first only.
   """
-  print(f"{'':>20s} {'100 RMSE':>9s} {'r':>7s}   minus {reference}'s: 100 RMSE, r")
-  for name, scores in found.items():
-    pairs = []
-    for figure, factor in (("rmse", 100), ("r", 1)):
-      difference = factor * np.array([
-          getattr(a, figure) - getattr(b, figure)
-          for a, b in zip(scores, found[reference])
-      ])
-      error = difference.std(ddof=1) / np.sqrt(len(difference))
-      pairs.append(f"{difference.mean():+.4f} +- {error:.4f}")
-    rmse, r = 100 * mean_of(scores, "rmse"), mean_of(scores, "r")
-    print(f"{name:>20s} {rmse:9.4f} {r:7.4f}   {pairs[0]}, {pairs[1]}")
+  for reference in references:
+    print(f"{'':>20s} {'100 RMSE':>9s} {'r':>7s}   minus {reference}'s: 100 RMSE, r")
+    for name, scores in found.items():
+      pairs = []
+      for figure, factor in (("rmse", 100), ("r", 1)):
+        paired = factor * differences(scores, found[reference], figure)
+        pairs.append(f"{paired.mean():+.4f} +- {error_of_mean(paired):.4f}")
+      rmse, r = 100 * mean_of(scores, "rmse"), mean_of(scores, "r")
+      print(f"{name:>20s} {rmse:9.4f} {r:7.4f}   {pairs[0]}, {pairs[1]}")
+  others = found[references[0]]
+  print(f"In brackets: error, in the last digits, of the difference from {references[0]}")
   for figure, edges, title in (
       ("band_r", ELL_EDGES, "correlation with the truth, ell up to"),
-      ("bin_rmse", KAPPA_EDGES, f"RMSE over {reference}'s, true kappa up to"),
+      ("bin_rmse", KAPPA_EDGES, f"RMSE over {references[0]}'s, true kappa up to"),
   ):
-    columns = " ".join(f"{edge:7.4g}" for edge in edges[1:])
+    columns = " ".join(f"{edge:10.4g}" for edge in edges[1:])
     print(f"{title}\n{'':>20s} {columns}")
-    scale = mean_of(found[reference], figure) if figure == "bin_rmse" else 1
+    is_ratio = figure == "bin_rmse"
+    scale = mean_of(others, figure) if is_ratio else 1
     for name, scores in found.items():
       values = mean_of(scores, figure) / scale
-      print(f"{name:>20s} " + " ".join(f"{value:7.3f}" for value in values))
+      paired = differences(scores, others, figure, values if is_ratio else 1)
+      errors = 1000 * error_of_mean(paired / scale)
+      cells = (f"{value:.3f}({error:.0f})" for value, error in zip(values, errors))
+      print(f"{name:>20s} " + " ".join(f"{cell:>10s}" for cell in cells))

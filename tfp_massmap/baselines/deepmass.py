@@ -10,6 +10,7 @@ to the mean of kappa given the Wiener map and the noise: the check on the mean o
 """
 
 import dataclasses
+import json
 import pathlib
 
 from astropy import units as u
@@ -20,17 +21,20 @@ import tqdm
 
 from tfp_massmap import gaussian_posterior
 from tfp_massmap import geometry
+from tfp_massmap import io
 from tfp_massmap import lensing
 from tfp_massmap import prior as prior_lib
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 from tfp_massmap.baselines import mass_map
+from tfp_massmap.baselines import noise_propagation
 from tfp_massmap.nn import devices
 from tfp_massmap.nn import muon
 from tfp_massmap.nn import network_file
 from tfp_massmap.nn import unet
 
 _CARD = ("architecture", "spectrum", "pixel_scale_arcmin", "pixel_std")
+_RTOL = 1e-4
 ARCHITECTURE = unet.Architecture(channels=(32, 64, 96), num_blocks=(1, 1, 2))
 
 
@@ -41,10 +45,14 @@ class DeepMassSettings:
   Attributes:
     num_steps, batch_size: length of the training, and maps in a step.
     learning_rate: at first; falls to 0 along a cosine.
-    averaging: decay per step of the exponential moving average of the weights.
+    averaging: decay per step of the exponential moving average of the weights, in
+      [0, 1).
     mixed_precision: whether convolutions compute in bfloat16.
     seed: of examples and first weights.
     checkpoint_every: steps between checkpoints.
+
+  Raises:
+    ValueError: for a number that is not positive, or an averaging outside of [0, 1).
   """
 
   num_steps: int = 3000
@@ -54,6 +62,16 @@ class DeepMassSettings:
   mixed_precision: bool = False
   seed: int = 0
   checkpoint_every: int = 200
+
+  def __post_init__(self):
+    for name in ("num_steps", "batch_size", "learning_rate", "checkpoint_every"):
+      if not getattr(self, name) > 0:
+        raise ValueError(f"{name} must be positive; got {getattr(self, name)}.")
+    if not 0 <= self.averaging < 1:
+      raise ValueError(f"averaging must lie in [0, 1); got {self.averaging}.")
+
+
+_MAY_CHANGE = ("num_steps", "learning_rate", "checkpoint_every")
 
 
 def estimate(shear_map, model="cosmos-deepmass", compute_dtype="auto"):
@@ -68,9 +86,47 @@ def estimate(shear_map, model="cosmos-deepmass", compute_dtype="auto"):
     A `MassMap`.
 
   Raises:
+    TypeError: for what is no `ShearMap`.
     FileNotFoundError, ValueError: as `nn.network_file.find`; or for pixels of another
       size than those of the training.
+    RuntimeError: if the Wiener filter does not converge.
   """
+  reconstruct, card = _reconstructor(shear_map, model, compute_dtype)
+  shear, _ = noise_propagation.weighted_data(shear_map)
+  return mass_map.MassMap(
+      reconstruct(shear[tf.newaxis])[0].numpy(), shear_map.grid, "deepmass",
+      dict(model=pathlib.Path(model).name, weights=card["weights_sha256"][:16]),
+  )
+
+
+def standard_deviation(
+    shear_map, model="cosmos-deepmass", compute_dtype="auto", num_realisations=16, seed=0
+):
+  """Noise propagated through the network, `[ny, nx]`.
+
+  New noise on the shear of the estimate itself. What the network takes from the signal
+  is not in it: it is less than the error, and than the width of the posterior, of which
+  DeepMass knows the mean only.
+
+  Args:
+    shear_map, model, compute_dtype: as `estimate`.
+    num_realisations: at least 2; the relative error of a pixel is
+      (2 (num_realisations - 1))^-1/2.
+    seed: integer.
+
+  Raises:
+    TypeError, FileNotFoundError, ValueError, RuntimeError: as `estimate`; ValueError for
+      fewer than two realisations.
+  """
+  reconstruct, _ = _reconstructor(shear_map, model, compute_dtype)
+  return noise_propagation.standard_deviation(
+      reconstruct, shear_map, num_realisations, seed
+  )
+
+
+def _reconstructor(shear_map, model, compute_dtype):
+  """Function of shear `[batch, 2, ny, nx]` to convergence, and the model's card."""
+  mass_map.check_shear_map(shear_map, "DeepMass")
   card, weights_path = network_file.find(model, "deepmass", _CARD)
   given = shear_map.grid.pixel_scale.to_value(u.arcmin)
   if abs(given / card["pixel_scale_arcmin"] - 1) > 0.02:
@@ -83,12 +139,16 @@ def estimate(shear_map, model="cosmos-deepmass", compute_dtype="auto"):
   network.load_weights(weights_path)
   spectrum = spectra.PowerSpectrum(**card["spectrum"])
   prior = prior_lib.GaussianPrior.from_spectrum(spectrum, shear_map.grid)
-  shear, weight = (tf.constant(a[np.newaxis]) for a in _data(shear_map))
-  kappa = _mean(network, prior, card["pixel_std"], shear, weight)[0]
-  return mass_map.MassMap(
-      kappa.numpy(), shear_map.grid, "deepmass",
-      dict(model=pathlib.Path(model).name, weights=card["weights_sha256"][:16]),
-  )
+  _, weight = noise_propagation.weighted_data(shear_map)
+  weight, pixel_std = weight[tf.newaxis], card["pixel_std"]
+
+  def reconstruct(shear):
+    wiener, iterations, residual = _wiener(shear, weight, prior.mode_variance)
+    _check_converged(iterations, residual)
+    output = network(_inputs(wiener, weight, pixel_std), training=False)
+    return wiener + pixel_std * tf.cast(output, wiener.dtype)
+
+  return reconstruct, card
 
 
 def train(maps, survey, spectrum, pixel_scale, folder, settings=DeepMassSettings(),
@@ -96,11 +156,15 @@ def train(maps, survey, spectrum, pixel_scale, folder, settings=DeepMassSettings
   """Trains a model on mock observations, or goes on with it, and writes it.
 
   Args:
-    maps: simulated convergence maps, tori, `[n, ny, nx]`.
+    maps: simulated convergence maps, `[n, ny, nx]`, of at least the size of the fields.
+      They must be tori, as those of `simulate.ConvergenceSimulator`: fields are cut
+      across their edges.
     survey: `simulate.Survey`; every example has holes and galaxies of its own.
     spectrum: `spectra.PowerSpectrum` of the maps, for the Wiener filter.
     pixel_scale: angle.
-    folder: of checkpoints and of the model, `model.json` and `model.weights.h5`.
+    folder: of checkpoints, `settings.json` and the model, `model.json` and
+      `model.weights.h5`. If it holds a checkpoint of the same arguments, but for
+      num_steps, learning_rate and checkpoint_every, the training goes on there.
     settings: `DeepMassSettings`.
     shape: of the fields that are observed.
     architecture: `nn.unet.Architecture` with two inputs.
@@ -108,45 +172,81 @@ def train(maps, survey, spectrum, pixel_scale, folder, settings=DeepMassSettings
 
   Returns:
     Mean squared error over that of the Wiener filter, in the mask, of the last tenth
-    of the steps.
+    of the steps, those before an interruption included.
+
+  Raises:
+    ValueError: for maps smaller than the fields, an architecture without two inputs, a
+      folder of a training with other arguments, or one that has done more steps.
+    RuntimeError: if the Wiener filter of a batch does not converge.
   """
   folder = pathlib.Path(folder)
+  _check_examples(maps, shape, architecture)
   grid = geometry.PixelGrid(shape, u.Quantity(pixel_scale))
-  prior = prior_lib.GaussianPrior.from_spectrum(spectrum, grid)
-  trainer = _Trainer(prior, architecture, settings, folder)
-  ratios = []
-  first = int(trainer.step)
-  for step in tqdm.trange(
-      first, settings.num_steps, initial=first, total=settings.num_steps,
-      disable=not progress, unit="step",
-  ):
-    ratios.append(trainer.advance(*_examples(maps, survey, grid, settings, step)))
-  tail = ratios[-max(1, settings.num_steps // 10) :]
-  ratio = float(np.mean(tail)) if tail else float("nan")
-  card = dict(
-      kind="deepmass",
+  described = dict(
       architecture=dataclasses.asdict(architecture),
       spectrum=dict(
           ell=spectrum.ell.tolist(), c_ell=spectrum.c_ell.tolist(), name=spectrum.name
       ),
       pixel_scale_arcmin=grid.pixel_scale.value,
-      pixel_std=trainer.pixel_std,
-      training=dict(
-          settings=dataclasses.asdict(settings), num_maps=len(maps), survey=str(survey),
-          squared_error_over_wiener=ratio,
-      ),
+  )
+  training = dict(num_maps=len(maps), survey=str(survey))
+  own = dataclasses.asdict(settings)
+  _check_folder(folder, {
+      **described, **training, "shape": grid.shape,
+      **{name: value for name, value in own.items() if name not in _MAY_CHANGE},
+  })  # pyformat: disable
+  prior = prior_lib.GaussianPrior.from_spectrum(spectrum, grid)
+  trainer = _Trainer(prior, architecture, settings, folder)
+  first = int(trainer.step)
+  for step in tqdm.trange(
+      first, settings.num_steps, initial=first, total=settings.num_steps,
+      disable=not progress, unit="step",
+  ):
+    trainer.advance(*_examples(maps, survey, grid, settings, step))
+  ratio = float(np.mean(trainer.ratios[-max(1, settings.num_steps // 10) :]))
+  card = dict(
+      kind="deepmass", **described, pixel_std=trainer.pixel_std,
+      training=dict(settings=own, **training, squared_error_over_wiener=ratio),
   )
   with trainer.averaged_weights() as network:
     network_file.save(folder / "model", network, card, overwrite=True)
   return ratio
 
 
-def _data(shear_map):
-  """Shear and inverse variance of a map, float32, zero outside of the mask."""
-  mask = shear_map.mask
-  noise_std = np.where(mask, shear_map.noise_std, 1)
-  shear = np.where(mask, shear_map.shear, 0).astype(np.float32)
-  return shear, (mask / noise_std**2).astype(np.float32)
+def _check_examples(maps, shape, architecture):
+  size = np.shape(maps)[1:]
+  if len(size) != 2 or not len(maps) or size[0] < shape[0] or size[1] < shape[1]:
+    raise ValueError(
+        f"maps must be [n, ny, nx], of at least {shape[0]} x {shape[1]} pixels, as the"
+        f" fields that are observed; got shape {np.shape(maps)}."
+    )
+  if architecture.num_inputs != 2:
+    raise ValueError(
+        "The network sees two maps, Wiener filter and signal-to-noise ratio:"
+        f" architecture.num_inputs must be 2; got {architecture.num_inputs}."
+    )
+
+
+def _check_folder(folder, record):
+  """Keeps the arguments of a training beside its checkpoints, and compares them."""
+  path = folder / "settings.json"
+  record = json.loads(json.dumps(record))
+  if path.exists():
+    before = json.loads(path.read_text(encoding="utf-8"))
+    differ = sorted(name for name in record if before.get(name) != record[name])
+    if differ:
+      raise ValueError(
+          f"{folder} has a training with another {' and '.join(differ)}. Choose another"
+          " folder, or the same arguments to go on with it."
+      )
+    return
+  if (folder / "checkpoints").exists():
+    raise ValueError(
+        f"{folder} has checkpoints but no settings.json that says of what. Choose"
+        " another folder."
+    )
+  with io.atomic_path(path) as partial:
+    pathlib.Path(partial).write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 
 def _examples(maps, survey, grid, settings, step):
@@ -159,21 +259,36 @@ def _examples(maps, survey, grid, settings, step):
     kappa = kappa[: grid.shape[0], : grid.shape[1]]
     kappa = kappa[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
     mock = simulate.mock_observation(kappa, grid, survey, rng.integers(2**31))
-    shear, weight = _data(mock)
+    shear, weight = noise_propagation.weighted_data(mock)
     kappas.append(kappa - kappa.mean())
     shears.append(shear)
     weights.append(weight)
   return (np.stack(values).astype(np.float32) for values in (kappas, shears, weights))
 
 
-def _wiener(prior, shear, weight):
-  """Wiener filter of a batch, mean removed: shear does not know it."""
+@tf.function(autograph=False)
+def _wiener(shear, weight, variance):
+  """Wiener filter of a batch, iterations done and relative residual.
+
+  The mean of the maps is removed: shear does not know it.
+  """
   right_side = lensing.modes_from_shear(weight * shear)
-  modes, _, _ = gaussian_posterior.solve(
-      gaussian_posterior.Weighted(weight), prior.mode_variance, right_side, rtol=1e-4
+  weighted = gaussian_posterior.Weighted(weight)
+  modes, iterations, residual = gaussian_posterior.solve(
+      weighted, variance, right_side, rtol=_RTOL
   )
-  kappa = tf.signal.irfft2d(modes, fft_length=list(prior.shape))
-  return kappa - tf.reduce_mean(kappa, axis=(-2, -1), keepdims=True)
+  kappa = tf.signal.irfft2d(modes, fft_length=list(weighted.shape))
+  return kappa - tf.reduce_mean(kappa, axis=(-2, -1), keepdims=True), iterations, residual
+
+
+def _check_converged(iterations, residual):
+  if not residual <= _RTOL:
+    raise RuntimeError(
+        f"The Wiener filter that DeepMass starts from stopped after {int(iterations)}"
+        f" iterations at a relative residual of {float(residual):.2g}, above {_RTOL:g}."
+        " Pixels whose noise_std is far below that of the others make it slow: mask"
+        " them, or raise their noise."
+    )
 
 
 def _inputs(wiener, weight, pixel_std):
@@ -185,14 +300,11 @@ def _inputs(wiener, weight, pixel_std):
   return [channels, tf.math.rsqrt(typical)]
 
 
-def _mean(network, prior, pixel_std, shear, weight):
-  wiener = _wiener(prior, shear, weight)
-  output = network(_inputs(wiener, weight, pixel_std), training=False)
-  return wiener + pixel_std * tf.cast(output, wiener.dtype)
-
-
 class _Trainer:
-  """Network, optimizer and averaged weights, restored from the last checkpoint."""
+  """Network, optimizer and averaged weights, restored from the last checkpoint.
+
+  `ratios` has the squared error over that of the Wiener filter of every step so far.
+  """
 
   def __init__(self, prior, architecture, settings, folder):
     keras.utils.set_random_seed(settings.seed)
@@ -208,6 +320,7 @@ class _Trainer:
         tf.Variable(tf.identity(w.value), trainable=False) for w in self._network.weights
     ]
     self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+    self._saved_ratios = tf.Variable(tf.zeros([0]), trainable=False, shape=[None])
     self._prior, self._settings = prior, settings
     self.pixel_std = float(prior.sample([8], seed=(0, 0)).numpy().std())
     checkpoint = tf.train.Checkpoint(
@@ -215,24 +328,34 @@ class _Trainer:
         average=self._average,
         optimizer=[v.value for v in self._optimizer.variables],
         step=self.step,
+        ratios=self._saved_ratios,
     )
     self._manager = tf.train.CheckpointManager(
         checkpoint, str(folder / "checkpoints"), max_to_keep=1
     )
     if self._manager.latest_checkpoint:
       checkpoint.restore(self._manager.latest_checkpoint).assert_consumed()
+    self.ratios = self._saved_ratios.numpy().tolist()
+    if int(self.step) > settings.num_steps:
+      raise ValueError(
+          f"{folder} has a training of {int(self.step)} steps; got num_steps ="
+          f" {settings.num_steps}. Ask for at least as many, or choose another folder."
+      )
 
   def advance(self, kappa, shear, weight):
-    """One step; squared error over that of the Wiener filter, in the mask."""
-    ratio = self._train_step(*(tf.constant(a) for a in (kappa, shear, weight)))
+    """One step, and a checkpoint if it is due."""
+    batch = (tf.constant(a) for a in (kappa, shear, weight))
+    ratio, iterations, residual = self._train_step(*batch)
+    _check_converged(iterations, residual)
+    self.ratios.append(float(ratio))
     step = int(self.step)
     if step % self._settings.checkpoint_every == 0 or step == self._settings.num_steps:
+      self._saved_ratios.assign(self.ratios)
       self._manager.save(checkpoint_number=step)
-    return float(ratio)
 
   @tf.function
   def _train_step(self, kappa, shear, weight):
-    wiener = _wiener(self._prior, shear, weight)
+    wiener, iterations, residual = _wiener(shear, weight, self._prior.mode_variance)
     inputs = _inputs(wiener, weight, self.pixel_std)
     with tf.GradientTape() as tape:
       output = tf.cast(self._network(inputs, training=True), wiener.dtype)
@@ -250,7 +373,8 @@ class _Trainer:
       mean.assign(decay * tf.identity(mean) + (1 - decay) * value)
     seen = tf.cast(weight[:, 0] > 0, error.dtype)
     before = tf.square((wiener - kappa) / self.pixel_std)
-    return tf.reduce_sum(seen * error) / tf.reduce_sum(seen * before)
+    ratio = tf.reduce_sum(seen * error) / tf.reduce_sum(seen * before)
+    return ratio, iterations, residual
 
   def averaged_weights(self):
     return _Averaged(self._network, self._average)

@@ -5,12 +5,14 @@
 F_j are the starlet scales but the smooth rest, which has no penalty; t_j is a threshold
 times the standard deviation that noise gives the scale j of the gradient A' N^-1 gamma,
 pixel by pixel. The minimum is found by the primal-dual iteration of Condat (2013) and
-Vu (2013). Re-weighting (Candes, Wakin and Boyd 2008) then divides t_j by 1 plus
-|F_j kappa| over its noise and goes on, which gives strong coefficients back what
-shrinkage took.
+Vu (2013). Re-weighting (Candes, Wakin and Boyd 2008) then divides t_j by
+1 + |F_j kappa| w / t_j and goes on, which gives strong coefficients back what shrinkage
+took. With w the mean inverse variance of measured pixels, t_j / w is the threshold of
+the coefficient itself: one as large as that has its penalty halved.
 
 Shear does not know the mean of the map: positivity is with respect to a level that is
-free. Thresholds and numbers of iterations were chosen on simulated fields.
+free. The level rises as the iteration goes on, and positivity binds ever fewer pixels.
+Thresholds and numbers of iterations were chosen together, on simulated fields.
 """
 
 import numpy as np
@@ -45,7 +47,8 @@ def estimate(
 
   Raises:
     TypeError, ValueError: for what is no `ShearMap`, thresholds that are not positive,
-      more of them than scales fit, or less than one iteration.
+      more of them than scales of 2, 4, 8, ... pixels fit into the map, or less than one
+      iteration.
   """
   shear, weight = _data(shear_map)
   reconstruct = _reconstructor(
@@ -61,8 +64,7 @@ def estimate(
 
 def standard_deviation(
     shear_map, thresholds=DEFAULT_THRESHOLDS, num_iterations=50, num_reweightings=1,
-    positive=True,
-    num_realisations=16, seed=0,
+    positive=True, num_realisations=16, seed=0,
 ):
   """Noise propagated through the method, `[ny, nx]`.
 
@@ -74,6 +76,9 @@ def standard_deviation(
       (2 (num_realisations - 1))^-1/2.
     seed: integer.
     (the others): as `estimate`.
+
+  Raises:
+    TypeError, ValueError: as `estimate`; ValueError for fewer than two realisations.
   """
   _, weight = _data(shear_map)
   reconstruct = _reconstructor(
@@ -110,7 +115,7 @@ def _data(shear_map):
 
 def _reconstructor(weight, thresholds, num_iterations, num_reweightings, positive):
   """Function of shear `[batch, 2, ny, nx]` to convergence `[batch, ny, nx]`."""
-  factors = noise_propagation.checked_thresholds(thresholds)
+  factors = noise_propagation.checked_thresholds(thresholds, weight.shape[-2:])
   if num_iterations < 1 or num_reweightings < 0:
     raise ValueError(
         "num_iterations must be positive and num_reweightings not negative; got"
@@ -166,7 +171,7 @@ def _minimise(
     return modes, dual
 
   def reweight(index, modes, dual):
-    # The noise of a coefficient is that of its gradient over the inverse noise.
+    # Over typical_weight, the threshold of a gradient is that of a coefficient.
     size = tf.abs(analyse(modes)) * typical_weight / limits
     return index + 1, *minimise(limits / (1 + size), modes, dual)
 

@@ -63,6 +63,9 @@ def standard_deviation(
     num_realisations: at least 2; the relative error of a pixel is
       (2 (num_realisations - 1))^-1/2.
     seed: integer.
+
+  Raises:
+    TypeError, ValueError: as `estimate`; ValueError for fewer than two realisations.
   """
   _check(shear_map, num_iterations)
   _, weight = noise_propagation.weighted_data(shear_map)

@@ -42,6 +42,9 @@ def standard_deviation(shear_map, smoothing=DEFAULT_SMOOTHING):
   """Shape noise of the map that `estimate` makes, exact, `[ny, nx]`.
 
   Signal that smoothing and mask take away is not in it.
+
+  Raises:
+    TypeError, ValueError: as `estimate`.
   """
   mass_map.check_shear_map(shear_map, "Kaiser-Squires")
   variance = np.where(shear_map.mask, shear_map.noise_std, 0) ** 2
@@ -66,17 +69,25 @@ def choose_smoothing(shear_map, truths, seed, scales=None):
     root mean squared error in the mask, mean removed, at each of `scales`.
 
   Raises:
-    ValueError: if the best scale is the first or the last that was tried.
+    TypeError: for what is no `ShearMap`.
+    ValueError: if there is no truth of the map's shape, or the best scale is the first
+      or the last that was tried.
   """
   mass_map.check_shear_map(shear_map, "Kaiser-Squires")
   grid, mask = shear_map.grid, shear_map.mask
+  truths = np.asarray(truths)
+  if truths.shape[1:] != grid.shape or not len(truths):
+    raise ValueError(
+        f"truths must be at least one map, of shape [n, {grid.shape[0]},"
+        f" {grid.shape[1]}]; got {truths.shape}. GaussianPrior.sample([4], seed) draws"
+        " some."
+    )
   if scales is None:
     largest = min(12, min(grid.shape) / 6)
     scales = np.geomspace(0.7, largest, 24) * grid.pixel_scale
   scales = u.Quantity(scales)
   transfers = [transfer(grid, scale) for scale in scales]
   squared = np.zeros(len(scales))
-  truths = np.asarray(truths)
   for index, truth in enumerate(truths):
     mock = simulate.observe_like(truth, shear_map, [seed, index])
     difference = (_smoothed(mock, transfers) - truth)[:, mask]

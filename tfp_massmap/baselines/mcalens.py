@@ -39,7 +39,7 @@ def estimate(
 
   Args:
     shear_map: `shear_map.ShearMap`.
-    prior: `prior.GaussianPrior` of kappa_G on the same grid.
+    prior: `prior.GaussianPrior` of kappa_G on the same grid; computed in float32.
     thresholds: in standard deviations of a coefficient, one for each starlet scale that
       kappa_S may have; the others belong to kappa_G.
     finest_scale: the first of these scales, of 2^finest_scale pixels.
@@ -52,7 +52,7 @@ def estimate(
 
   Raises:
     TypeError, ValueError: for what is no `ShearMap` or no prior on its grid, thresholds
-      that are not positive, or scales that do not fit.
+      that are not positive, or more of them than scales fit into the map.
     RuntimeError: if the cap is reached first.
   """
   gaussian, sparse, iterations = components(
@@ -92,6 +92,10 @@ def standard_deviation(
       (2 (num_realisations - 1))^-1/2.
     seed: integer.
     (the others): as `estimate`.
+
+  Raises:
+    TypeError, ValueError, RuntimeError: as `estimate`; ValueError for fewer than two
+      realisations.
   """
   separate = _separator(
       shear_map, prior, thresholds, finest_scale, tolerance, max_iterations
@@ -108,10 +112,11 @@ def _separator(shear_map, prior, thresholds, finest_scale, tolerance, max_iterat
   _, weight = noise_propagation.weighted_data(shear_map)
   dictionary = _dictionary(weight, prior, thresholds, finest_scale)
   stopping = tf.constant(tolerance, tf.float32), tf.constant(max_iterations)
+  variance = tf.cast(prior.mode_variance, tf.float32)
 
   def separate(shear):
     gaussian, sparse, iterations, change = _separate(
-        shear, weight, prior.mode_variance, *dictionary, *stopping
+        shear, weight, variance, *dictionary, *stopping
     )
     if not change <= tolerance:
       raise RuntimeError(
@@ -126,9 +131,9 @@ def _separator(shear_map, prior, thresholds, finest_scale, tolerance, max_iterat
 
 def _dictionary(weight, prior, thresholds, finest_scale):
   """Transfer functions of the scales, thresholds of every coefficient, and D."""
-  factors = noise_propagation.checked_thresholds(thresholds)
   if finest_scale < 1:
     raise ValueError(f"finest_scale must be at least 1; got {finest_scale}.")
+  factors = noise_propagation.checked_thresholds(thresholds, prior.shape, finest_scale)
   num_scales = finest_scale - 1 + len(factors)
   filters = wavelets.fourier_filters(prior.shape, num_scales)[finest_scale - 1 : -1]
   weight = weight.numpy()

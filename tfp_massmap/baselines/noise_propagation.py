@@ -75,16 +75,29 @@ def weighted_data(shear_map):
   return tf.constant(shear, tf.float32), tf.constant(weight, tf.float32)
 
 
-def checked_thresholds(thresholds):
-  """Thresholds of starlet scales as `[num_scales, 1, 1]`.
+def checked_thresholds(thresholds, shape, finest_scale=1):
+  """Thresholds of starlet scales as float64 `[num_scales, 1, 1]`.
+
+  Args:
+    thresholds: one for each scale, from fine to coarse.
+    shape: `(ny, nx)` of the map.
+    finest_scale: the scale of the first threshold, of 2^finest_scale pixels.
 
   Raises:
-    ValueError: if they are not a sequence of positive numbers.
+    ValueError: if they are not a sequence of positive numbers, or the coarsest scale
+      does not fit into the map.
   """
   factors = np.asarray(thresholds, np.float64)
   if factors.ndim != 1 or not factors.size or not (factors > 0).all():
     raise ValueError(
         "thresholds must be positive numbers, one for each starlet scale from fine to"
         f" coarse, such as (3.25, 2.25, 2.25); got {thresholds!r}."
+    )
+  most = int(np.log2(min(shape))) - finest_scale + 1
+  if len(factors) > most:
+    raise ValueError(
+        f"{len(factors)} thresholds, for starlet scales of {2**finest_scale} to"
+        f" {2 ** (finest_scale + len(factors) - 1)} pixels, do not fit into a map of"
+        f" shape {tuple(shape)}, which has room for {max(most, 0)}: give fewer thresholds."
     )
   return factors[:, np.newaxis, np.newaxis]

@@ -38,20 +38,26 @@ def estimate(
     solver: one of `SOLVERS`.
     rtol: residual at which to stop, relative to the right-hand side, in the norm of the
       preconditioner (S^-1 + mean N^-1)^-1, for all solvers.
-    max_iterations: cap of the iterations; by default that in `SOLVERS`.
+    max_iterations: cap of the iterations, at least 1; by default that in `SOLVERS`.
 
   Returns:
     A `MassMap`.
 
   Raises:
-    TypeError, ValueError: for what is no `ShearMap` or no prior on its grid, or another
-      solver.
+    TypeError, ValueError: for what is no `ShearMap` or no prior on its grid, another
+      solver, or no iteration.
     RuntimeError: if the cap is reached first.
   """
   _check(shear_map, prior)
   if solver not in SOLVERS:
     raise ValueError(f"solver must be one of {list(SOLVERS)}; got {solver!r}.")
-  max_iterations = max_iterations or SOLVERS[solver]
+  if max_iterations is None:
+    max_iterations = SOLVERS[solver]
+  if max_iterations < 1:
+    raise ValueError(
+        f"max_iterations must be at least 1, or None for {SOLVERS[solver]}; got"
+        f" {max_iterations}."
+    )
   likelihood = likelihood_lib.ShearLikelihood(shear_map, dtype=prior.dtype)
   if solver == "conjugate_gradients":
     kappa, iterations, residual = gaussian_posterior.mean(
@@ -117,6 +123,7 @@ class _NormalEquations:
     real = variance.dtype
     self._count = tf.constant(geometry.half_plane_multiplicity(self.shape), real)
     self._preconditioner = 1 / (1 / variance + tf.reduce_mean(weight))
+    self.right_side = lensing.modes_from_shear(weight * shear)
 
   def score(self, modes, weight=None):
     """A' N^-1 (gamma - A x)."""
@@ -134,6 +141,10 @@ class _NormalEquations:
     stepped = _scale(self.variance / (self.variance + tau), modes + _scale(tau, score))
     return stepped, score - _scale(1 / self.variance, modes)
 
+  def relative(self, size):
+    """Norm of a residual over that of the right-hand side; 0 if shear is 0."""
+    return tf.math.divide_no_nan(size, self.norm(self.right_side))
+
   def kappa(self, modes):
     return tf.signal.irfft2d(modes, fft_length=list(self.shape))
 
@@ -142,8 +153,8 @@ class _NormalEquations:
 def _messenger(shear, weight, variance, rtol, max_iterations, cooling=0.8):
   equations = _NormalEquations(shear, weight, variance)
   tau = 1 / tf.reduce_max(weight)
-  zero = tf.zeros(variance.shape, tf.signal.rfft2d(shear).dtype)
-  goal = rtol * equations.norm(equations.score(zero))
+  zero = tf.zeros_like(equations.right_side)
+  goal = rtol * equations.norm(equations.right_side)
   # N_bar = N - tau takes lambda tau in the place of tau.
   measured = weight > 0
   rest = tf.where(measured, 1 / tf.where(measured, weight, 1) - tau, 0)
@@ -161,15 +172,15 @@ def _messenger(shear, weight, variance, rtol, max_iterations, cooling=0.8):
       lambda i, modes, size, cold: size > goal, iterate, start,
       maximum_iterations=max_iterations,
   )
-  return equations.kappa(modes), iterations, size / goal * rtol
+  return equations.kappa(modes), iterations, equations.relative(size)
 
 
 @tf.function(autograph=False)
 def _proximal(shear, weight, variance, rtol, max_iterations):
   equations = _NormalEquations(shear, weight, variance)
   tau = 1 / tf.reduce_max(weight)
-  zero = tf.zeros(variance.shape, tf.signal.rfft2d(shear).dtype)
-  goal = rtol * equations.norm(equations.score(zero))
+  zero = tf.zeros_like(equations.right_side)
+  goal = rtol * equations.norm(equations.right_side)
 
   def iterate(iteration, modes, ahead, momentum, size):
     del size
@@ -186,7 +197,7 @@ def _proximal(shear, weight, variance, rtol, max_iterations):
       lambda i, modes, ahead, momentum, size: size > goal, iterate, start,
       maximum_iterations=max_iterations,
   )
-  return equations.kappa(modes), iterations, size / goal * rtol
+  return equations.kappa(modes), iterations, equations.relative(size)
 
 
 def _scale(factor, modes):
