@@ -134,6 +134,9 @@ class _Mixture:
         for i, part in enumerate(self._parts)
     )
 
+  def residual_score(self, x, sigma):
+    return self.score(x, sigma) - self.gaussian.score(x, sigma)
+
   def score(self, x, sigma):
     shares = self._shares(x, sigma)
     return sum(
@@ -239,8 +242,34 @@ def test_the_iteration_cap_is_reported(fiducial, make_shear_map, caplog):
   posterior = _problem(fiducial, make_shear_map)
   settings = guided.GuidedSettings(num_steps=4, max_iterations=2)
   result = posterior.sample(2, 0, "guided", settings, progress=False)
-  assert result.diagnostics["steps at the iteration cap"] > 0
-  assert "reached their cap of 2 iterations" in caplog.text
+  # Of the flow and the sweeps; not of the start, which has a cap of its own.
+  assert result.diagnostics["steps at the iteration cap"] > 4
+  assert settings.num_solutions == 1 + 4 + 2 * 9
+  assert "reached their cap of 2 iterations (500 at the start)" in caplog.text
+  assert " of 23 solutions" in caplog.text
+
+
+@pytest.mark.parametrize("start_cap", [1, 500])
+def test_every_solution_counts_against_the_cap(
+    start_cap, fiducial, make_shear_map, caplog, monkeypatch
+):
+  """One iteration is never enough: all solutions are capped, the start's if it may be."""
+  monkeypatch.setattr(guided, "_START_ITERATIONS", start_cap)
+  posterior = _problem(fiducial, make_shear_map)
+  start = guided.GuidedSettings(num_steps=4, max_iterations=1, sweeps=())
+  settings = refine.RefineSettings(
+      start, sigmas=(2e-3, 1e-3), num_steps=2, num_leapfrog_steps=2, num_flow_steps=3
+  )
+  at_start = int(start_cap == 1)
+  for method, method_settings, rest in (
+      ("guided", start, 4), ("guided+hmc", settings, 4 + 2 * 3)
+  ):
+    caplog.clear()
+    result = posterior.sample(
+        2, 0, method, method_settings, progress=False, jit_compile=False
+    )
+    assert result.diagnostics["steps at the iteration cap"] == at_start + rest
+    assert f"in {at_start + rest:.1f} of {1 + rest} solutions" in caplog.text
 
 
 def test_sweeps_leave_the_exact_posterior(fiducial, make_shear_map):
@@ -320,7 +349,7 @@ def test_white_noise_alone_is_one_evaluation_from_the_posterior(fiducial):
   np.testing.assert_allclose(*centred, atol=1e-12)
 
 
-def test_sweeps_of_reduced_shear_repair_the_linear_model(fiducial, make_shear_map):
+def test_shear_of_the_same_misfit_as_reduced_shear(fiducial, make_shear_map):
   """Data of a strong lens without noise: (1 - kappa) g is its shear."""
   linear = _problem(fiducial, make_shear_map)
   reduced = likelihood_lib.ReducedShearLikelihood(
