@@ -374,3 +374,11 @@ def test_impossible_matches():
     detection.match_positions(([1], [1]), ([1], [1]), region, GRID, null="none")
   with pytest.raises(ValueError, match="None of the 1 objects"):
     detection.match_positions(([1], [1]), ([200], [1]), region, GRID)
+
+
+def test_shifts_that_never_keep_half_of_the_objects_are_refused():
+  """Two pixels in opposite corners: a shift hits one of them once in 3,840 draws."""
+  region = np.zeros(GRID.shape, bool)
+  region[0, 0] = region[-1, -1] = True
+  with pytest.raises(ValueError, match="None of 10000 shifts left half of the 1 obj"):
+    detection.match_positions(([1], [1]), ([0], [0]), region, GRID, null="shifted")
