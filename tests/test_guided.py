@@ -325,9 +325,10 @@ def test_sweeps_above_the_least_noise_are_as_good_as_their_model(
 
   The model takes one power spectrum for the mixture; that of the true component is
   40 % away. From exact draws, sweeps move the mean by .20 posterior standard deviations
-  (rms) and the total variance by 5 %, as measured with 2,400 draws, of which chance has at
-  most .02 and .5 %. The bounds are 4 or more of these above; without the update by
-  conjugate gradients the figures are .92 and 105 %, with .7 of it .41 and 23 %.
+  (rms) and the total variance by 5 %, as measured with 2,400 draws, whose scatter is at
+  most .02 and .5 %. The bounds are 4 or more of these above: one false alarm in 16,000.
+  Without the update by conjugate gradients the figures are .92 and 105 %, with .7 of it
+  .41 and 23 %.
   """
   posterior, mean, exact = _mixture_problem(fiducial, make_shear_map)
   start = np.random.default_rng(3).multivariate_normal(mean, exact, 2400)
