@@ -248,6 +248,11 @@ def test_impossible_mixtures(arguments, message):
     detection.ClusterMixture(_mixture().prior, **arguments)
 
 
+def test_mixtures_refuse_shear_of_another_shape():
+  with pytest.raises(ValueError, match=r"\(96, 80\), the prior \(16, 16\)"):
+    _mixture().posterior_probability(_empty(GRID))
+
+
 def test_reliability_with_few_samples_is_not_biased():
   """Three samples of a case are enough: 4,000 cases of any probability."""
   rng = np.random.default_rng(0)

@@ -30,7 +30,7 @@ class ClusterMixture:
 
   Raises:
     ValueError: for a probability outside, or a cluster of another shape than the prior;
-      by the methods, for a shear map that is not on the prior's grid.
+      by the methods, for a shear map of another shape.
   """
 
   def __init__(self, prior, cluster, probability=0.5):
@@ -94,6 +94,11 @@ class ClusterMixture:
 
   def _probability_and_missed(self, shear_map, rtol):
     """P(cluster | data), and the Wiener filter of the cluster's shear, m(A t)."""
+    if shear_map.grid.shape != tuple(self.prior.shape):
+      raise ValueError(
+          f"The shear map has shape {shear_map.grid.shape}, the prior"
+          f" {tuple(self.prior.shape)}. Make both from the same grid."
+      )
     likelihood = likelihood_lib.ShearLikelihood(shear_map, self.prior.dtype)
     template = likelihood.model(self.cluster)
     weighted = likelihood.inverse_variance() * template
