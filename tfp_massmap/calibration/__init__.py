@@ -3,8 +3,8 @@
 `measure` makes a small `Record` of a truth and its samples, `run` one for each of many
 truths, resumably; `coverage`, `rank_histogram`, `rank_deviation`, `std_over_error`,
 `bias`, `tarp`, `band_power` and `chi_square` reduce records to an `Estimate`, `table`
-does all, and `figures` draws them. `Mocks` and the samplers make what `run` needs. `record` says what
-makes the tests exact.
+does all, and `figures` draws them. `Mocks` and the samplers make what `run` needs.
+`record` says what makes the tests exact.
 """
 
 from tfp_massmap.calibration.record import Record
