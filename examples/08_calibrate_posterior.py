@@ -19,11 +19,10 @@ import numpy as np
 
 from tfp_massmap import baselines
 from tfp_massmap import calibration
-from tfp_massmap import gaussian_posterior
 from tfp_massmap import geometry
 from tfp_massmap import hybrid_prior
-from tfp_massmap import likelihood
 from tfp_massmap import prior as prior_lib
+from tfp_massmap import samplers
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 from tfp_massmap.calibration import figures
@@ -34,8 +33,8 @@ parser.add_argument("--prior", default="cosmos-halo", help="name, or path of a c
 parser.add_argument("--output", default=pathlib.Path("calibration"), type=pathlib.Path)
 parser.add_argument("--full", action="store_true", help="the reported size")
 options = parser.parse_args()
-PIXEL = 0.29 * u.arcmin
-
+small, large, num_samples = (128, 256, 32) if options.full else (64, 128, 16)
+few, some, many, num_large = (8, 50, 200, 26) if options.full else (0, 2, 4, 2)
 
 # %% [markdown]
 # ## Truths
@@ -43,83 +42,82 @@ PIXEL = 0.29 * u.arcmin
 # saw. Mask and noise are of one survey in every mock.
 
 # %%
-def grid_of(size):
-  return geometry.PixelGrid((size, size), PIXEL)
-
-
-def survey_of(size):
-  grid, survey = grid_of(size), simulate.cosmos_like_survey()
-  return simulate.mock_observation(np.zeros(grid.shape), grid, survey, seed=1)
-
-
-def gaussian_prior(factor=1.0):
-  """With the power times `factor`."""
-  fiducial = spectra.PowerSpectrum.fiducial_cosmos()
-  power = spectra.PowerSpectrum(fiducial.ell, factor * fiducial.c_ell)
-  return prior_lib.GaussianPrior.from_spectrum(power, grid_of(small))
-
-
+grid_of = lambda size: geometry.PixelGrid((size, size), 0.29 * u.arcmin)
 load_hybrid = lambda size: hybrid_prior.HybridPrior.load(options.prior, grid_of(size))
-simulator = functools.cache(
-    lambda: simulate.ConvergenceSimulator(grid_of(1024), seed=31_000_000)
+survey_of = lambda size: simulate.mock_observation(
+    np.zeros([size, size]), grid_of(size), simulate.cosmos_like_survey(), seed=1
 )
-small, large, num_samples = (128, 256, 32) if options.full else (64, 128, 16)
-few, some, many, num_large = (8, 50, 200, 26) if options.full else (0, 2, 4, 2)
+power = spectra.PowerSpectrum.fiducial_cosmos()
+fiducial = prior_lib.GaussianPrior.from_spectrum(power, grid_of(small))
+simulator = simulate.ConvergenceSimulator(grid_of(1024), seed=31_000_000)
 truths = {
-    "gaussian": lambda index: gaussian_prior().sample(seed=(index, 7)).numpy(),
-    "hybrid": lambda index: simulator().map(index)[:large, :large],
-    "small hybrid": lambda index: simulator().map(index)[:small, :small],
+    "gaussian": lambda index: fiducial.sample(seed=(index, 7)).numpy(),
+    "hybrid": lambda index: simulator.map(index)[:large, :large],
+    "small hybrid": lambda index: simulator.map(index)[:small, :small],
 }
-
 
 # %% [markdown]
 # ## Runs
-# Each is the number of truths, the sampler, and what is wrong with the data. The first
-# part of a name says where truths are from. `wiener intervals` shows how a method comes
-# in that gives a mean and an error: any function of a shear map.
+# Each is the number of truths, the sampler (one of `METHODS`, or a function that makes
+# one from the prior), and what is wrong with the data. The first part of a name says
+# where truths are from. `intervals` shows how a method comes in that gives a mean and an
+# error. Where sigma_8 is wrong, the truths are scaled: to first order that is all.
 
 # %%
-def exact(factor=1.0):
-  return calibration.exact_sampler(gaussian_prior(factor), num_samples)
+METHODS = {
+    "guided": samplers.guided.GuidedSettings(),
+    "flow": samplers.guided.GuidedSettings(16, covariance="gaussian", sweeps=()),
+    "guided+hmc": samplers.refine.RefineSettings(),
+    "annealed": samplers.annealed.AnnealedSettings(),
+}
 
 
-def wiener_intervals():
-  prior = gaussian_prior()
-  data = likelihood.ShearLikelihood(survey_of(small))
-  std = np.std(gaussian_posterior.sample(data, prior, 1024, (0, 3)), axis=0)
-  estimate = lambda shear_map: (baselines.wiener.estimate(shear_map, prior).kappa, std)
-  return calibration.interval_sampler(estimate, num_samples)
+def sampler_of(sampler, prior):
+  if sampler not in METHODS:
+    return sampler(prior)
+  make = functools.partial(calibration.posterior_sampler, method=sampler)
+  if sampler in ("guided", "flow"):
+    make = calibration.guided_sampler
+  return make(prior, num_samples, settings=METHODS[sampler], batch_size=16)
 
 
-def sampler_of(prior, method="guided"):
-  if method == "guided":
-    return calibration.guided_sampler(prior, num_samples, batch_size=16)
-  return calibration.posterior_sampler(prior, num_samples, method, batch_size=16)
+def intervals(method, *given, **accuracy):
+  mean = lambda data: method.estimate(data, *given).kappa
+  std = lambda data: method.standard_deviation(data, *given, **accuracy)
+  return calibration.interval_sampler(lambda d: (mean(d), std(d)), num_samples)
 
 
-hybrid = lambda *method: sampler_of(load_hybrid(small), *method)
-half = lambda: calibration.exact_sampler(load_hybrid(small).gaussian, num_samples)
-gaussian = lambda *method: sampler_of(gaussian_prior(), *method)
-large_noise, small_noise = dict(noise_factor=1.2), dict(noise_factor=0.8)
+half = lambda prior: getattr(prior, "gaussian", prior)
+exact = lambda prior: calibration.exact_sampler(half(prior), num_samples)
+wiener = lambda prior: intervals(baselines.wiener, half(prior), num_samples=256)
+mcalens = lambda prior: intervals(baselines.mcalens, half(prior), num_realisations=64)
+kaiser_squires = lambda prior: intervals(baselines.kaiser_squires)
 RUNS = {
     "gaussian, exact": (many, exact, {}),
-    "gaussian, guided": (many, gaussian, {}),
-    "gaussian, guided+hmc": (few, lambda: gaussian("guided+hmc"), {}),
-    "gaussian, annealed": (few, lambda: gaussian("annealed"), {}),
-    "gaussian, wiener intervals": (some, wiener_intervals, {}),
-    "gaussian, noise taken 20 % too large": (some, exact, large_noise),
-    "gaussian, noise taken 20 % too small": (some, exact, small_noise),
-    "gaussian, sigma_8 taken 10 % too large": (some, lambda: exact(1.1**2), {}),
-    "gaussian, sigma_8 taken 10 % too small": (some, lambda: exact(0.9**2), {}),
-    "gaussian, shear 1 % too large": (some, exact, dict(shear_bias=0.01)),
-    "hybrid, guided": (num_large, lambda: sampler_of(load_hybrid(large)), {}),
-    "small hybrid, gaussian half": (some, half, {}),
-    "small hybrid, guided": (2 * few if options.full else some, hybrid, {}),
-    "small hybrid, guided+hmc": (2 * few, lambda: hybrid("guided+hmc"), {}),
-    "small hybrid, noise taken 20 % too large": (2 * few, hybrid, large_noise),
-    "small hybrid, noise taken 20 % too small": (2 * few, hybrid, small_noise),
-    "small hybrid, shear 1 % too large": (2 * few, hybrid, dict(shear_bias=0.01)),
+    "gaussian, guided": (many, "guided", {}),
+    "gaussian, guided+hmc": (few, "guided+hmc", {}),
+    "gaussian, annealed": (few, "annealed", {}),
+    "gaussian, wiener intervals": (some, wiener, {}),
+    "hybrid, guided": (num_large, "guided", {}),
+    "small hybrid, gaussian half": (some, exact, {}),
+    "small hybrid, guided": (2 * few if options.full else some, "guided", {}),
+    "small hybrid, flow alone": (2 * few, "flow", {}),
+    "small hybrid, guided+hmc": (2 * few, "guided+hmc", {}),
+    "small hybrid, annealed": (few, "annealed", {}),
+    "small hybrid, wiener intervals": (2 * few, wiener, {}),
+    "small hybrid, mcalens intervals": (2 * few, mcalens, {}),
+    "small hybrid, kaiser_squires intervals": (2 * few, kaiser_squires, {}),
 }
+flawed = ("gaussian", some, exact), ("small hybrid", 2 * few, "guided")
+for kind, num, sampler in flawed:
+  times = lambda factor, kind=kind: dict(truth=lambda i: factor * truths[kind](i))
+  RUNS |= {
+      f"{kind}, noise taken 20 % too large": (num, sampler, dict(noise_factor=1.2)),
+      f"{kind}, noise taken 20 % too small": (num, sampler, dict(noise_factor=0.8)),
+      f"{kind}, sigma_8 taken 10 % too large": (num, sampler, times(1 / 1.1)),
+      f"{kind}, sigma_8 taken 10 % too small": (num, sampler, times(1 / 0.9)),
+      f"{kind}, shear 1 % too large": (num, sampler, dict(shear_bias=0.01)),
+  }
 RUNS = {name: run for name, run in RUNS.items() if run[0]}
 if unknown := set(options.runs) - set(RUNS):
   raise SystemExit("\n".join([f"No runs {sorted(unknown)}, but:", *RUNS]))
@@ -129,14 +127,16 @@ records = {}
 for name in options.runs or RUNS:
   num_truths, sampler, flaws = RUNS[name]
   kind = name.split(",")[0]
-  survey = survey_of(large if kind == "hybrid" else small)
-  settings = calibration.Settings(remove_mean=kind != "gaussian")
-  if "intervals" in name:
-    settings = calibration.Settings(num_bands=0, patch=0)
-  draw = calibration.Mocks(truths[kind], survey, **flaws).draw(sampler())
-  label = f"{name}; {survey.grid.shape}, {num_samples} samples, prior {options.prior}"
+  size = large if kind == "hybrid" else small
+  prior = fiducial if kind == "gaussian" else load_hybrid(size)
+  mocks = calibration.Mocks(**dict(truth=truths[kind], survey=survey_of(size)) | flaws)
+  less = dict(num_bands=0, patch=0) if "intervals" in name else {}
+  settings = calibration.Settings(remove_mean=kind != "gaussian", **less)
+  label = f"{name}; {grid_of(size).shape}, {num_samples} samples, {METHODS.get(sampler)}"
+  label += f", network {getattr(prior, 'card', {}).get('weights_sha256', '')[:16]}"
   folder = options.output / "records" / name.replace(", ", "-").replace(" ", "_")
-  found = calibration.run(draw, num_truths, survey.grid, settings, folder, label)
+  draw = mocks.draw(sampler_of(sampler, prior))
+  found = calibration.run(draw, num_truths, grid_of(size), settings, folder, label)
   records[name] = found
   print(calibration.compare({name: found}), flush=True)
 

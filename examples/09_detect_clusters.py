@@ -110,9 +110,10 @@ for concentration in concentrations:
       case = (concentration or np.nan, mass, snr, index)
       rows.append((*case, detected, num_samples, peaks))
     highest[concentration, mass] = np.concatenate(per_field)
-    rate = np.mean(highest[concentration, mass] > options.threshold)
-    label = f"{concentrations[concentration]}, {mass:.1e} Msun"
-    print(f"{label}: SNR {snr:.2f}, detected in {rate:.3f}")
+    rates = np.mean(np.array(per_field) > options.threshold, axis=1)
+    scatter = f" +- {stats.sem(rates):.3f} over fields" if num_fields > 1 else ""
+    label = f"{concentrations[concentration]}, {mass:.1e} Msun, SNR {snr:.2f}"
+    print(f"{label}: detected in {rates.mean():.3f}{scatter}")
 
 columns = "concentration mass snr field detected num_samples highest".split()
 table = Table(rows=rows, names=columns)
@@ -136,8 +137,7 @@ series = {
     label: table[np.isnan(table["concentration"]) == (value is None)]
     for value, label in concentrations.items()
 }
-without = highest[1.0, 0.0]
-rate = np.sum(without > options.threshold), without.size
+rate = [table[table["mass"] == 0][name] for name in ("detected", "num_samples")]
 made = (
     figures.plot_coefficients(backgrounds, shown, options.threshold),
     figures.plot_detection_rate(series, rate, options.threshold),

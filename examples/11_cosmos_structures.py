@@ -80,8 +80,8 @@ for row in structures[:8]:
 
 # %% [markdown]
 # ## X-ray clusters
-# Within the area where structures could be found. Chance: as many random positions
-# there, and the pattern of the clusters as a whole, moved about.
+# Within the area where structures could be found, and of all in the catalogue. Chance:
+# as many random positions in the area, and the pattern of the clusters, moved about.
 
 # %%
 xray = options.data / "xray.txt"
@@ -89,12 +89,13 @@ xray = xray if xray.is_file() else options.data.resolve().parent / "xray.txt"
 ra, dec = np.loadtxt(xray, usecols=(1, 2)).T
 region = detection.covered(shear_map.mask)
 figures = {}
+radius = 1.5 * u.arcmin
 for least in (0.1, 0.3, 0.5):
   likely = structures[structures["probability"] >= least]
   for null in detection.NULLS:
     found = detection.match_positions(
         (likely["row"], likely["column"]), grid.world_to_pixel(ra, dec), region, grid,
-        null=null, num_random=10000 if options.full else 2000, seed=options.seed,
+        radius, null, num_random=10000 if options.full else 2000, seed=options.seed,
     )
     name = f"P {least:g} {null}"
     figures[name] = (
@@ -102,6 +103,9 @@ for least in (0.1, 0.3, 0.5):
         f" {found.expected_std:.1f}, p = {found.p_value:.2g}"
     )
     print(f"P >= {least:g} ({len(likely)}), {null} null: {figures[name]}")
+  everywhere = np.sum(found.separation <= radius.to_value(u.arcmin))
+  figures[f"P {least:g} all"] = f"{everywhere} of {len(ra)}"
+  print(f"  of all clusters in the catalogue: {everywhere} of {len(ra)}")
 
 settings = dict(
     figures, data="COSMOS, Schrabback et al. 2010", prior=options.prior,

@@ -1,11 +1,15 @@
 """Runs that stop and go on, and the files they leave."""
 
+import types
+
 from astropy import units as u
 from astropy.io import fits
+import keras
 import numpy as np
 import pytest
 
 from tfp_massmap import geometry
+from tfp_massmap import hybrid_prior
 from tfp_massmap import likelihood as likelihood_lib
 from tfp_massmap import posterior as posterior_lib
 from tfp_massmap import prior as prior_lib
@@ -94,6 +98,35 @@ def test_an_unfinished_run_of_other_settings_is_not_mixed(tmp_path):
     _run(path)
 
 
+@pytest.mark.parametrize("tolerance", [0.1, 0.2])
+def test_a_log_that_outlived_its_run_is_no_unfinished_run(tolerance, tmp_path):
+  """A kill after the last batch, before the log is removed; the same run, and another."""
+  path, log = (tmp_path / name for name in ("samples.fits", "samples.fits.part.json"))
+  with pytest.raises(_Killed):
+    _run(path, kill_at=2)
+  left = log.read_bytes()
+  whole, *_ = _run(path)
+  log.write_bytes(left)
+  calls = []
+  record = dict(RECORD, tolerance=tolerance)
+  again, *_ = _run(path, calls=calls, record=record, overwrite=True)
+  assert len(calls) == (0 if tolerance == 0.1 else 3)
+  np.testing.assert_array_equal(again, whole)
+  assert [p.name for p in tmp_path.iterdir()] == ["samples.fits"]
+
+
+def test_reading_a_run_keeps_the_log_of_an_unfinished_one(tmp_path):
+  path = tmp_path / "samples.fits"
+  _run(path)
+  other = dict(record=dict(RECORD, tolerance=0.2), overwrite=True)
+  with pytest.raises(_Killed):
+    _run(path, kill_at=1, **other)
+  _run(path)
+  calls = []
+  _run(path, calls=calls, **other)
+  assert calls == [(3, 1), (3, 2)]
+
+
 def test_numbers_and_samples_that_cannot_be():
   for num_samples, batch_size in ((0, 4), (4, 0)):
     with pytest.raises(ValueError, match="must be positive"):
@@ -146,6 +179,25 @@ def test_posterior_names_its_methods(fiducial, make_shear_map):
       likelihood_lib.ShearLikelihood(make_shear_map((12, 10), seed=1)), posterior.prior
   )
   assert other.fingerprint() != posterior.fingerprint()
+
+
+def test_networks_without_a_card_have_fingerprints(fiducial, make_shear_map):
+  """One weight changed: a run must not go on with that."""
+  shear_map = make_shear_map((12, 10))
+  gaussian = prior_lib.GaussianPrior.from_spectrum(fiducial, shear_map.grid)
+  network = keras.Sequential([keras.layers.Input([12, 10, 1]), keras.layers.Conv2D(2, 3)])
+  residual = types.SimpleNamespace(network=network)
+
+  def fingerprint(**card):
+    prior = hybrid_prior.HybridPrior(gaussian, residual, card=card)
+    likelihood = likelihood_lib.ShearLikelihood(shear_map)
+    return posterior_lib.Posterior(likelihood, prior).fingerprint()
+
+  before, of_card = fingerprint(), fingerprint(weights_sha256="abc")
+  assert before == fingerprint() != of_card
+  kernel, bias = network.get_weights()
+  network.set_weights([kernel, bias + 1e-3])
+  assert fingerprint() != before and fingerprint(weights_sha256="abc") == of_card
 
 
 def test_summaries_of_cubes_on_disk(tmp_path):

@@ -4,6 +4,8 @@ Seeds are fixed; bounds at 4 standard errors fail by chance once in 16,000 draws
 seed, p-values below .001 once in a thousand.
 """
 
+import dataclasses
+
 from astropy import units as u
 import numpy as np
 import pytest
@@ -290,8 +292,11 @@ def test_mocks_and_samplers():
     assert (difference < 0.4) == same  # sqrt(2 / 64) from the numbers of samples
   sampler(second, 0)
   np.testing.assert_array_equal(sampler(first, 0), samples)
-  with pytest.raises(ValueError, match="noise changed"):
+  with pytest.raises(ValueError, match="The noise_std of this shear map"):
     sampler(flawed.observe(0)[1], 0)
+  fewer = dataclasses.replace(first, mask=first.mask & (np.arange(32) > 3))
+  with pytest.raises(ValueError, match="The mask of this shear map"):
+    sampler(fewer, 0)
 
 
 def test_intervals_as_samples():
@@ -337,6 +342,17 @@ def test_chains():
 def test_table_and_figures(calibrated, tmp_path):
   rows = calibration.table(calibrated)
   assert all(np.isfinite([r["value"], r["error"], r["expected"]]).all() for r in rows)
+  by_test = {row["test"]: row for row in rows}
+  pixels = calibration.names(calibrated, "pixels")
+  biases = [test.removeprefix("bias, ") for test in by_test if test.startswith("bias")]
+  assert biases == pixels and "pixels: own kappa, highest 1 %" in biases
+  ranks = [row for row in rows if row["test"].startswith("deviation of ranks")]
+  assert len(ranks) == 2
+  for row in ranks:
+    # Calibrated: within 4.5 standard deviations of chance.
+    assert abs(row["value"] - row["expected"]) < 4.5 * row["error"]
+    name = row["test"].split(", ", 1)[1]
+    assert row["p_value"] == calibration.rank_histogram(calibrated, name).p_value > 1e-3
   text = calibration.compare({"toy": calibrated})
   assert text.count("\n") == 2 and "40 x 12" in text
   assert len(calibration.markdown(rows).splitlines()) == len(rows) + 2
@@ -346,6 +362,16 @@ def test_table_and_figures(calibrated, tmp_path):
     figure, axes = plot(runs)
     drawn = np.ravel(axes)[0]
     assert drawn.get_ylabel() and len(drawn.get_legend().get_texts()) == 2
+
+
+def test_the_table_shows_a_shift():
+  """Half a standard deviation, for every class of many pixels and in the ranks."""
+  rows = calibration.table(toy_records(shift=0.5, num_truths=20))
+  for row in rows:
+    if row["test"].startswith("bias") and "1 %" not in row["test"]:
+      assert row["value"] > 4 * row["error"], row
+    if row["test"].startswith("deviation of ranks, pixels: observed"):
+      assert row["value"] > 2 * row["expected"] and row["p_value"] < 0.002
 
 
 def test_bad_input():

@@ -16,6 +16,7 @@ from tfp_massmap import lensing
 from tfp_massmap import prior as prior_lib
 from tfp_massmap import shear_map as shear_map_lib
 from tfp_massmap import simulate
+from tfp_massmap.detection import figures
 
 GRID = geometry.PixelGrid.tangent((150.1, 2.2), (96, 80), 0.29 * u.arcmin)
 MASS = 3e14 * u.Msun
@@ -47,6 +48,19 @@ def test_filter_against_lenspack():
     # direction.
     assert np.corrcoef(ours[inner].ravel(), oracle[inner].ravel())[0, 1] > 0.999
     assert ours[inner].std() / oracle[inner].std() == pytest.approx(1, abs=0.05)
+
+
+def test_rate_of_several_fields_has_their_scatter():
+  """Fields that detect all or nothing: 40 samples of each say nothing of the next."""
+  share, low, high = figures.pooled_rate([40, 0, 40, 0, 0, 40], 40)
+  error = np.std([1, 0, 1, 0, 0, 1], ddof=1) / np.sqrt(6)
+  np.testing.assert_allclose([share, low, high], [0.5, 0.5 - error, 0.5 + error])
+  # Fields alike, and one field: the binomial interval.
+  binomial = detection.binomial_interval(120, 240)
+  np.testing.assert_allclose(figures.pooled_rate([20] * 6, 40)[1:], binomial)
+  np.testing.assert_allclose(figures.pooled_rate(120, 240)[1:], binomial)
+  # One of all the samples, in one field: the error ends at zero.
+  assert figures.pooled_rate([0, 0, 1], 40)[1] == 0
 
 
 def test_filter_is_compensated_and_linear():
@@ -234,6 +248,11 @@ def test_impossible_mixtures(arguments, message):
     detection.ClusterMixture(_mixture().prior, **arguments)
 
 
+def test_mixtures_refuse_shear_of_another_shape():
+  with pytest.raises(ValueError, match=r"\(96, 80\), the prior \(16, 16\)"):
+    _mixture().posterior_probability(_empty(GRID))
+
+
 def test_reliability_with_few_samples_is_not_biased():
   """Three samples of a case are enough: 4,000 cases of any probability."""
   rng = np.random.default_rng(0)
@@ -374,3 +393,11 @@ def test_impossible_matches():
     detection.match_positions(([1], [1]), ([1], [1]), region, GRID, null="none")
   with pytest.raises(ValueError, match="None of the 1 objects"):
     detection.match_positions(([1], [1]), ([200], [1]), region, GRID)
+
+
+def test_shifts_that_never_keep_half_of_the_objects_are_refused():
+  """Two pixels in opposite corners: a shift hits one of them once in 3,840 draws."""
+  region = np.zeros(GRID.shape, bool)
+  region[0, 0] = region[-1, -1] = True
+  with pytest.raises(ValueError, match="None of 10000 shifts left half of the 1 obj"):
+    detection.match_positions(([1], [1]), ([0], [0]), region, GRID, null="shifted")

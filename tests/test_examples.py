@@ -96,7 +96,12 @@ def test_detection_of_clusters(tmp_path):
   result = _run("09_detect_clusters.py", cwd=tmp_path)
   assert result.returncode == 0, result.stderr
   rates = np.array(re.findall(r"detected in (\S+)", result.stdout), float)
-  assert rates[0] < 0.4 and rates[-1] > 0.6 and len(rates) == 5
+  # Twelve samples each. Places without a cluster exceed 3 standard deviations in one of
+  # 50 samples at most (none of 144 in six fields): in more than two of twelve once in
+  # 600. The heaviest cluster has 7, and is missed as rarely. With the same noise and
+  # seed for all masses, rates rise but for one sample.
+  assert len(rates) == 5 and rates[0] < 2.5 / 12 and rates[-1] > 9.5 / 12
+  assert np.all(np.diff(rates) > -1.5 / 12)
   table = Table.read(tmp_path / "cluster_detections.ecsv", format="ascii.ecsv")
   np.testing.assert_allclose(table["detected"] / table["num_samples"], rates, atol=1e-3)
   assert table.meta["SETTINGS"]["threshold"] == 3

@@ -125,6 +125,36 @@ def test_default_settings_suit_any_pixel_scale(pixel_scale, fiducial, caplog):
   np.testing.assert_allclose(ratio[2:], 1, atol=0.03)
 
 
+def test_falling_temperatures_rescale_a_gaussian_posterior_exactly(fiducial):
+  """Even noise, no mask: covariances of the next temperature, by dense algebra."""
+  grid = geometry.PixelGrid(SMALL, 3 * u.arcmin)
+  rng = np.random.default_rng(0)
+  shear_map = shear_map_lib.ShearMap(
+      0.1 * rng.standard_normal([2, *SMALL]), np.full([2, *SMALL], 0.05),
+      np.ones(SMALL, bool), grid,
+  )
+  posterior = posterior_lib.Posterior(
+      likelihood_lib.ShearLikelihood(shear_map, tf.float64),
+      prior_lib.GaussianPrior.from_spectrum(fiducial, grid, dtype=tf.float64),
+  )
+  size = np.prod(SMALL)
+  basis = tf.reshape(tf.eye(size, dtype=tf.float64), [size, *SMALL])
+  matrix = lambda fn: np.reshape(fn(basis) - fn(0 * basis), [size, size]).T
+  rescale = annealed._rescaling(posterior)
+  for sigma, next_sigma in ((1.0, 0.8), (0.05, 0.01)):
+    before, after = (
+        np.linalg.inv(-matrix(lambda x, s=s: posterior.score(x, s)))
+        for s in (sigma, next_sigma)
+    )
+    chains = tf.ones([size], tf.float64)
+    move = matrix(lambda x: rescale(x, sigma * chains, next_sigma * chains))
+    np.testing.assert_allclose(move @ before @ move.T, after, atol=1e-9 * after.max())
+  mean = np.linalg.solve(
+      -matrix(posterior.score), np.ravel(posterior.score(np.zeros(SMALL)))
+  ).reshape(1, *SMALL)
+  np.testing.assert_allclose(rescale(mean, [1.0], [0.1]), mean, atol=1e-6)
+
+
 def test_bad_schedules_are_reported(fiducial, make_shear_map, caplog):
   _, posterior = _small_problem(fiducial, make_shear_map)
   settings = annealed.AnnealedSettings(step_size=3.0, num_leapfrog_steps=4)

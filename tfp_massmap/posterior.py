@@ -90,7 +90,10 @@ class Posterior:
     return METHODS[method].sample(self, num_samples, seed, settings, **options)
 
   def fingerprint(self):
-    """Checksum of data, noise and prior: what must agree for a run to go on."""
+    """Checksum of data, noise and prior: what must agree for a run to go on.
+
+    Of a prior's network, the checksum on its card, or that of its weights without one.
+    """
     arrays = [
         self.likelihood.shear,
         self.likelihood.inverse_variance(),
@@ -99,7 +102,7 @@ class Posterior:
     digest = hashlib.sha256(type(self.likelihood).__name__.encode())
     for array in arrays:
       digest.update(np.ascontiguousarray(array).tobytes())
-    checksum = getattr(self.prior, "card", {}).get("weights_sha256")
+    checksum = _network_checksum(self.prior)
     compute_dtype = getattr(self.prior, "compute_dtype", None)
     scale = getattr(self.prior, "error_scale", None)
     digest.update(f"{checksum} {compute_dtype} {scale}".encode())
@@ -119,3 +122,15 @@ class Posterior:
     sides = tf.shape(self.prior.mode_variance)
     is_mean = tf.scatter_nd([[0, 0]], tf.ones([1], self.dtype), sides)
     return 1 / self.prior.smoothed_variance(sigma) + (1 - is_mean) * noise
+
+
+def _network_checksum(prior):
+  """Of the network's weights, a string; None without a Keras network."""
+  checksum = getattr(prior, "card", {}).get("weights_sha256")
+  network = getattr(getattr(prior, "residual", None), "network", None)
+  if checksum is not None or network is None:
+    return checksum
+  digest = hashlib.sha256()
+  for weights in network.get_weights():
+    digest.update(np.ascontiguousarray(weights).tobytes())
+  return digest.hexdigest()

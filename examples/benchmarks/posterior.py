@@ -7,15 +7,18 @@
 else of a survey like it. Sections, by default all:
 
   gaussian     Gaussian prior, against exact posterior samples: power in 8 Fourier bands,
-               mean in standard deviations of the posterior, for 6 to 24 evaluations. Also
-               against the same with 10 times as many, from the same random numbers, which
-               shows the discretisation without the scatter of samples; and annealed HMC.
+               bias of the mean in standard deviations of the posterior without the scatter
+               of samples, for 6 to 24 evaluations. Also against the same with 10 times as
+               many, from the same random numbers, which shows the discretisation without
+               the scatter of samples; and annealed HMC.
   time         seconds a sample and peak memory with the trained prior; time per pixel at
                720 and 1440 over that at 360.
   genuine      errors of the posterior mean on the kappaTNG field (needs --data), the
-               error of a finite number of samples removed; per band, per true kappa.
+               error of a finite number of samples removed; correlation per band and
+               error per true kappa, beside the Wiener filter's.
   calibration  simulated truths that no training saw: the tests of `calibration`.
-  refine       guided against guided+hmc, on simulated truths.
+  refine       guided against guided+hmc, on simulated truths: means, and maps of the
+               standard deviation.
 """
 
 import argparse
@@ -31,6 +34,7 @@ import numpy as np
 import tensorflow as tf
 
 import cosmos_survey
+import map_scores
 from tfp_massmap import baselines
 from tfp_massmap import calibration
 from tfp_massmap import gaussian_posterior
@@ -40,7 +44,6 @@ from tfp_massmap import likelihood as likelihood_lib
 from tfp_massmap import posterior as posterior_lib
 from tfp_massmap import simulate
 from tfp_massmap import spectra
-from tfp_massmap import summary
 from tfp_massmap.samplers import annealed
 from tfp_massmap.samplers import guided
 
@@ -48,6 +51,7 @@ PIXEL = 0.29 * u.arcmin
 GRID = geometry.PixelGrid((360, 360), PIXEL)
 SEED = 30_000_000  # of the simulator; trainings use small ones
 NUM_BANDS = 8
+MEAN_EDGES = np.array([-1, -0.02, 0, 0.02, 0.05, 0.1, 2])
 
 
 def make_posterior(shear_map, prior):
@@ -69,6 +73,27 @@ def band_power(maps, edges):
 
 def row(name, values, form="{:7.3f}"):
   print(f"{name:>34s} " + " ".join(form.format(v) for v in values), flush=True)
+
+
+def squared_bias(maps, mean, std):
+  """Squared bias of the mean of maps, in units of the variance, and its error.
+
+  From products of pairs of different maps, so that their scatter does not add to it; it
+  may be negative by chance.
+  """
+  relative = ((maps - mean) / std).reshape(len(maps), -1)
+  products = relative @ relative.T / relative.shape[1]
+  pairs = products[np.triu_indices(len(maps), 1)]
+  return pairs.mean(), pairs.std(ddof=1) / np.sqrt(len(pairs))
+
+
+def print_bias(figures, maps, mean, std):
+  squared, error = squared_bias(maps, mean, std)
+  figures.update(squared_bias=float(squared), squared_bias_error=float(error))
+  print(
+      f"{'':35s}bias of the mean {max(squared, 0) ** 0.5:.4f} std, below"
+      f" {max(squared + 2 * error, 0) ** 0.5:.4f} (squared {squared:.5f} +- {error:.5f})"
+  )
 
 
 def gaussian_section(options, survey, prior):
@@ -118,12 +143,14 @@ def gaussian_section(options, survey, prior):
         f"{'':35s}mean within {bias:.4f} std of the converged one's;"
         f" {figures[name]['iterations']:.0f} CG iterations"
     )
+    print_bias(figures[name], result.samples, mean, std)
   result = annealed.sample(posterior, num, 1, progress=False)
   ratio = band_power(result.samples - mean, edges).mean(axis=0) / power.mean(axis=0)
   figures["annealed"] = dict(
       power=ratio.tolist(), evaluations=result.num_score_evaluations
   )
   row(f"annealed, {result.num_score_evaluations:.0f} evaluations", ratio)
+  print_bias(figures["annealed"], result.samples, mean, std)
   return figures
 
 
@@ -167,13 +194,10 @@ def time_section(options, survey, prior):
   return figures
 
 
-def mean_errors(samples, truth, mask):
-  """Squared error of the posterior mean in the mask, and without the samples' part."""
-  samples = samples - samples[:, mask].mean(axis=1)[:, None, None]
-  centred = truth - truth[mask].mean()
-  squared = np.mean((samples.mean(axis=0) - centred)[mask] ** 2)
-  scatter = np.mean(samples[:, mask].var(axis=0, ddof=1)) / len(samples)
-  return squared, squared - scatter, samples.mean(axis=0), scatter
+def mean_error(samples, truth):
+  """Rms error of the mean of samples `[n, pixels]`, without the samples' own part."""
+  squared = np.mean((samples.mean(axis=0) - truth + truth.mean()) ** 2)
+  return np.sqrt(squared - np.mean(samples.var(axis=0, ddof=1)) / len(samples))
 
 
 def genuine_section(options, survey, prior):
@@ -184,55 +208,43 @@ def genuine_section(options, survey, prior):
   truth = fits.getdata(path).astype(np.float64)
   mask = survey.mask
   num_seeds, num = (8, 64) if options.full else (2, 16)
-  rows, power, by_kappa = [], [], []
   edges = np.geomspace(500, 10000, 7)
-  bins = np.array([-1, 0, 0.05, 0.1, 0.2, 1])
+  found = {"Posterior mean": [], "with its scatter": [], "Wiener": []}
+  power = []
   for seed in range(num_seeds):
     shear_map = simulate.observe_like(truth, survey, seed)
     wiener = baselines.wiener.estimate(shear_map, prior.gaussian).kappa
     result = make_posterior(shear_map, prior).sample(num, seed, progress=False)
-    samples = np.asarray(result.samples)
-    raw, free, mean, scatter = mean_errors(samples, truth, mask)
-    covariance = np.cov(mean[mask], truth[mask])
-    # The samples' scatter adds to the variance of the mean, not to its covariance.
-    free_r = covariance[0, 1] / np.sqrt((covariance[0, 0] - scatter) * covariance[1, 1])
-    rows.append([
-        np.sqrt(raw), np.sqrt(free),
-        summary.root_mean_square_error(wiener, truth, mask),
-        summary.pearson_correlation(mean, truth, mask), free_r,
-        summary.pearson_correlation(wiener, truth, mask),
-    ])
+    samples = np.asarray(result.samples, np.float64)
+    mean = samples.mean(axis=0)
+    free, raw, other = (
+        map_scores.score(kappa, truth, mask, GRID, *more)
+        for kappa, *more in ((mean, samples), (mean,), (wiener,))
+    )
+    for scores, score in zip(found.values(), (free, raw, other)):
+      scores.append(score)
     power.append(band_power(samples, edges).mean(axis=0) / band_power(truth, edges))
-    centred = truth - truth[mask].mean()
-    errors = [
-        [np.sqrt(np.mean((m - centred)[mask & (truth > low) & (truth <= high)] ** 2))
-         for low, high in zip(bins[:-1], bins[1:])]
-        for m in (mean, wiener - wiener[mask].mean())
-    ]
-    by_kappa.append(np.divide(*errors))
     maxima = np.median(samples[:, mask].max(axis=1)), truth[mask].max()
     print(
-        f"  seed {seed}: RMSE {100 * rows[-1][1]:.3f}e-2 (with the samples' part"
-        f" {100 * rows[-1][0]:.3f}), Wiener {100 * rows[-1][2]:.3f}; r {rows[-1][4]:.4f}"
-        f" ({rows[-1][3]:.4f}), Wiener {rows[-1][5]:.4f}; maxima {maxima[0]:.2f}, truth"
+        f"  seed {seed}: RMSE {100 * free.rmse:.3f}e-2 (with the samples' part"
+        f" {100 * raw.rmse:.3f}), Wiener {100 * other.rmse:.3f}; r {free.r:.4f}"
+        f" ({raw.r:.4f}), Wiener {other.r:.4f}; maxima {maxima[0]:.2f}, truth"
         f" {maxima[1]:.2f}", flush=True,
     )
-  mean = np.mean(rows, axis=0)
-  print(
-      f"Genuine field, {num_seeds} seeds, {num} samples: RMSE {100 * mean[1]:.3f}e-2"
-      f" (Wiener {100 * mean[2]:.3f}e-2), r {mean[4]:.4f} (Wiener {mean[5]:.4f})"
-  )
+  print(f"Genuine field, {num_seeds} seeds, {num} samples")
+  map_scores.print_tables(found, "Wiener")
   row("lowest ell of the band", edges[:-1], "{:7.0f}")
   row("power of samples over truth", np.mean(power, axis=0))
-  row("true kappa below", bins[1:])
-  row("error over Wiener's", np.mean(by_kappa, axis=0))
-  names = ("rmse_raw", "rmse", "rmse_wiener", "r_raw", "r", "r_wiener")
-  return dict(
-      zip(names, mean.tolist()),
-      seeds_better_than_wiener=int(np.sum([r[1] < r[2] for r in rows])),
+  figures = dict(
+      seeds_better_than_wiener=int(
+          np.sum([a.rmse < b.rmse for a, _, b in zip(*found.values())])
+      ),
       power=np.mean(power, axis=0).tolist(),
-      error_over_wiener_by_kappa=np.mean(by_kappa, axis=0).tolist(),
   )
+  for suffix, scores in zip(("", "_raw", "_wiener"), found.values()):
+    for name in ("rmse", "r", "band_r", "bin_rmse"):
+      figures[name + suffix] = map_scores.mean_of(scores, name).tolist()
+  return figures
 
 
 def calibration_section(options, survey, prior):
@@ -251,10 +263,32 @@ def calibration_section(options, survey, prior):
   )
 
 
+def variance_difference(a, b):
+  """Mean squared relative difference of the variances of two sets of samples.
+
+  The product of what the two halves of the samples say, so that their scatter does not
+  add to it, nor the correlation of `a` with `b`, pair by pair.
+  """
+  scale = a.var(axis=0, ddof=1) + b.var(axis=0, ddof=1)
+  first, second = (
+      2 * (b[half].var(axis=0, ddof=1) - a[half].var(axis=0, ddof=1)) / scale
+      for half in (slice(0, None, 2), slice(1, None, 2))
+  )
+  return np.mean(first * second)
+
+
+def variance_by_mean(a, b):
+  """Sums of the variances of both sets, `[2, bins]`, in bins of their common mean."""
+  bins = np.searchsorted(MEAN_EDGES[1:-1], (a.mean(axis=0) + b.mean(axis=0)) / 2)
+  return np.array([
+      np.bincount(bins, maps.var(axis=0, ddof=1), len(MEAN_EDGES) - 1) for maps in (a, b)
+  ])
+
+
 def refine_section(options, survey, prior):
   num_truths, num = (16, 16) if options.full else (2, 8)
   mask = survey.mask
-  rows = []
+  rows, by_mean = [], []
   print(f"\nguided against guided+hmc, {num_truths} mocks of {num} samples")
   print("without the scatter of means of finitely many; chains start from the guided ones")
   for index, truth in enumerate(simulated_truths(num_truths)):
@@ -262,35 +296,51 @@ def refine_section(options, survey, prior):
     posterior = make_posterior(shear_map, prior)
     first = posterior.sample(num, index, "guided", progress=False)
     second = posterior.sample(num, index, "guided+hmc", progress=False)
-    a, b = (np.asarray(r.samples) - r.samples.mean(axis=(1, 2), keepdims=True)
-            for r in (first, second))
-    variances = [np.mean(maps[:, mask].var(axis=0, ddof=1)) for maps in (a, b)]
-    change = (b - a)[:, mask]
-    scatter = np.mean(change.var(axis=0, ddof=1))
-    offset = np.mean(change.mean(axis=0) ** 2) - scatter / num
-    errors = [mean_errors(maps, truth, mask)[1] ** 0.5 for maps in (a, b)]
+    a, b = (
+        np.asarray(r.samples, np.float64)[:, mask]
+        - r.samples.mean(axis=(1, 2), dtype=np.float64)[:, np.newaxis]
+        for r in (first, second)
+    )
+    variances = [np.mean(maps.var(axis=0, ddof=1)) for maps in (a, b)]
+    scatter = np.mean((b - a).var(axis=0, ddof=1))
+    offset = np.mean((b - a).mean(axis=0) ** 2) - scatter / num
+    errors = [
+        mean_error(maps - maps.mean(axis=1, keepdims=True), truth[mask])
+        for maps in (a, b)
+    ]
+    by_mean.append(variance_by_mean(a, b))
     rows.append([
         offset / variances[1], variances[0] / variances[1],
         1 - scatter / sum(variances), second.acceptance, *errors,
+        variance_difference(a, b),
     ])
     print(
         f"  mock {index}: squared difference of means {rows[-1][0]:7.4f} of the variance,"
         f" std ratio {rows[-1][1] ** 0.5:.3f}, correlation with the start"
         f" {rows[-1][2]:.2f}; acceptance {rows[-1][3]:.2f};"
         f" {second.num_score_evaluations:.0f} evaluations, {second.seconds / num:.1f} s a"
-        f" sample; errors {100 * errors[0]:.3f} and {100 * errors[1]:.3f}e-2", flush=True,
+        f" sample; errors {100 * errors[0]:.3f} and {100 * errors[1]:.3f}e-2; squared"
+        f" difference of variances {rows[-1][6]:.4f} of their squares", flush=True,
     )
   mean = np.mean(rows, axis=0)
   error = np.std(rows, axis=0, ddof=1) / np.sqrt(len(rows))
   print(
       f"All: squared difference of means {mean[0]:.4f} +- {error[0]:.4f} of the variance"
       f" (root {max(mean[0], 0) ** 0.5:.3f}), std ratio {mean[1] ** 0.5:.3f} +-"
-      f" {error[1] / 2:.3f}, errors {100 * mean[4]:.3f} and {100 * mean[5]:.3f}e-2"
+      f" {error[1] / 2:.3f}, errors {100 * mean[4]:.3f} and {100 * mean[5]:.3f}e-2;"
+      f" std maps differ by {max(mean[6], 0) ** 0.5 / 2:.3f} (rms; squared difference of"
+      f" variances {mean[6]:.4f} +- {error[6]:.4f})"
   )
+  total = np.sum(by_mean, axis=0)
+  std_by_mean = np.sqrt(total[0] / total[1])
+  row("posterior mean below", MEAN_EDGES[1:])
+  row("std of guided over guided+hmc", std_by_mean)
   return dict(
       squared_mean_difference=mean[0], std_ratio=mean[1] ** 0.5,
       correlation_with_start=mean[2], acceptance=mean[3],
       error_guided=mean[4], error_refined=mean[5],
+      squared_variance_difference=mean[6], squared_variance_difference_error=error[6],
+      std_ratio_by_mean=std_by_mean.tolist(),
   )
 
 

@@ -1,10 +1,10 @@
 """Tests of posterior samples against simulated truths, for any sampler.
 
 `measure` makes a small `Record` of a truth and its samples, `run` one for each of many
-truths, resumably; `coverage`, `rank_histogram`, `std_over_error`, `bias`, `tarp`,
-`band_power` and `chi_square` reduce records to an `Estimate`, `table` does all, and
-`figures` draws them. `Mocks` and the samplers make what `run` needs. `record` says what
-makes the tests exact.
+truths, resumably; `coverage`, `rank_histogram`, `rank_deviation`, `std_over_error`,
+`bias`, `tarp`, `band_power` and `chi_square` reduce records to an `Estimate`, `table`
+does all, and `figures` draws them. `Mocks` and the samplers make what `run` needs.
+`record` says what makes the tests exact.
 """
 
 from tfp_massmap.calibration.record import Record
@@ -25,6 +25,7 @@ from tfp_massmap.calibration.report import compare
 from tfp_massmap.calibration.report import coverage
 from tfp_massmap.calibration.report import markdown
 from tfp_massmap.calibration.report import names
+from tfp_massmap.calibration.report import rank_deviation
 from tfp_massmap.calibration.report import rank_histogram
 from tfp_massmap.calibration.report import std_over_error
 from tfp_massmap.calibration.report import table

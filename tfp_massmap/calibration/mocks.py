@@ -55,7 +55,16 @@ class Mocks:
 
 
 def exact_sampler(prior, num_samples):
-  """Exact draws of a Gaussian prior's posterior."""
+  """Exact draws of a Gaussian prior's posterior.
+
+  Args:
+    prior: `prior.GaussianPrior`.
+    num_samples: a truth.
+
+  Returns:
+    Function `(shear_map, seed) -> [num_samples, ny, nx]`; raises RuntimeError if
+    conjugate gradients do not converge.
+  """
 
   def sample(shear_map, seed):
     likelihood = likelihood_lib.ShearLikelihood(shear_map, prior.dtype)
@@ -99,13 +108,17 @@ def guided_sampler(prior, num_samples, settings=guided.GuidedSettings(), batch_s
         lambda seed: guided.draw(posterior, batch_size, seed, settings)[0],
         jit_compile=jit_compile,
     )
-    compiled.update(noise_std=shear_map.noise_std, shear=likelihood.shear, draw=draw)
+    compiled.update(survey=shear_map, shear=likelihood.shear, draw=draw)
 
   def sample(shear_map, seed):
     if not compiled:
       compile_for(shear_map)
-    if not np.array_equal(shear_map.noise_std, compiled["noise_std"]):
-      raise ValueError("The noise changed: make another sampler for this survey.")
+    for name in ("noise_std", "mask"):
+      if not np.array_equal(getattr(shear_map, name), getattr(compiled["survey"], name)):
+        raise ValueError(
+            f"The {name} of this shear map is not that of the first, for which the"
+            " sampler was compiled: make another sampler for it."
+        )
     compiled["shear"].assign(np.where(shear_map.mask, shear_map.shear, 0))
     seeds = [tf.constant([seed, batch]) for batch in range(num_samples // batch_size)]
     return np.concatenate([compiled["draw"](s).numpy() for s in seeds])
@@ -114,7 +127,19 @@ def guided_sampler(prior, num_samples, settings=guided.GuidedSettings(), batch_s
 
 
 def posterior_sampler(prior, num_samples, method, settings=None, **options):
-  """`posterior.Posterior.sample` by any method; compiles for every truth."""
+  """`posterior.Posterior.sample` by any method; compiles for every truth.
+
+  Args:
+    prior: Gaussian or hybrid.
+    num_samples: a truth.
+    method: of `posterior.Posterior.sample`.
+    settings: of the method; None for its defaults.
+    **options: of the method's `sample`, such as `batch_size`.
+
+  Returns:
+    Function `(shear_map, seed) -> [num_samples, ny, nx]`; raises what
+    `posterior.Posterior.sample` does.
+  """
 
   def sample(shear_map, seed):
     likelihood = likelihood_lib.ShearLikelihood(shear_map, prior.dtype)
@@ -128,7 +153,18 @@ def posterior_sampler(prior, num_samples, method, settings=None, **options):
 
 
 def interval_sampler(estimate, num_samples):
-  """Of a method `shear_map -> (mean, std)`, see `runs.samples_of_intervals`."""
+  """Independent pixels of a method that gives a mean and an error.
+
+  Good for the tests of pixels only, see `runs.samples_of_intervals`.
+
+  Args:
+    estimate: function of a shear map to `(mean, std)`, `[ny, nx]` each.
+    num_samples: a truth.
+
+  Returns:
+    Function `(shear_map, seed) -> [num_samples, ny, nx]`; raises ValueError for a mean
+    and std that do not fit each other.
+  """
 
   def sample(shear_map, seed):
     return runs.samples_of_intervals(*estimate(shear_map), num_samples, seed)

@@ -35,7 +35,15 @@ class Estimate:
 
 
 def names(records, group=""):
-  """Tests that all records have, "group: class", in order."""
+  """Tests that all records have, "group: class", in order.
+
+  Args:
+    records: list of `Record`.
+    group: "pixels", "modes", "band power" or "distances"; or what names begin with.
+
+  Raises:
+    ValueError: for no records, or records of different numbers of samples.
+  """
   common = set.intersection(*(set(r.ranks) for r in _checked(records)))
   return [n for n in records[0].ranks if n in common and n.startswith(group)]
 
@@ -53,6 +61,9 @@ def coverage(records, name, levels=LEVELS):
 
   Returns:
     An `Estimate` of arrays `[len(levels)]`.
+
+  Raises:
+    ValueError: as `names`, or if no record has the test.
   """
   truth, mean = _histograms(records, name)
   weights = np.stack([interval_weights(level, truth.shape[1]) for level in levels])
@@ -75,25 +86,57 @@ def interval_weights(level, num_members):
 def rank_histogram(records, name, num_permutations=2000, seed=0):
   """Histogram of the ranks of truths, relative to a flat one, and a test of it.
 
+  Args:
+    records: list of `Record`.
+    name: of a test, see `names`.
+    num_permutations, seed: of the p-value.
+
   Returns:
-    An `Estimate` of arrays `[M]`; its p-value is of the sum of squared deviations.
+    An `Estimate` of arrays `[M]`; its p-value is that of `rank_deviation`.
+
+  Raises:
+    ValueError: as `coverage`.
+  """
+  truth, mean = _histograms(records, name)
+  expected = _relative(mean.sum(axis=0))
+  error = _jackknife(lambda t, m: _relative(t) - _relative(m), truth, mean)
+  p_value = rank_deviation(records, name, num_permutations, seed).p_value
+  return Estimate(_relative(truth.sum(axis=0)), error, expected, p_value)
+
+
+def rank_deviation(records, name, num_permutations=2000, seed=0):
+  """Rms deviation of the bins of `rank_histogram` from what is expected.
+
+  Args:
+    records, name, num_permutations, seed: as `rank_histogram`.
+
+  Returns:
+    An `Estimate`, whose expected value and error are the mean and the standard
+    deviation of what calibrated samples give with as many truths.
+
+  Raises:
+    ValueError: as `coverage`.
   """
   members = np.stack([r.ranks[name] for r in _checked(records, name)])
-  truth, mean = _histograms(records, name)
-
-  def shape(total):
-    return total * total.shape[-1] / total.sum(axis=-1, keepdims=True)
-
-  expected = shape(mean.sum(axis=0))
-  error = _jackknife(lambda t, m: shape(t) - shape(m), truth, mean)
-  p_value = _permutation(
-      members, lambda t: np.sum((shape(t) - expected) ** 2, -1), num_permutations, seed
-  )
-  return Estimate(shape(truth.sum(axis=0)), error, expected, p_value)
+  _, mean = _histograms(records, name)
+  expected = _relative(mean.sum(axis=0))
+  deviation = lambda t: np.sqrt(np.mean((_relative(t) - expected) ** 2, axis=-1))
+  return _against_chance(members, deviation, num_permutations, seed)
 
 
 def bias(records, name):
-  """Mean of the samples minus that of the truths, in rms residuals: 0 if calibrated."""
+  """Mean of the samples minus that of the truths, in rms residuals: 0 if calibrated.
+
+  Args:
+    records: list of `Record`.
+    name: of a test, see `names`.
+
+  Returns:
+    An `Estimate`.
+
+  Raises:
+    ValueError: as `coverage`.
+  """
   sums, squares, count = _residuals(records, name)
   relative = lambda s, q, n: (s[..., 1:].mean(-1) - s[..., 0]) / np.sqrt(q.mean(-1) * n)
   totals = sums.sum(axis=0), squares.sum(axis=0), count.sum()
@@ -104,6 +147,16 @@ def std_over_error(records, name):
   """Posterior standard deviation over the rms error of its mean: 1 if calibrated.
 
   With the scatter that the mean has from a finite number of samples taken out.
+
+  Args:
+    records: list of `Record`.
+    name: of a test, see `names`.
+
+  Returns:
+    An `Estimate`.
+
+  Raises:
+    ValueError: as `coverage`.
   """
   _, squares, _ = _residuals(records, name)
   num = squares.shape[1] - 1
@@ -131,6 +184,9 @@ def tarp(records, name="distances: patches", num_permutations=2000, seed=0):
     `(levels, coverage, deviation)`: `[M + 1]`, an `Estimate` of arrays `[M + 1]`, and
     one of the largest deviation, whose expected value and error are the mean and the
     standard deviation of what calibrated samples give with as many truths.
+
+  Raises:
+    ValueError: as `coverage`.
   """
   members = np.stack([r.ranks[name] for r in _checked(records, name)])
   truth = members[:, 0]
@@ -144,14 +200,21 @@ def tarp(records, name="distances: patches", num_permutations=2000, seed=0):
     return np.abs(curve(total) - levels).max(axis=-1)
 
   covered = Estimate(curve(truth.sum(axis=0)), _jackknife(curve, truth), levels)
-  null = _permuted(members, largest, num_permutations, seed)
-  value = largest(truth.sum(axis=0))
-  p_value = (1 + np.sum(null >= value)) / (1 + num_permutations)
-  return levels, covered, Estimate(value, null.std(), null.mean(), p_value)
+  return levels, covered, _against_chance(members, largest, num_permutations, seed)
 
 
 def band_power(records):
-  """Power of the samples over that of the truths, `[num_bands]`: 1 if calibrated."""
+  """Power of the samples over that of the truths: 1 if calibrated.
+
+  Args:
+    records: list of `Record`.
+
+  Returns:
+    An `Estimate` of arrays `[num_bands]`.
+
+  Raises:
+    ValueError: as `names`.
+  """
   power = np.stack([r.band_power for r in _checked(records)])
   ratio = lambda p: p[..., 1:, :].mean(axis=-2) / p[..., 0, :]
   total = ratio(power.sum(axis=0))
@@ -164,8 +227,14 @@ def chi_square(records):
   Of logarithms, with mean and covariance of all members, so that every member has the
   same expectation, (M - 1) / M times the number of bands, exactly.
 
+  Args:
+    records: list of `Record`, of more samples than bands.
+
   Returns:
     An `Estimate`; the p-value is by permutation.
+
+  Raises:
+    ValueError: as `names`.
   """
   squares = np.stack([_mahalanobis(np.log(r.band_power)) for r in _checked(records)])
   value = squares[:, 0].mean()
@@ -177,7 +246,17 @@ def chi_square(records):
 
 
 def table(records):
-  """All tests as rows, a list of dicts: test, value, error, expected, p_value."""
+  """All tests as rows.
+
+  Args:
+    records: list of `Record`.
+
+  Returns:
+    List of dicts: test, value, error, expected, p_value, NaN for none.
+
+  Raises:
+    ValueError: as `names`.
+  """
   rows = []
 
   def add(test, estimate):
@@ -196,6 +275,10 @@ def table(records):
         add(f"coverage of {level:.0%}, {name}",
             Estimate(both.value[i], both.error[i], both.expected[i]))
       add(f"std over error, {name}", std_over_error(records, name))
+    if name.startswith("pixels"):
+      add(f"bias, {name}", bias(records, name))
+    if name in ("pixels: observed", "pixels: unobserved"):
+      add(f"deviation of ranks, {name}", rank_deviation(records, name))
   for name in names(records, "distances"):
     add(f"TARP deviation, {name}", tarp(records, name)[2])
   if records[0].band_power.size:
@@ -222,7 +305,15 @@ def markdown(rows):
 
 
 def write_tables(path, runs):
-  """Writes a Markdown file: the comparison of runs, and the tests of each."""
+  """Writes a Markdown file: the comparison of runs, and the tests of each.
+
+  Args:
+    path: of the file, replaced if it exists.
+    runs: dict of label to list of `Record`.
+
+  Raises:
+    ValueError: as `names`.
+  """
   parts = [compare(runs)]
   for label, records in runs.items():
     parts.append(f"## {label}\n{markdown(table(records))}")
@@ -248,6 +339,9 @@ def compare(runs):
 
   Args:
     runs: dict of label to list of `Record`.
+
+  Raises:
+    ValueError: as `coverage`, of the pixels that are observed.
   """
   head = ["run", "truths x samples", *_COMPARED]
   head += ["std over error", "TARP", "band powers"]
@@ -318,6 +412,18 @@ def _jackknife(function, *arrays):
   return np.sqrt((num - 1) * np.var(without, axis=0))
 
 
+def _relative(total):
+  """Histograms of M ranks over flat ones."""
+  return total * total.shape[-1] / total.sum(axis=-1, keepdims=True)
+
+
+def _against_chance(members, statistic, num_permutations, seed):
+  """`Estimate` of a statistic of the truths beside that of members in their place."""
+  null = _permuted(members, statistic, num_permutations, seed)
+  value = statistic(members[:, 0].sum(axis=0))
+  return Estimate(value, null.std(), null.mean(), _share_above(null, value))
+
+
 def _permuted(members, statistic, num_permutations, seed):
   """Statistic of sums over truths, a random member in the truth's place."""
   rng = np.random.default_rng(seed)
@@ -330,8 +436,12 @@ def _permuted(members, statistic, num_permutations, seed):
 
 def _permutation(members, statistic, num_permutations, seed):
   null = _permuted(members, statistic, num_permutations, seed)
-  value = statistic(members[:, 0].sum(axis=0))
-  return float((1 + np.sum(null >= value * (1 - 1e-12))) / (1 + num_permutations))
+  return _share_above(null, statistic(members[:, 0].sum(axis=0)))
+
+
+def _share_above(null, value):
+  """p-value of a positive statistic; equal values count, but for rounding."""
+  return float((1 + np.sum(null >= value * (1 - 1e-12))) / (1 + len(null)))
 
 
 def _mahalanobis(values):

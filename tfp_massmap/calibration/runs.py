@@ -58,6 +58,9 @@ def samples_of_intervals(mean, std, num_samples, seed):
 
   Returns:
     `[num_samples, ny, nx]`.
+
+  Raises:
+    ValueError: for shapes that differ, or a negative std.
   """
   mean, std = np.asarray(mean), np.asarray(std)
   if mean.shape != std.shape or not (std >= 0).all():

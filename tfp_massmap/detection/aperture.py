@@ -57,6 +57,10 @@ def background_std(background, scale=DEFAULT_SCALE, mask=None):
 
   Returns:
     A float.
+
+  Raises:
+    ValueError: for a scale that does not fit the map.
+    IndexError: for a mask of another shape than the maps.
   """
   coefficients = aperture_mass(background, scale)
   if mask is not None:
@@ -76,6 +80,9 @@ def input_snr(cluster, background, scale=DEFAULT_SCALE, mask=None):
   Returns:
     Highest aperture mass of the cluster over the standard deviation of the
     background's, `[...]`.
+
+  Raises:
+    ValueError, IndexError: as `background_std`.
   """
   highest = aperture_mass(cluster, scale).max(axis=(-2, -1))
   return highest / background_std(background, scale, mask)

@@ -47,17 +47,20 @@ def plot_coefficients(backgrounds, clusters, threshold):
 def plot_detection_rate(series, background_rate, threshold):
   """Share of samples that detect a cluster against its input SNR (paper Fig. 9).
 
+  Samples of one field share its data. The interval of all fields together is the wider
+  of the binomial one and the scatter over fields.
+
   Args:
     series: dict of a label to a table with columns `snr`, `field`, `detected` and
       `num_samples`.
-    background_rate: `(successes, trials)` of places without a cluster.
+    background_rate: `(detected, num_samples)` of places without a cluster, ints or
+      arrays `[num_fields]`.
     threshold: of a detection.
   """
   figure = mpl_figure.Figure(figsize=(6.4, 4.4), layout="constrained")
   axes = figure.subplots()
-  successes, trials = background_rate
-  ends = criterion.binomial_interval(successes, trials)
-  axes.axhspan(*ends, color="0.8", label="places without a cluster")
+  _, low, high = pooled_rate(*background_rate)
+  axes.axhspan(low, high, color="0.8", label="places without a cluster")
   for index, (label, table) in enumerate(series.items()):
     color = f"C{index}"
     low, high = criterion.binomial_interval(table["detected"], table["num_samples"])
@@ -69,12 +72,10 @@ def plot_detection_rate(series, background_rate, threshold):
           color=color, alpha=0.25, markersize=4, elinewidth=0.8,
       )
     snr = np.unique(table["snr"])
-    detected, total = (
-        np.array([np.sum(table[name][table["snr"] == value]) for value in snr])
-        for name in ("detected", "num_samples")
-    )
-    low, high = criterion.binomial_interval(detected, total)
-    share = detected / total
+    cases = [table[table["snr"] == value] for value in snr]
+    share, low, high = np.array(
+        [pooled_rate(case["detected"], case["num_samples"]) for case in cases]
+    ).T
     axes.errorbar(
         snr, share, [share - low, high - share], fmt="o-", color=color, label=label,
         markersize=4, capsize=2,
@@ -86,6 +87,29 @@ def plot_detection_rate(series, background_rate, threshold):
   )
   axes.legend(fontsize=8, loc="upper left")
   return figure, axes
+
+
+def pooled_rate(detected, num_samples):
+  """Share of all samples that detect a cluster, and its interval.
+
+  Args:
+    detected, num_samples: ints, or arrays `[num_fields]`.
+
+  Returns:
+    `(share, low, high)`: the interval is the wider, at each end, of the binomial one of
+    all samples and one standard error over the fields, if there are several.
+
+  Raises:
+    ValueError: for more detections than samples, or no samples.
+  """
+  detected, num_samples = np.broadcast_arrays(np.atleast_1d(detected), num_samples)
+  total = num_samples.sum()
+  share = detected.sum() / total
+  low, high = criterion.binomial_interval(detected.sum(), total)
+  if len(detected) > 1:
+    error = stats.sem(detected / num_samples)
+    low, high = max(min(low, share - error), 0), min(max(high, share + error), 1)
+  return share, float(low), float(high)
 
 
 def plot_cutouts(cutouts, highest, grid, threshold, num_columns=4):

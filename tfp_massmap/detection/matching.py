@@ -8,6 +8,9 @@ from scipy import spatial
 
 NULLS = ("uniform", "shifted")
 
+# One object in a region that fills a hundredth of its box needs more once in 10^43.
+_MAX_SHIFTS = 10_000
+
 
 @dataclasses.dataclass(frozen=True)
 class Matches:
@@ -57,7 +60,8 @@ def match_positions(
     `Matches`.
 
   Raises:
-    ValueError: for another null, or no object in the region.
+    ValueError: for another null, no object in the region, or a region so thin that no
+      shift keeps half of the objects in it.
   """
   if null not in NULLS:
     raise ValueError(f"null must be one of {NULLS}; got {null!r}.")
@@ -117,8 +121,13 @@ def _uniform(rng, objects, region):
 def _shifted(rng, objects, region):
   pixels = np.argwhere(region)
   low, high = pixels.min(axis=0) - 0.5, pixels.max(axis=0) + 0.5
-  while True:
+  for _ in range(_MAX_SHIFTS):
     moved = low + (objects - low + rng.uniform(0, high - low)) % (high - low)
     moved = moved[_in_region(moved, region)]
     if len(moved) >= 0.5 * len(objects):
       return moved
+  raise ValueError(
+      f"None of {_MAX_SHIFTS} shifts left half of the {len(objects)} objects in the"
+      f" region, which fills {len(pixels) / np.prod(high - low):.2g} of its box. Widen"
+      " the region, or use null='uniform'."
+  )

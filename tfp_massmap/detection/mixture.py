@@ -27,6 +27,10 @@ class ClusterMixture:
     prior: `prior.GaussianPrior`.
     cluster: its convergence, `[ny, nx]`; its shear is that of `lensing`.
     probability: pi, in (0, 1).
+
+  Raises:
+    ValueError: for a probability outside, or a cluster of another shape than the prior;
+      by the methods, for a shear map of another shape.
   """
 
   def __init__(self, prior, cluster, probability=0.5):
@@ -55,6 +59,9 @@ class ClusterMixture:
     Args:
       shear_map: `shear_map.ShearMap`.
       rtol: of the Wiener filters.
+
+    Raises:
+      RuntimeError: if conjugate gradients do not reach it.
     """
     return self._probability_and_missed(shear_map, rtol)[0]
 
@@ -69,6 +76,9 @@ class ClusterMixture:
 
     Returns:
       `(samples, has_cluster)`: `[num_samples, ny, nx]` and bool `[num_samples]`.
+
+    Raises:
+      RuntimeError: if conjugate gradients do not reach `rtol`.
     """
     field_seed, choice_seed = tfp.random.split_seed(seed, n=2, salt="cluster_mixture")
     uniform = tf.random.stateless_uniform([num_samples], choice_seed, dtype=tf.float64)
@@ -84,6 +94,11 @@ class ClusterMixture:
 
   def _probability_and_missed(self, shear_map, rtol):
     """P(cluster | data), and the Wiener filter of the cluster's shear, m(A t)."""
+    if shear_map.grid.shape != tuple(self.prior.shape):
+      raise ValueError(
+          f"The shear map has shape {shear_map.grid.shape}, the prior"
+          f" {tuple(self.prior.shape)}. Make both from the same grid."
+      )
     likelihood = likelihood_lib.ShearLikelihood(shear_map, self.prior.dtype)
     template = likelihood.model(self.cluster)
     weighted = likelihood.inverse_variance() * template

@@ -159,6 +159,8 @@ def sample(posterior, num_samples, seed, settings=None, batch_size=8, output=Non
   Raises:
     FloatingPointError: if a sample is not finite.
     FileExistsError: if the output exists.
+    RuntimeError: if states are rescaled, and the mean of the Gaussian posterior takes
+      conjugate gradients more than 5,000 iterations.
     ValueError: if `num_samples` or `batch_size` is not positive, or the likelihood not
       linear: white noise is no place to start for reduced shear.
   """
@@ -232,7 +234,9 @@ def _has_network(posterior):
 
 def _rescaling(posterior):
   """Shrinks the modes of a state as those of the Gaussian posterior shrink."""
-  center, _, _ = gaussian_posterior.mean(posterior.likelihood, posterior.prior)
+  center, _, _ = gaussian_posterior.mean(
+      posterior.likelihood, posterior.prior, max_iterations=5000
+  )
 
   def rescale(x, sigma, next_sigma):
     before, after = map(posterior.fourier_precision, (sigma, next_sigma))

@@ -133,7 +133,9 @@ class _Cube:
     self._run = hashlib.sha256(text.encode()).hexdigest()[:16]
     self._shape = (num_samples, *shape)
     self.batches = []
-    self.is_finished = path.is_file() and _run_of(path) == self._run
+    finished = _run_of(path) if path.is_file() else None
+    self._drop_log_of(finished)
+    self.is_finished = finished == self._run
     if self.is_finished:
       self._read_finished()
       return
@@ -175,6 +177,13 @@ class _Cube:
         for name in names
     ]
     return fits.BinTableHDU.from_columns(columns, name="BATCHES")
+
+  def _drop_log_of(self, finished):
+    """Removes what a kill left between the last batch and the end of a run."""
+    if finished is None or not self._log.exists() or self._partial.exists():
+      return
+    if json.loads(self._log.read_text(encoding="utf-8"))["run"] == finished:
+      self._log.unlink()
 
   def _read_finished(self):
     with fits.open(self._path) as hdus:

@@ -40,6 +40,9 @@ _LOG = logging.getLogger(__name__)
 
 COVARIANCES = ("local", "gaussian", "jacobian")
 
+# Cap of the first solution, to which no other one is near; or `max_iterations`, if more.
+_START_ITERATIONS = 500
+
 
 @dataclasses.dataclass(frozen=True)
 class GuidedSettings:
@@ -58,8 +61,9 @@ class GuidedSettings:
       one in each conjugate-gradient iteration.
     tolerance: of m, in standard deviations of the posterior at s, the mean over modes;
       with the jacobian, of the equation's residual.
-    max_iterations: cap of the conjugate-gradient iterations of a step; where it is
-      reached, `sample` warns.
+    max_iterations: cap of the conjugate-gradient iterations of a step (of the exact
+      draws at the start 500, or this if it is more); where it is reached, `sample`
+      warns.
     sweeps: of `split_gibbs`; the white part of each, as a quantile of the noise of the
       measured pixels.
     sweep_steps: evaluations of the prior's denoiser in a sweep.
@@ -100,6 +104,11 @@ class GuidedSettings:
   def num_score_evaluations(self):
     flow = self.num_steps if self.integrator == "multistep" else 2 * self.num_steps - 1
     return flow + len(self.sweeps) * self.sweep_steps
+
+  @property
+  def num_solutions(self):
+    """By conjugate gradients: one at the start, one with each evaluation."""
+    return 1 + self.num_score_evaluations
 
   def sigmas(self, prior):
     """The ladder of a prior, `[num_steps]`."""
@@ -161,7 +170,8 @@ def draw(posterior, num_samples, seed, settings=GuidedSettings()):
 
   Returns:
     `(samples, iterations, num_capped)`: `[num_samples, ny, nx]`; conjugate-gradient
-    iterations in all, and steps in which they reached their cap, int32.
+    iterations in all, and in how many of the `settings.num_solutions` they reached
+    their cap, int32.
   """
   prior, likelihood = posterior.prior, posterior.likelihood
   sigmas = settings.sigmas(prior)
@@ -170,26 +180,45 @@ def draw(posterior, num_samples, seed, settings=GuidedSettings()):
   start, right_side = gaussian_posterior.perturbed_right_side(
       likelihood, gaussian, num_samples, field_seed
   )
+  max_iterations = max(_START_ITERATIONS, settings.max_iterations)
   update, iterations, _ = gaussian_posterior.solve(
       likelihood.linearised(), gaussian.mode_variance, right_side, rtol=0.0,
-      atol=0.2 * settings.tolerance,
+      atol=0.2 * settings.tolerance, max_iterations=max_iterations,
   )
   start += tf.signal.irfft2d(update, fft_length=list(posterior.shape))
   noise = tf.random.stateless_normal(start.shape, noise_seed, dtype=start.dtype)
   x = start + tf.cast(sigmas[0], start.dtype) * noise
+
+  counts = iterations, tf.cast(iterations >= max_iterations, tf.int32)
+  samples, counts = flow(posterior, x, sigmas, counts, settings)
+  if settings.sweeps:
+    return _sweep(posterior, samples, counts, sweep_seed, settings)
+  return (samples, *counts)
+
+
+def flow(posterior, x, sigmas, counts, settings=GuidedSettings()):
+  """Carries draws of the smoothed posterior to sigma 0.
+
+  Args:
+    posterior: as `draw`.
+    x: `[batch, ny, nx]`, at the first of the sigmas.
+    sigmas: falling, `[n]`.
+    counts: `(iterations, num_capped)` so far, int32, see `draw`.
+    settings: `GuidedSettings`; those of the flow's ladder are not looked at.
+
+  Returns:
+    `(samples, counts)`: `[batch, ny, nx]`, and the counts with those of the flow.
+  """
 
   def step(x, sigma, counts):
     mean, iterations, is_converged = denoise(posterior, x, sigma, settings)
     capped = tf.cast(~is_converged, tf.int32)
     return mean, (counts[0] + iterations, counts[1] + capped)
 
-  samples, (iterations, num_capped) = probability_flow.flow(
+  return probability_flow.flow(
       step, x, sigmas, 1 / posterior.fourier_precision(), settings.integrator,
-      carry=(iterations, tf.constant(0)),
+      carry=counts,
   )
-  if settings.sweeps:
-    return _sweep(posterior, samples, (iterations, num_capped), sweep_seed, settings)
-  return samples, iterations, num_capped
 
 
 def _sweep(posterior, samples, counts, seed, settings):
@@ -259,13 +288,7 @@ def sample(posterior, num_samples, seed, settings=None, batch_size=8, output=Non
       batches.record("guided", posterior, settings), output,
       batches.grid_of(posterior), overwrite, progress=progress,
   )
-  num_capped = diagnostics["steps at the iteration cap"].mean()
-  if num_capped:
-    _LOG.warning(
-        "Conjugate gradients reached their cap of %d iterations in %.1f of %d steps."
-        " Allow more with max_iterations, or a larger tolerance (now %g).",
-        settings.max_iterations, num_capped, settings.num_steps, settings.tolerance,
-    )
+  warn_of_cap(diagnostics, settings.num_solutions, settings)
   return sample_set.SampleSet(
       samples=samples,
       method="guided",
@@ -275,6 +298,25 @@ def sample(posterior, num_samples, seed, settings=None, batch_size=8, output=Non
       diagnostics={name: float(values.mean()) for name, values in diagnostics.items()},
       path=None if output is None else pathlib.Path(output),
   )
+
+
+def warn_of_cap(diagnostics, num_solutions, settings):
+  """Logs a warning if conjugate gradients reached their cap in a batch.
+
+  Args:
+    diagnostics: dict of arrays `[num_batches]`, see `samplers.batches`.
+    num_solutions: by conjugate gradients, in a batch.
+    settings: `GuidedSettings`.
+  """
+  num_capped = diagnostics["steps at the iteration cap"].mean()
+  if num_capped:
+    _LOG.warning(
+        "Conjugate gradients reached their cap of %d iterations (%d at the start) in"
+        " %.1f of %d solutions. Allow more with max_iterations, or a larger tolerance"
+        " (now %g).",
+        settings.max_iterations, max(_START_ITERATIONS, settings.max_iterations),
+        num_capped, num_solutions, settings.tolerance,
+    )
 
 
 def _denoise_by_jacobian(posterior, x, sigma, settings):

@@ -71,6 +71,11 @@ class RefineSettings:
     stages = len(self.sigmas) * (chain + self.num_flow_steps)
     return self.start.num_score_evaluations + stages
 
+  @property
+  def num_solutions(self):
+    """By conjugate gradients, of the start and the flows."""
+    return self.start.num_solutions + len(self.sigmas) * self.num_flow_steps
+
 
 def sample(posterior, num_samples, seed, settings=None, batch_size=8, output=None,
            overwrite=False, jit_compile=None, progress=True):
@@ -89,7 +94,9 @@ def sample(posterior, num_samples, seed, settings=None, batch_size=8, output=Non
     last sigma.
 
   Raises:
-    As `guided.sample`.
+    RuntimeError: if the mean of the Gaussian posterior takes conjugate gradients more
+      than 5,000 iterations.
+    (others): as `guided.sample`.
   """
   settings = settings or RefineSettings()
   batch_size = max(1, min(batch_size, num_samples))
@@ -97,18 +104,20 @@ def sample(posterior, num_samples, seed, settings=None, batch_size=8, output=Non
     jit_compile = devices.compile_networks() or not hasattr(posterior.prior, "residual")
   compile_fn = lambda fn: tf.function(fn, jit_compile=jit_compile)
   center = gaussian_posterior.mean(
-      posterior.likelihood.linearised(), posterior.prior
+      posterior.likelihood.linearised(), posterior.prior, max_iterations=5000
   )[0]
   begin = compile_fn(
       lambda seed: guided.draw(posterior, batch_size, seed, settings.start)
   )
-  walk = compile_fn(lambda state, seed: _walk(posterior, center, state, seed, settings))
+  walk = compile_fn(
+      lambda state, counts, seed: _walk(posterior, center, state, counts, seed, settings)
+  )
 
   def draw_batch(seed, bar):
     seed = tf.constant(seed, tf.int32)
-    start, iterations, num_capped = begin(seed)
+    start, *counts = begin(seed)
     bar.update()
-    samples, trace = walk(start, seed)
+    samples, (iterations, num_capped), trace = walk(start, tuple(counts), seed)
     bar.update()
     return samples.numpy(), {
         "conjugate-gradient iterations": float(iterations),
@@ -121,6 +130,7 @@ def sample(posterior, num_samples, seed, settings=None, batch_size=8, output=Non
       batches.record("guided+hmc", posterior, settings), output,
       batches.grid_of(posterior), overwrite, 2, progress,
   )
+  guided.warn_of_cap(diagnostics, settings.num_solutions, settings.start)
   means = {name: float(values.mean()) for name, values in diagnostics.items()}
   if means["final acceptance"] < _LOW_ACCEPTANCE:
     _LOG.warning(
@@ -139,8 +149,8 @@ def sample(posterior, num_samples, seed, settings=None, batch_size=8, output=Non
   )
 
 
-def _walk(posterior, center, state, seed, settings):
-  """Posterior samples after HMC at every sigma, and the trace of all steps."""
+def _walk(posterior, center, state, counts, seed, settings):
+  """Posterior samples after HMC at every sigma, counts, and the trace of all steps."""
   traces = []
   for sigma in settings.sigmas:
     seed, noise_seed, chain_seed = tfp.random.split_seed(seed, n=3, salt="refine")
@@ -148,9 +158,9 @@ def _walk(posterior, center, state, seed, settings):
     state, trace = _run_chain(
         posterior, center, sigma, state + sigma * noise, chain_seed, settings
     )
-    state = _flow(posterior, state, sigma, settings)
+    state, counts = _flow(posterior, state, sigma, counts, settings)
     traces.append(trace)
-  return state, tuple(tf.concat(values, axis=0) for values in zip(*traces))
+  return state, counts, tuple(tf.concat(values, axis=0) for values in zip(*traces))
 
 
 def _make_kernel(posterior, center, sigma, settings):
@@ -200,14 +210,12 @@ def _run_chain(posterior, center, sigma, state, seed, settings):
   return state, tuple(array.stack() for array in arrays)
 
 
-def _flow(posterior, state, sigma, settings):
-  """Guided flow to sigma 0."""
+def _flow(posterior, state, sigma, counts, settings):
+  """Guided flow to sigma 0, and the counts with its own."""
   smallest = min(settings.start.sigmas(posterior.prior)[-1], 0.5 * sigma)
   ladder = probability_flow.sigma_ladder(sigma, smallest, settings.num_flow_steps)
-  return probability_flow.flow(
-      lambda x, sigma: guided.denoise(posterior, x, sigma, settings.start)[0],
-      state, ladder, 1 / posterior.fourier_precision(),
-  )
+  start = dataclasses.replace(settings.start, integrator="multistep")
+  return guided.flow(posterior, state, ladder, counts, start)
 
 
 def _diagnostics(trace, settings):
