@@ -21,6 +21,16 @@ tf.config.set_logical_device_configuration(
     [tf.config.LogicalDeviceConfiguration()] * 2,
 )
 
+
+@pytest.fixture(scope="session")
+def two_devices():
+  """One strategy a process: TensorFlow takes a second one's sums for the first one's."""
+  cpus = tf.config.list_logical_devices("CPU")
+  if len(cpus) < 2:
+    pytest.skip("needs two logical CPU devices; conftest.py could not make them")
+  return tf.distribute.MirroredStrategy([d.name for d in cpus[:2]])
+
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 

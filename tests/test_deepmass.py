@@ -75,13 +75,13 @@ def test_training_goes_on_where_it_was_killed(
 
 
 def _card(folder):
-  """Of a model, but for the checksum of weights that rounding decides."""
+  """Of a model, but for the checksums, which the rounding of its weights decides."""
   def refuse(constant):
     raise AssertionError(f"{constant} is not JSON")
 
   text = (folder / "model.json").read_text(encoding="utf-8")
   card = json.loads(text, parse_constant=refuse)
-  del card["weights_sha256"]
+  del card["weights_sha256"], card["card_sha256"]
   ratio = card["training"].pop("squared_error_over_wiener")
   return {**card, "ratio": pytest.approx(ratio, rel=1e-5)}
 

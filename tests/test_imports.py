@@ -24,8 +24,9 @@ LAYERS = [
     {"posterior"},
     {"summary", "plot", "detection", "calibration"},
     {"reconstruction"},
+    {"datasets"},
     {"prior_training"},
-    {"cli", "datasets"},
+    {"cli"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 STANDALONE = {"__init__", "pretrained", "tables"}

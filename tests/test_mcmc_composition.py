@@ -261,15 +261,6 @@ def test_momenta_of_tfps_preconditioned_kernel(joint):
   np.testing.assert_allclose(variances[0], SCALE**2, rtol=0.15)
 
 
-@pytest.fixture(name="strategy", scope="module")
-def _strategy():
-  """One for all tests: TensorFlow takes a second one's sums for the first one's."""
-  cpus = tf.config.list_logical_devices("CPU")
-  if len(cpus) < 2:
-    pytest.skip("needs two logical CPU devices; conftest.py could not make them")
-  return tf.distribute.MirroredStrategy([d.name for d in cpus[:2]])
-
-
 def _sharded_kernels():
   """Kernels of N(0, 1) whose coordinates lie on several devices."""
   arguments = dict(
@@ -325,7 +316,7 @@ def _decision(results):
         "langevin", "exchange", "tempered",
     ],
 )
-def test_sharded_states_move_as_one(kernel_name, strategy):
+def test_sharded_states_move_as_one(kernel_name, two_devices):
   """Two devices with half of the coordinates each accept and reject together."""
   kernel = _sharded_kernels()[kernel_name]
 
@@ -338,16 +329,16 @@ def test_sharded_states_move_as_one(kernel_name, strategy):
       )
       return (end, *_decision(results))
 
-    return strategy.run(one, args=(state,))
+    return two_devices.run(one, args=(state,))
 
-  state = strategy.run(lambda: tf.zeros([200, 3], tf.float64))
+  state = two_devices.run(lambda: tf.zeros([200, 3], tf.float64))
   halves, shares = [], []
   for index in range(60):
     state, accepted, ratio = step(state, tf.constant([3, index]))
     for pair in (accepted, ratio):
-      np.testing.assert_array_equal(*strategy.experimental_local_results(pair))
-    shares.append(np.mean(strategy.experimental_local_results(accepted)[0]))
-    halves.append(np.stack(strategy.experimental_local_results(state)))
+      np.testing.assert_array_equal(*two_devices.experimental_local_results(pair))
+    shares.append(np.mean(two_devices.experimental_local_results(accepted)[0]))
+    halves.append(np.stack(two_devices.experimental_local_results(state)))
   assert 0.2 < np.mean(shares) < 0.999
   late = np.stack(halves[20:], axis=1)
   # 200 chains of 3 numbers, 40 steps: 2 % for each half; 4 sigma and correlation.

@@ -591,19 +591,15 @@ def _short_training(folder, spectrum, strategy=None):
   return trainer.train(_maps(spectrum), _maps(spectrum, seed=5), progress=False)
 
 
-def test_two_devices_train_as_one(spectrum, tmp_path):
+def test_two_devices_train_as_one(spectrum, tmp_path, two_devices):
   """Each takes half of every batch; only the order of sums differs."""
-  cpus = tf.config.list_logical_devices("CPU")
-  if len(cpus) < 2:
-    pytest.skip("needs two logical CPU devices; conftest.py could not make them")
-  strategy = tf.distribute.MirroredStrategy([d.name for d in cpus[:2]])
   alone = _short_training(tmp_path / "one", spectrum)
-  together = _short_training(tmp_path / "two", spectrum, strategy)
+  together = _short_training(tmp_path / "two", spectrum, two_devices)
   assert together == pytest.approx(alone, rel=1e-3)
   with pytest.raises(ValueError, match="cannot be split over 2"):
     training.Trainer(
         spectrum, GRID, TINY, dataclasses.replace(SETTINGS, batch_size=3),
-        tmp_path / "three", strategy=strategy,
+        tmp_path / "three", strategy=two_devices,
     )  # pyformat: disable
 
 
