@@ -133,7 +133,7 @@ for name in options.runs or RUNS:
   less = dict(num_bands=0, patch=0) if "intervals" in name else {}
   settings = calibration.Settings(remove_mean=kind != "gaussian", **less)
   label = f"{name}; {grid_of(size).shape}, {num_samples} samples, {METHODS.get(sampler)}"
-  label += f", network {getattr(prior, 'card', {}).get('weights_sha256', '')[:16]}"
+  label += f", network {getattr(prior, 'card', {}).get('card_sha256', '')[:16]}"
   folder = options.output / "records" / name.replace(", ", "-").replace(" ", "_")
   draw = mocks.draw(sampler_of(sampler, prior))
   found = calibration.run(draw, num_truths, grid_of(size), settings, folder, label)

@@ -193,11 +193,11 @@ def test_networks_without_a_card_have_fingerprints(fiducial, make_shear_map):
     likelihood = likelihood_lib.ShearLikelihood(shear_map)
     return posterior_lib.Posterior(likelihood, prior).fingerprint()
 
-  before, of_card = fingerprint(), fingerprint(weights_sha256="abc")
+  before, of_card = fingerprint(), fingerprint(card_sha256="abc")
   assert before == fingerprint() != of_card
   kernel, bias = network.get_weights()
   network.set_weights([kernel, bias + 1e-3])
-  assert fingerprint() != before and fingerprint(weights_sha256="abc") == of_card
+  assert fingerprint() != before and fingerprint(card_sha256="abc") == of_card
 
 
 def test_summaries_of_cubes_on_disk(tmp_path):

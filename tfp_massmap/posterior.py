@@ -92,7 +92,8 @@ class Posterior:
   def fingerprint(self):
     """Checksum of data, noise and prior: what must agree for a run to go on.
 
-    Of a prior's network, the checksum on its card, or that of its weights without one.
+    Of a prior's network, the checksum of its card, which has that of the weights and all
+    that was measured of them; or that of its weights without one.
     """
     arrays = [
         self.likelihood.shear,
@@ -125,8 +126,8 @@ class Posterior:
 
 
 def _network_checksum(prior):
-  """Of the network's weights, a string; None without a Keras network."""
-  checksum = getattr(prior, "card", {}).get("weights_sha256")
+  """Of the card or the network's weights, a string; None without a Keras network."""
+  checksum = getattr(prior, "card", {}).get("card_sha256")
   network = getattr(getattr(prior, "residual", None), "network", None)
   if checksum is not None or network is None:
     return checksum
