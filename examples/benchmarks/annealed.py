@@ -1,16 +1,20 @@
 """Annealed HMC against exact posterior samples of a Gaussian prior, band by band.
 
-    python examples/benchmarks/annealed.py [--data DIR] [--full] [--json FILE]
+    python examples/benchmarks/annealed.py [--data DIR] [--paper] [--size N] [--full]
+        [--json FILE]
 
-A survey of 360 x 360 pixels: the mask and noise of the real COSMOS maps if DIR holds
-them (`cosmos_full_mask_0.29arcmin360.fits`, `std1.fits`, `std2.fits`), else a mock
-like it. Exact samples are by conjugate gradients (perturb and solve). Columns:
+A survey of 360 x 360 pixels, or the N x N in its middle: the mask and noise of the real
+COSMOS maps if DIR holds them (`cosmos_full_mask_0.29arcmin360.fits`, `std1.fits`,
+`std2.fits`), else a mock like it. Exact samples are by conjugate gradients (perturb and
+solve). Columns:
 
   std ratio   standard deviation of the samples over the exact one, per Fourier band
   error       Monte-Carlo error of that ratio
   mean        rms of (mean of samples - exact mean), in its own Monte-Carlo errors
 
-Without flags 16 chains and 64 exact samples; `--full` 64 and 256.
+Without flags 16 chains and 64 exact samples; `--full` 64 and 256. `--paper` has the
+cost of the paper's chains, 1.1e5 score evaluations, and its choices: identity mass, slow
+cooling, straight path integrals.
 """
 
 import argparse
@@ -31,7 +35,14 @@ from tfp_massmap import simulate
 from tfp_massmap import spectra
 from tfp_massmap.samplers import annealed
 
+GRID = geometry.PixelGrid((360, 360), 0.29 * u.arcmin)
 NUM_BANDS = 8
+
+# 6,000 HMC steps of 19 evaluations: 16 leapfrog steps, 3 more for the path integral.
+PAPER = annealed.AnnealedSettings(
+    initial_sigma=1.0, final_sigma=0.01, cooling=0.98, min_steps=26, final_steps=46,
+    num_leapfrog_steps=16, path_integral="straight", preconditioner="identity",
+)
 
 
 def compare(samples, exact, mean, grid):
@@ -50,18 +61,24 @@ def compare(samples, exact, mean, grid):
 def main():
   parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
   parser.add_argument("--data", type=pathlib.Path)
+  parser.add_argument("--paper", action="store_true", help="with the paper's settings")
+  parser.add_argument("--size", type=int, default=GRID.shape[0], help="pixels a side")
   parser.add_argument("--full", action="store_true")
   parser.add_argument("--json", type=pathlib.Path)
   parser.add_argument("--seed", type=int, default=0)
   options = parser.parse_args()
   num_chains, num_exact = (64, 256) if options.full else (16, 64)
 
-  grid = geometry.PixelGrid((360, 360), 0.29 * u.arcmin)
+  largest = GRID.shape[0]
+  if not 16 <= options.size <= largest:
+    parser.error(f"--size must be from 16 to {largest}; got {options.size}")
+  survey = cosmos_survey.released_maps(options.data, GRID)
+  survey = cosmos_survey.center(survey, options.size)
+  grid = survey.grid
   prior = prior_lib.GaussianPrior.from_spectrum(
       spectra.PowerSpectrum.fiducial_cosmos(), grid
   )
   truth = prior.sample(seed=(options.seed, 1)).numpy()
-  survey = cosmos_survey.released_maps(options.data, grid)
   shear_map = simulate.observe_like(truth, survey, seed=1)
   likelihood = likelihood_lib.ShearLikelihood(shear_map)
   mean = baselines.wiener.estimate(shear_map, prior).kappa
@@ -72,7 +89,8 @@ def main():
       for batch in range(num_exact // 32)
   ])
   result = annealed.sample(
-      posterior_lib.Posterior(likelihood, prior), num_chains, options.seed
+      posterior_lib.Posterior(likelihood, prior), num_chains, options.seed,
+      PAPER if options.paper else None, batch_size=16 if options.paper else 8,
   )
   edges, ratio, error, offset = compare(result.samples, exact, mean, grid)
   means = result.samples.mean(axis=(1, 2))

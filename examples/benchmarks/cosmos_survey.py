@@ -1,8 +1,11 @@
 """Noise and mask of the released COSMOS maps, or of a survey like it."""
 
+import dataclasses
+
 from astropy.io import fits
 import numpy as np
 
+from tfp_massmap import geometry
 from tfp_massmap import shear_map as shear_map_lib
 from tfp_massmap import simulate
 
@@ -32,3 +35,14 @@ def released_maps(data, grid):
       [fits.getdata(find(data, f"std{i}.fits")).astype(np.float64) for i in (1, 2)]
   )
   return shear_map_lib.ShearMap(np.zeros_like(noise_std), noise_std, mask, grid)
+
+
+def center(survey, size):
+  """The `size` pixels a side in the middle of a `ShearMap`."""
+  rows, columns = ((side - size) // 2 for side in survey.grid.shape)
+  inner = (..., slice(rows, rows + size), slice(columns, columns + size))
+  return dataclasses.replace(
+      survey, shear=survey.shear[inner], noise_std=survey.noise_std[inner],
+      mask=survey.mask[inner], count=None,
+      grid=geometry.PixelGrid((size, size), survey.grid.pixel_scale),
+  )

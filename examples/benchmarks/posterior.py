@@ -1,10 +1,11 @@
 """Guided posterior samples: exactness, time, errors, calibration.
 
     python examples/benchmarks/posterior.py [SECTION ...] [--data DIR] [--full]
-        [--prior NAME] [--json FILE]
+        [--prior NAME] [--size N] [--json FILE]
 
 360 x 360 pixels of 0.29 arcmin, mask and noise of the released COSMOS maps with --data,
-else of a survey like it. Sections, by default all:
+else of a survey like it; N x N in their middle for `calibration` and `refine`. Sections,
+by default all:
 
   gaussian     Gaussian prior, against exact posterior samples: power in 8 Fourier bands,
                bias of the mean in standard deviations of the posterior without the scatter
@@ -58,13 +59,19 @@ def make_posterior(shear_map, prior):
   return posterior_lib.Posterior(likelihood_lib.ShearLikelihood(shear_map), prior)
 
 
-def simulated_truths(num):
+def simulated_truths(num, size):
   """Crops of simulated maps, one each, mean removed."""
   simulator = simulate.ConvergenceSimulator(
       geometry.PixelGrid((1024, 1024), PIXEL), seed=SEED
   )
-  crops = np.stack([kappa[:360, :360] for kappa in simulator.maps(num)])
+  crops = np.stack([kappa[:size, :size] for kappa in simulator.maps(num)])
   return crops - crops.mean(axis=(1, 2), keepdims=True)
+
+
+def in_the_middle(options, survey):
+  """Survey and prior on the inner pixels that --size asks for."""
+  survey = cosmos_survey.center(survey, options.size)
+  return survey, hybrid_prior.HybridPrior.load(options.prior, survey.grid)
 
 
 def band_power(maps, edges):
@@ -249,11 +256,12 @@ def genuine_section(options, survey, prior):
 
 def calibration_section(options, survey, prior):
   num_truths, num = (16, 32) if options.full else (4, 16)
-  truths = simulated_truths(num_truths)
+  survey, prior = in_the_middle(options, survey)
+  truths = simulated_truths(num_truths, options.size)
   mocks = calibration.Mocks(truths.__getitem__, survey, seed=100)
   settings = calibration.Settings(remove_mean=True)
   records = calibration.run(
-      mocks.draw(calibration.guided_sampler(prior, num)), num_truths, GRID, settings
+      mocks.draw(calibration.guided_sampler(prior, num)), num_truths, survey.grid, settings
   )
   print(f"\nCalibration on {num_truths} simulated truths, {num} samples each")
   print(calibration.markdown(calibration.table(records)))
@@ -287,11 +295,12 @@ def variance_by_mean(a, b):
 
 def refine_section(options, survey, prior):
   num_truths, num = (16, 16) if options.full else (2, 8)
+  survey, prior = in_the_middle(options, survey)
   mask = survey.mask
   rows, by_mean = [], []
   print(f"\nguided against guided+hmc, {num_truths} mocks of {num} samples")
   print("without the scatter of means of finitely many; chains start from the guided ones")
-  for index, truth in enumerate(simulated_truths(num_truths)):
+  for index, truth in enumerate(simulated_truths(num_truths, options.size)):
     shear_map = simulate.observe_like(truth, survey, seed=100 + index)
     posterior = make_posterior(shear_map, prior)
     first = posterior.sample(num, index, "guided", progress=False)
@@ -358,8 +367,14 @@ def main():
   parser.add_argument("--data", type=pathlib.Path)
   parser.add_argument("--prior", default="cosmos-halo")
   parser.add_argument("--full", action="store_true", help="more seeds, truths, samples")
+  parser.add_argument(
+      "--size", type=int, default=GRID.shape[0],
+      help="pixels a side of calibration and refine",
+  )
   parser.add_argument("--json", type=pathlib.Path)
   options = parser.parse_args()
+  if not 32 <= options.size <= GRID.shape[0]:
+    parser.error(f"--size must be from 32 to {GRID.shape[0]}; got {options.size}")
   survey = cosmos_survey.released_maps(options.data, GRID)
   prior = hybrid_prior.HybridPrior.load(options.prior, GRID)
   figures = {

@@ -10,11 +10,11 @@ posterior at each temperature. The mode k = 0, which shear leaves free, always h
 its own prior precision as mass: with an identity mass it is by far the softest
 direction and would keep a part of its starting value.
 
-The score of a network is poor on large scales once sigma is small: the difference
-D(x) - x, from which it comes, is then a tiny part of x. Noise left over from higher
-temperatures, or many steps at a small sigma, lead chains away from the posterior. With such
-a prior, states are therefore rescaled as the temperature falls, steps are smaller, and the
-last sigma is larger.
+The score of a network is poor once sigma is small: the difference D(x) - x, from which it
+comes, is then a tiny part of x. A prior takes out what it adds in proportion to x
+(`nn.linear_response`), which led chains astray on large scales; what noise of higher
+temperatures left over still does. With a network, states are therefore rescaled as the
+temperature falls, steps are smaller, and the last sigma is larger.
 """
 
 import dataclasses
