@@ -550,10 +550,6 @@ def test_train_command(tmp_path, capsys):
   assert cli.main([*arguments, "--num-steps", "3"]) == 0
   prior = hybrid_prior.HybridPrior.load(tmp_path / "run" / "prior", GRID)
   assert prior.card["training"]["num_steps"] == 3
-  losses = prior.card["training"]["validation_loss"]
-  assert cli.main([*arguments, "--num-steps", "3"]) == 0  # measured again
-  prior = hybrid_prior.HybridPrior.load(tmp_path / "run" / "prior", GRID)
-  assert prior.card["training"]["validation_loss"] == pytest.approx(losses, rel=1e-4)
   for changes, message in (
       (["--crop", "16", "--num-steps", "3"], "another crop"),
       (["--num-steps", "2"], "has 3 steps, and num_steps is 2"),
