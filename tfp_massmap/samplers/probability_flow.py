@@ -10,11 +10,14 @@ Gaussian of mean mu and of covariance P, diagonal in Fourier space, moves by
   x' = mu + ((P + sigma'^2) / (P + sigma^2))^1/2 (x - mu),
   mu = D + P (D - x) / sigma^2,
 
-and so does, over a step, a distribution that is nearly such a Gaussian. The second-order
-multistep rule extrapolates mu to the middle of the step in log(P + sigma^2). With P = 0
-that is DPM-Solver++ 2M (Lu et al. 2022), and the last denoiser is the sample; with the P
-of the distribution at hand far fewer steps are needed.
+and so does, over a step, a distribution that is nearly such a Gaussian. The multistep rule
+takes mu for the quadratic in log(P + sigma^2) through its last three values, and integrates
+the equation of each mode with it: third order, one call of D a step. With P = 0 that is
+an exponential integrator of the family of DPM-Solver++ (Lu et al. 2022), and the last
+denoiser is the sample; with the P of the distribution at hand far fewer steps are needed.
 """
+
+import math
 
 import numpy as np
 import tensorflow as tf
@@ -61,8 +64,9 @@ def flow(denoise_fn, x, sigmas, variance=None, integrator="multistep", carry=Non
   if integrator not in INTEGRATORS:
     raise ValueError(f"integrator must be one of {INTEGRATORS}; got {integrator!r}.")
   sigmas = tf.convert_to_tensor(sigmas, x.dtype)
+  targets = tf.concat([sigmas[1:], [0]], axis=0)
   num_steps = sigmas.shape[0]
-  variance = None if variance is None else tf.convert_to_tensor(variance, x.dtype)
+  variance = tf.convert_to_tensor(0 if variance is None else variance, x.dtype)
 
   def center(x, sigma, carry):
     """mu, and the next carry."""
@@ -70,47 +74,46 @@ def flow(denoise_fn, x, sigmas, variance=None, integrator="multistep", carry=Non
       denoised = denoise_fn(x, sigma)
     else:
       denoised, carry = denoise_fn(x, sigma, carry)
-    if variance is None:
-      return denoised, carry
     return denoised + _filtered(denoised - x, variance / tf.square(sigma)), carry
 
   def move(x, mu, here, there):
-    if variance is None:
-      return mu + (there / here) * (x - mu)
-    ratio = (variance + tf.square(there)) / (variance + tf.square(here))
-    return mu + _filtered(x - mu, tf.sqrt(ratio))
+    return mu + _filtered(x - mu, _shrinkage(variance, here, there))
 
   def multistep(index, x, previous, carry):
-    here, there = sigmas[index], sigmas[index + 1]
+    here, there = sigmas[index], targets[index]
+    # The first steps have fewer values before them; any sigma does there.
+    before, earlier = (
+        tf.where(index >= i, sigmas[tf.maximum(index - i, 0)], (1 + i) * here)
+        for i in (1, 2)
+    )
     mu, carry = center(x, here, carry)
-    before = sigmas[tf.maximum(index - 1, 0)]
-    # The first step has no predecessor.
-    share = tf.where(index > 0, _middle(variance, before, here, there), 0)
-    middle = mu + _filtered(mu - previous, share)
-    return index + 1, move(x, middle, here, there), mu, carry
+    x = move(x, mu, here, there)
+    weights = _multistep_weights(variance, there, here, before, earlier, index)
+    for value, weight in zip(previous, weights):
+      x += _filtered(value - mu, weight)
+    return index + 1, x, (mu, previous[0]), carry
 
   def heun(index, x, previous, carry):
-    here, there = sigmas[index], sigmas[index + 1]
+    here, there = sigmas[index], targets[index]
     mu, carry = center(x, here, carry)
     predicted, carry = center(move(x, mu, here, there), there, carry)
     return index + 1, move(x, 0.5 * (mu + predicted), here, there), previous, carry
 
   has_carry = carry is not None
-  loop = (0, x, tf.zeros_like(x), carry if has_carry else ())
-  step = multistep if integrator == "multistep" else heun
+  step, looped = (multistep, num_steps) if integrator == "multistep" else (heun, num_steps - 1)
 
   def body(index, x, previous, carry):
     *results, carry = step(index, x, previous, carry if has_carry else None)
     return (*results, carry if has_carry else ())
 
+  loop = (0, x, (tf.zeros_like(x),) * 2, carry if has_carry else ())
   _, x, _, carry = tf.while_loop(
-      lambda index, *_: index < num_steps - 1, body, loop,
-      maximum_iterations=num_steps - 1,
+      lambda index, *_: index < looped, body, loop, maximum_iterations=looped
   )
-  last = sigmas[-1]
-  mu, carry = center(x, last, carry if has_carry else None)
-  # Without a variance the step to zero is the denoiser, whatever `move` makes of 0 / 0.
-  x = mu if variance is None else move(x, mu, last, tf.zeros_like(last))
+  if integrator == "heun":
+    # At sigma 0 there is no derivative for a second call.
+    mu, carry = center(x, sigmas[-1], carry if has_carry else None)
+    x = move(x, mu, sigmas[-1], targets[-1])
   return (x, carry) if has_carry else x
 
 
@@ -137,12 +140,39 @@ def sample_prior(prior, num_samples, seed, sigmas):
   return flow(prior.denoise, start, sigmas, gaussian.mode_variance)
 
 
-def _middle(variance, before, here, there):
-  """Half the ratio of two steps in log(P + sigma^2), 0 for a first step of none."""
-  if variance is None:
-    variance = tf.zeros_like(here)
-  before, here, there = (tf.math.log(variance + s**2) for s in (before, here, there))
-  return 0.5 * tf.math.divide_no_nan(here - there, before - here)
+def _shrinkage(variance, here, there):
+  """Of a Gaussian's deviations from its mean, from one sigma to another."""
+  return tf.sqrt((variance + tf.square(there)) / (variance + tf.square(here)))
+
+
+def _multistep_weights(variance, there, here, before, earlier, num_before):
+  """Of the last two mu, less the present one, in a step from `here` to `there`.
+
+  In u = log(P + sigma^2) / 2, where the equation is dx / du = x - mu, and counted from
+  `here`, the step goes to h < 0 and the values before are at a_1 and a_2. With
+  mu = mu_0 + c_1 u + c_2 u^2 through all three it adds I_1 c_1 + I_2 c_2 to that of a
+  constant mu,
+
+    I_1 = 1 + h - e^h,    I_2 = 2 + 2 h + h^2 - 2 e^h.
+
+  Of fewer than two values before, the polynomial is linear or constant; it is constant
+  too in a step to sigma 0 of modes with P = 0, where h has no end.
+  """
+  distance = lambda sigma: 0.5 * tf.math.log1p(
+      (tf.square(sigma) - tf.square(here)) / (variance + tf.square(here))
+  )
+  is_bounded = variance + tf.square(there) > 0
+  h = tf.where(is_bounded, distance(there), 0)
+  first, second = distance(before), distance(earlier)
+  powers = [h**k / math.factorial(k) for k in range(2, 7)]
+  is_small = h > -0.2  # there the closed forms cancel
+  linear = tf.where(is_small, -sum(powers), 1 + h - tf.exp(h))
+  quadratic = tf.where(
+      is_small, -2 * sum(powers[1:]), 2 + 2 * h + tf.square(h) - 2 * tf.exp(h)
+  )
+  curved = (quadratic - linear * first) / (second - first)
+  curved = tf.where(num_before > 1, curved, 0)
+  return tf.where(num_before > 0, (linear - curved) / first, 0), curved / second
 
 
 def _filtered(x, transfer):
