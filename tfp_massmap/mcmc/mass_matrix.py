@@ -114,9 +114,9 @@ class FourierDiagonalNormal(tfd.Distribution):
 
   def _filter(self, maps, transfer):
     modes = tf.signal.rfft2d(tf.convert_to_tensor(maps, self.dtype))
-    # The gradient of a cast to complex numbers would warn.
-    factor = tf.complex(transfer, tf.zeros_like(transfer))
-    return tf.signal.irfft2d(factor * modes, fft_length=list(self._sides))
+    return tf.signal.irfft2d(
+        tf.cast(transfer, modes.dtype) * modes, fft_length=list(self._sides)
+    )
 
 
 class LinearOperatorNormal(tfd.Distribution):
