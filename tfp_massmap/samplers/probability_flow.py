@@ -100,7 +100,9 @@ def flow(denoise_fn, x, sigmas, variance=None, integrator="multistep", carry=Non
     return index + 1, move(x, 0.5 * (mu + predicted), here, there), previous, carry
 
   has_carry = carry is not None
-  step, looped = (multistep, num_steps) if integrator == "multistep" else (heun, num_steps - 1)
+  is_multistep = integrator == "multistep"
+  # At sigma 0 there is no derivative for the second call of Heun's last step.
+  step, looped = (multistep, num_steps) if is_multistep else (heun, num_steps - 1)
 
   def body(index, x, previous, carry):
     *results, carry = step(index, x, previous, carry if has_carry else None)
@@ -110,8 +112,7 @@ def flow(denoise_fn, x, sigmas, variance=None, integrator="multistep", carry=Non
   _, x, _, carry = tf.while_loop(
       lambda index, *_: index < looped, body, loop, maximum_iterations=looped
   )
-  if integrator == "heun":
-    # At sigma 0 there is no derivative for a second call.
+  if not is_multistep:
     mu, carry = center(x, sigmas[-1], carry if has_carry else None)
     x = move(x, mu, sigmas[-1], targets[-1])
   return (x, carry) if has_carry else x
