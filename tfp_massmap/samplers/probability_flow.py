@@ -13,8 +13,8 @@ Gaussian of mean mu and of covariance P, diagonal in Fourier space, moves by
 and so does, over a step, a distribution that is nearly such a Gaussian. The multistep rule
 takes mu for the quadratic in log(P + sigma^2) through its last three values, and integrates
 the equation of each mode with it: third order, one call of D a step. With P = 0 that is
-an exponential integrator of the family of DPM-Solver++ (Lu et al. 2022), and the last
-denoiser is the sample; with the P of the distribution at hand far fewer steps are needed.
+an exponential integrator of the family of DPM-Solver++ (Lu et al. 2022); with the P of
+the distribution at hand far fewer steps are needed.
 """
 
 import math
@@ -26,6 +26,7 @@ import tensorflow_probability as tfp
 from tfp_massmap import spectra
 
 _EXPONENT = 7
+_FARTHEST = 1.0  # of log(P + sigma^2) / 2, that a polynomial is extrapolated
 INTEGRATORS = ("multistep", "heun")
 
 
@@ -156,14 +157,14 @@ def _multistep_weights(variance, there, here, before, earlier, num_before):
 
     I_1 = 1 + h - e^h,    I_2 = 2 + 2 h + h^2 - 2 e^h.
 
-  Of fewer than two values before, the polynomial is linear or constant; it is constant
-  too in a step to sigma 0 of modes with P = 0, where h has no end.
+  Of fewer than two values before, the polynomial is linear or constant. It is not followed
+  beyond h = -1: to sigma 0, h has no end for P = 0, nearly none for small P, and mu comes
+  to rest there.
   """
   distance = lambda sigma: 0.5 * tf.math.log1p(
       (tf.square(sigma) - tf.square(here)) / (variance + tf.square(here))
   )
-  is_bounded = variance + tf.square(there) > 0
-  h = tf.where(is_bounded, distance(there), 0)
+  h = tf.maximum(distance(there), -_FARTHEST)
   first, second = distance(before), distance(earlier)
   powers = [h**k / math.factorial(k) for k in range(2, 7)]
   is_small = h > -0.2  # there the closed forms cancel
