@@ -10,6 +10,7 @@ Adam did.
 
 import keras
 from keras import ops
+import tensorflow as tf
 
 # Coefficients of the quintic iteration: Jordan et al. (2024).
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -76,6 +77,7 @@ def _is_kernel(variable):
   return len(variable.shape) == 4 and variable.shape[-1] >= _FEWEST_OUTPUTS
 
 
+@tf.function(autograph=False)  # Traced once for all kernels of a shape.
 def _orthogonal(kernel):
   """Nearest semi-orthogonal matrix of a kernel, in the scale of an Adam step."""
   shape = kernel.shape

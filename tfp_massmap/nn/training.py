@@ -291,7 +291,7 @@ class Trainer:
     noisy = batch["noisy"] + (clean - batch["clean"])
     return {**batch, "clean": clean, "noisy": noisy, "is_gaussian": chosen}
 
-  @tf.function
+  @tf.function(autograph=False)
   def _validation_step(self, batch):
     return self._loss(batch, training=False)
 
@@ -300,7 +300,7 @@ class Trainer:
       return examples
     return self._strategy.experimental_distribute_dataset(examples)
 
-  @tf.function
+  @tf.function(autograph=False)
   def _train_step(self, batch):
     losses = self._strategy.run(self._replica_step, args=(batch,))
     self.step.assign_add(1)
@@ -391,15 +391,23 @@ VALIDATION_SIGMAS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 def validation_examples(maps, settings, periodic):
   """Fixed examples at fixed sigma, dict of sigma to a list of batches."""
   size = min(settings.batch_size, settings.num_validation)
-  examples = {}
-  for sigma in VALIDATION_SIGMAS:
-    batches = input_pipeline.training_examples(
-        maps, (settings.crop, settings.crop), size,
-        input_pipeline.LogUniformSigma(sigma, sigma), settings.seed + 1,
-        periodic=periodic, subtract_mean=False,
-    )  # pyformat: disable
-    examples[sigma] = list(batches.take(settings.num_validation // size))
-  return examples
+  examples = input_pipeline.training_examples(
+      maps, (settings.crop, settings.crop), size,
+      input_pipeline.LogUniformSigma(1.0, 1.0), settings.seed + 1,
+      periodic=periodic, subtract_mean=False,
+  )  # pyformat: disable
+  batches = list(examples.take(settings.num_validation // size))
+  return {
+      sigma: [_scale_noise(batch, sigma) for batch in batches]
+      for sigma in VALIDATION_SIGMAS
+  }
+
+
+def _scale_noise(batch, sigma):
+  """Batch of other noise levels, from one of sigma = 1."""
+  noise = batch["noisy"] - batch["clean"]
+  noisy = batch["clean"] + sigma * noise
+  return dict(clean=batch["clean"], noisy=noisy, sigma=sigma * batch["sigma"])
 
 
 def _describe(spectrum, grid):
