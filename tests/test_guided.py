@@ -345,7 +345,9 @@ def test_sweeps_above_the_least_noise_are_as_good_as_their_model(
   offset = flat.mean(axis=0) / np.sqrt(np.diag(exact))
   assert np.sqrt(np.mean(offset**2)) < 0.29
   assert abs(np.mean(np.sum(flat**2, axis=1)) / np.trace(exact) - 1) < 0.08
-  assert np.mean(flat * (start - mean)) / np.mean(flat**2) < 0.1
+  # The mean of a map, which no data move, is remembered longer.
+  ends, starts = (m - m.mean(axis=1, keepdims=True) for m in (flat, start - mean))
+  assert np.mean(ends * starts) / np.mean(ends**2) < 0.1
 
 
 def test_sweeps_repair_a_wrong_start(fiducial, make_shear_map):

@@ -16,6 +16,9 @@ import tensorflow as tf
 
 from tfp_massmap import geometry
 
+_WINDOW_WAVES = 8  # half-waves of the window; beyond is 1 % of its weight
+_NUM_WINDOW = 256
+
 
 @dataclasses.dataclass(frozen=True)
 class PowerSpectrum:
@@ -80,21 +83,43 @@ class PowerSpectrum:
     Args:
       grid: `PixelGrid`.
       mean_variance: S at k = 0. The mean of a map is a real unknown that shear
-        leaves free, so its prior must be chosen: by default that of the longest
-        wave that fits the map.
+        leaves free, so its prior must be chosen: by default that of a patch of a
+        larger sky, see `patch_mean_variance`.
 
     Returns:
       float64 `[ny, nx // 2 + 1]`, the layout of `rfft2`.
     """
     ell = grid.multipoles()
-    longest = np.min(ell[ell > 0])
-    ell[0, 0] = longest
+    ell[0, 0] = np.min(ell[ell > 0])
     variance = self(ell) / grid.pixel_radians**2
-    if mean_variance is not None:
-      if not mean_variance > 0:
-        raise ValueError(f"mean_variance must be positive; got {mean_variance}.")
-      variance[0, 0] = mean_variance
+    if mean_variance is None:
+      mean_variance = self.patch_mean_variance(grid)
+    if not mean_variance > 0:
+      raise ValueError(f"mean_variance must be positive; got {mean_variance}.")
+    variance[0, 0] = mean_variance
     return variance
+
+  def patch_mean_variance(self, grid):
+    """S(0) of a map that is a patch of a larger sky.
+
+    The mean over the patch has the variance of all waves, longer ones too, within its
+    window: S(0) = 1 / Omega times the integral of C_ell over area d^2 ell / (2 pi)^2
+    sinc^2(ell_x L_x / 2) sinc^2(ell_y L_y / 2). Below the table C_ell is taken for
+    constant.
+
+    Args:
+      grid: `PixelGrid`.
+
+    Returns:
+      A float; the number of pixels times the variance of the mean.
+    """
+    phase = (np.arange(_NUM_WINDOW) + 0.5) * (_WINDOW_WAVES * np.pi / _NUM_WINDOW)
+    weight = np.square(np.sinc(phase / np.pi))
+    weight /= weight.sum()
+    ell_y, ell_x = (2 * phase / (n * grid.pixel_radians) for n in grid.shape)
+    ell = np.hypot(ell_y[:, np.newaxis], ell_x)
+    power = self(np.clip(ell, self.ell[0], self.ell[-1]))
+    return float(weight @ power @ weight) / grid.pixel_radians**2
 
   @classmethod
   def fiducial_cosmos(cls):
