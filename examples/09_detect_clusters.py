@@ -19,12 +19,11 @@ import numpy as np
 from scipy import stats
 
 from tfp_massmap import baselines
+from tfp_massmap import calibration
 from tfp_massmap import detection
 from tfp_massmap import geometry
 from tfp_massmap import hybrid_prior
 from tfp_massmap import io
-from tfp_massmap import likelihood
-from tfp_massmap import posterior
 from tfp_massmap import simulate
 from tfp_massmap.detection import figures
 
@@ -85,6 +84,7 @@ for name, values in backgrounds.items():
 
 # %%
 prior = hybrid_prior.HybridPrior.load(options.prior, grid)
+sample = calibration.guided_sampler(prior, num_samples, batch_size=20)
 center = (SIZE // 2, SIZE // 2)
 highest, rows = {}, []
 cutouts = None, np.zeros(1)  # of the case closest to one in two
@@ -98,8 +98,7 @@ for concentration in concentrations:
             mock, mass * u.Msun, concentration=concentration, center=center
         )
         snr = detection.aperture_mass(kappa, SCALE).max() / std
-      target = posterior.Posterior(likelihood.ShearLikelihood(observed), prior)
-      samples = target.sample(num_samples, index, batch_size=20, progress=False).samples
+      samples = sample(observed, index)
       peaks = detection.highest_coefficient(samples, grid, center, scale=SCALE) / std
       per_field.append(peaks)
       detected = int(np.sum(peaks > options.threshold))

@@ -23,12 +23,11 @@ from astropy import units as u
 from astropy.table import Table
 import numpy as np
 
+from tfp_massmap import calibration
 from tfp_massmap import detection
 from tfp_massmap import geometry
 from tfp_massmap import hybrid_prior
 from tfp_massmap import io
-from tfp_massmap import likelihood
-from tfp_massmap import posterior
 from tfp_massmap import prior as prior_lib
 from tfp_massmap import simulate
 from tfp_massmap import spectra
@@ -99,6 +98,7 @@ corners = [(row, column) for row in starts for column in starts]
 skies = list(simulator.maps(-(-num_fields // len(corners))))
 std = detection.background_std(skies, SCALE)
 prior = hybrid_prior.HybridPrior.load(options.prior, grid)
+sample = calibration.guided_sampler(prior, NUM_SAMPLES, batch_size=NUM_SAMPLES)
 places = np.meshgrid(*[SIZE // 2 + np.array([-0.3, 0, 0.3]) * SIZE] * 2)
 places = tuple(axis.ravel() for axis in places)
 names = ("trained prior, simulated fields", "trained prior, injected clusters")
@@ -111,8 +111,7 @@ for index in range(num_fields):
   with_cluster, _ = detection.inject_cluster(plain, MASS, center=middle)
   outcomes = []
   for shear_map, truth in ((plain, field), (with_cluster, field + kappa_cluster)):
-    target = posterior.Posterior(likelihood.ShearLikelihood(shear_map), prior)
-    drawn = target.sample(NUM_SAMPLES, index, batch_size=16, progress=False).samples
+    drawn = sample(shear_map, index)
     outcomes.append([detects(m, places, std) for m in (drawn, truth[np.newaxis])])
   drawn, truth = outcomes[0]
   cases[names[0]][0].extend(drawn.T)

@@ -142,7 +142,7 @@ def _checked_solve(likelihood, prior, right_side, rtol, max_iterations):
   return solution, iterations, residual
 
 
-@tf.function
+@tf.function(autograph=False)
 def _solve_maps(weight, variance, right_side, rtol, max_iterations):
   """`solve` for maps, compiled once for each size: data and noise are arguments."""
   weighted = Weighted(weight)

@@ -194,7 +194,8 @@ def calibrate(path, maps, side, most=128):
   crops = _crops(maps, side, most)
   prior = hybrid_prior.HybridPrior.load(path, grid)
   residual_fn = tf.function(
-      lambda x, sigma: tf.square(sigma)[:, None, None] * prior.residual_score(x, sigma)
+      lambda x, sigma: tf.square(sigma)[:, None, None] * prior.residual_score(x, sigma),
+      autograph=False,
   )
   sigmas = np.geomspace(*prior.sigma_range, 12)
   response = linear_response.measure(residual_fn, crops, grid, sigmas)

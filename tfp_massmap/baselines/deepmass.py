@@ -353,7 +353,7 @@ class _Trainer:
       self._saved_ratios.assign(self.ratios)
       self._manager.save(checkpoint_number=step)
 
-  @tf.function
+  @tf.function(autograph=False)
   def _train_step(self, kappa, shear, weight):
     wiener, iterations, residual = _wiener(shear, weight, self._prior.mode_variance)
     inputs = _inputs(wiener, weight, self.pixel_std)

@@ -106,6 +106,7 @@ def guided_sampler(prior, num_samples, settings=guided.GuidedSettings(), batch_s
     posterior = posterior_lib.Posterior(likelihood, prior)
     draw = tf.function(
         lambda seed: guided.draw(posterior, batch_size, seed, settings)[0],
+        autograph=False,
         jit_compile=jit_compile,
     )
     compiled.update(survey=shear_map, shear=likelihood.shear, draw=draw)

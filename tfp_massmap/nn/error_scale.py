@@ -94,7 +94,7 @@ def measure(prior, maps, sigmas=tuple(np.geomspace(0.004, 0.8, 11)), seed=0,
         f"{maps.size} pixels are too few for an error scale: give {FEWEST_PIXELS} or"
         " more."
     )
-  denoise = tf.function(prior.denoise)
+  denoise = tf.function(prior.denoise, autograph=False)
   curves = []
   for index, sigma in enumerate(sigmas):
     rng = np.random.default_rng([seed, index])

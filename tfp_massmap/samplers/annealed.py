@@ -255,14 +255,14 @@ class _Chain:
     self._chunk_steps = chunk_steps
     kernel = make_kernel(posterior, settings)
 
-    @tf.function(jit_compile=jit_compile)
+    @tf.function(autograph=False, jit_compile=jit_compile)
     def start(seed):
       white = tf.random.stateless_normal(self._shape, seed, dtype=posterior.dtype)
       state = settings.initial_sigma * white
       return state, kernel.bootstrap_results(state)
 
     # The last chunk may be shorter; a number of steps keeps it the same program.
-    @tf.function(jit_compile=jit_compile)
+    @tf.function(autograph=False, jit_compile=jit_compile)
     def advance(state, results, seeds, num_steps):
       probability = tf.TensorArray(posterior.dtype, chunk_steps)
 
@@ -277,7 +277,7 @@ class _Chain:
       )
       return state, results, probability.stack()
 
-    @tf.function(jit_compile=jit_compile)
+    @tf.function(autograph=False, jit_compile=jit_compile)
     def finish(state):
       return ode.finish(
           posterior.score, state, settings.final_sigma,

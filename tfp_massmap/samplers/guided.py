@@ -271,7 +271,9 @@ def sample(posterior, num_samples, seed, settings=None, batch_size=8, output=Non
     has_network = hasattr(posterior.prior, "residual")
     jit_compile = devices.compile_networks() or not has_network
   compiled = tf.function(
-      lambda seed: draw(posterior, batch_size, seed, settings), jit_compile=jit_compile
+      lambda seed: draw(posterior, batch_size, seed, settings),
+      autograph=False,
+      jit_compile=jit_compile,
   )
 
   def draw_batch(seed, bar):

@@ -13,6 +13,7 @@ from their log-densities: only the network's part is integrated along the trajec
 """
 
 import dataclasses
+import functools
 import logging
 import pathlib
 
@@ -102,7 +103,9 @@ def sample(posterior, num_samples, seed, settings=None, batch_size=8, output=Non
   batch_size = max(1, min(batch_size, num_samples))
   if jit_compile is None:
     jit_compile = devices.compile_networks() or not hasattr(posterior.prior, "residual")
-  compile_fn = lambda fn: tf.function(fn, jit_compile=jit_compile)
+  compile_fn = functools.partial(
+      tf.function, autograph=False, jit_compile=jit_compile
+  )
   center = gaussian_posterior.mean(
       posterior.likelihood.linearised(), posterior.prior, max_iterations=5000
   )[0]
