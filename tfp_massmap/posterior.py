@@ -23,7 +23,8 @@ class Posterior:
 
   Args:
     likelihood: has `score(x, sigma)` and `mean_inverse_variance(sigma)`.
-    prior: has `score(x, sigma)` and `smoothed_variance(sigma)`.
+    prior: has `score(x, sigma)` and `smoothed_variance(sigma)`; `sample` traces them
+      (and `denoise`) without AutoGraph, so that conditions on tensors are `tf.cond`.
 
   Raises:
     ValueError: if the two differ in map shape or dtype.
