@@ -81,7 +81,7 @@ def main():
   )
   parser.add_argument("--prior", default="cosmos-halo")
   parser.add_argument("--quantile", type=float, default=0.9, help="rho, of the noise")
-  parser.add_argument("--steps", type=int, default=9, help="network evaluations")
+  parser.add_argument("--steps", type=int, default=8, help="network evaluations")
   parser.add_argument("--full", action="store_true", help="64 truths, not 4")
   options = parser.parse_args()
   grid = geometry.PixelGrid((SIZE, SIZE), PIXEL)

@@ -1,8 +1,14 @@
-"""Posterior samples by the probability flow, guided by the data in closed form.
+"""Posterior samples in some tens of network evaluations, guided by the data.
 
 The likelihood is linear and Gaussian, and half of the prior is Gaussian with a known
-power spectrum S. With D the prior's denoiser at x_s = x + s z, one network evaluation,
-and V the covariance it leaves, the mean of the posterior given x_s is
+power spectrum S. So the posterior of that half has exact draws, without the network: the
+power is right at all scales, but haloes are missing and voids are too deep. Sweeps of
+`split_gibbs` start there. Each draws anew, by the full prior, what the data and the
+structures around it leave open, and forgets all but the largest structures in gaps.
+
+Sweeps can also start from the probability flow of the full prior. With D the prior's
+denoiser at x_s = x + s z, one network evaluation, and V the covariance it leaves, the
+mean of the posterior given x_s is
 
   m(x_s, s) = argmin_u (u - D)' V^-1 (u - D) + (gamma - A u)' N^-1 (gamma - A u),
 
@@ -10,14 +16,11 @@ found by conjugate gradients, without the network. With a Gaussian prior V = S s
 (S + s^2), m is exact and (m - x_s) / s^2 the score of the smoothed posterior; with a
 hybrid prior V is that, times what D was seen to err more or less, on both sides
 (`nn.error_scale`), or s^2 times the Jacobian of D (Chung et al. 2023; Boys et al. 2023).
-The probability flow then carries samples from s_max to 0, one network evaluation a step,
-its steps exact for a Gaussian with the mean noise everywhere.
+The flow then carries samples from s_max, where the smoothed prior is Gaussian, to 0, one
+network evaluation a step, its steps exact for a Gaussian with the mean noise everywhere.
 
-It starts from exact draws of the posterior of the Gaussian half, plus s_max z: where the
-smoothed prior is Gaussian, that is the smoothed posterior.
-
-V is a model, and m with it. So the samples of the flow are not the last word but start
-sweeps of `split_gibbs`, which needs the model for a small part of the data only.
+V is a model, and all of the data enter by it: the flow alone has too little power at
+large scales and too few deep voids. A sweep needs V for a small part of the data only.
 """
 
 import dataclasses
@@ -50,7 +53,7 @@ class GuidedSettings:
 
   Attributes:
     num_steps: sigmas of the flow, each one evaluation of the prior's denoiser (two, but
-      for the last, with Heun's method).
+      for the last, with Heun's method); 0 for none.
     initial_sigma: s_max; there the smoothed prior must be close to Gaussian.
     final_sigma: from it the flow's last step goes to 0. None is .02 before sweeps, which
       draw small structures anew, .004 without, or the smallest sigma the prior knows if
@@ -69,15 +72,15 @@ class GuidedSettings:
     sweep_steps: evaluations of the prior's denoiser in a sweep.
   """
 
-  num_steps: int = 6
+  num_steps: int = 0
   initial_sigma: float = 1.0
   final_sigma: float | None = None
   integrator: str = "multistep"
   covariance: str = "local"
   tolerance: float = 5e-4
   max_iterations: int = 60
-  sweeps: tuple = (0.9, 0.9)
-  sweep_steps: int = 9
+  sweeps: tuple = (0.9, 0.5, 0.1)
+  sweep_steps: int = 8
 
   def __post_init__(self):
     if self.integrator not in probability_flow.INTEGRATORS:
@@ -94,6 +97,11 @@ class GuidedSettings:
           "tolerance and max_iterations must be positive; got"
           f" {self.tolerance} and {self.max_iterations}."
       )
+    if self.num_steps < 0 or self.num_steps == 1 or not (self.num_steps or self.sweeps):
+      raise ValueError(
+          "num_steps is 2 or more, or 0 with sweeps: without both, samples are those of"
+          f" the Gaussian half; got {self.num_steps} and sweeps {self.sweeps}."
+      )
     if not all(0 <= share <= 1 for share in self.sweeps) or self.sweep_steps < 3:
       raise ValueError(
           "sweeps are quantiles, from 0 to 1, and sweep_steps is 3 or more; got"
@@ -102,7 +110,9 @@ class GuidedSettings:
 
   @property
   def num_score_evaluations(self):
-    flow = self.num_steps if self.integrator == "multistep" else 2 * self.num_steps - 1
+    flow = self.num_steps
+    if self.integrator == "heun" and flow:
+      flow = 2 * flow - 1
     return flow + len(self.sweeps) * self.sweep_steps
 
   @property
@@ -110,13 +120,18 @@ class GuidedSettings:
     """By conjugate gradients: one at the start, one with each evaluation."""
     return 1 + self.num_score_evaluations
 
+  def smallest_sigma(self, prior):
+    """Where the flow's last step begins."""
+    if self.final_sigma is not None:
+      return self.final_sigma
+    smallest = getattr(prior, "sigma_range", (0.0,))[0]
+    return max(0.02 if self.sweeps else 0.004, smallest)
+
   def sigmas(self, prior):
-    """The ladder of a prior, `[num_steps]`."""
-    final = self.final_sigma
-    if final is None:
-      smallest = getattr(prior, "sigma_range", (0.0,))[0]
-      final = max(0.02 if self.sweeps else 0.004, smallest)
-    return probability_flow.sigma_ladder(self.initial_sigma, final, self.num_steps)
+    """The ladder of a prior, `[num_steps]`, of two steps or more."""
+    return probability_flow.sigma_ladder(
+        self.initial_sigma, self.smallest_sigma(prior), self.num_steps
+    )
 
   def sweep_ladders(self, posterior):
     """rho of each sweep, `[n]`, and the sigmas of its flow, `[n, sweep_steps - 1]`."""
@@ -174,7 +189,6 @@ def draw(posterior, num_samples, seed, settings=GuidedSettings()):
     their cap, int32.
   """
   prior, likelihood = posterior.prior, posterior.likelihood
-  sigmas = settings.sigmas(prior)
   field_seed, noise_seed, sweep_seed = tfp.random.split_seed(seed, n=3, salt="guided")
   gaussian = getattr(prior, "gaussian", prior)
   start, right_side = gaussian_posterior.perturbed_right_side(
@@ -185,12 +199,13 @@ def draw(posterior, num_samples, seed, settings=GuidedSettings()):
       likelihood.linearised(), gaussian.mode_variance, right_side, rtol=0.0,
       atol=0.2 * settings.tolerance, max_iterations=max_iterations,
   )
-  start += tf.signal.irfft2d(update, fft_length=list(posterior.shape))
-  noise = tf.random.stateless_normal(start.shape, noise_seed, dtype=start.dtype)
-  x = start + tf.cast(sigmas[0], start.dtype) * noise
-
+  samples = start + tf.signal.irfft2d(update, fft_length=list(posterior.shape))
   counts = iterations, tf.cast(iterations >= max_iterations, tf.int32)
-  samples, counts = flow(posterior, x, sigmas, counts, settings)
+  if settings.num_steps:
+    sigmas = settings.sigmas(prior)
+    noise = tf.random.stateless_normal(samples.shape, noise_seed, dtype=samples.dtype)
+    samples += tf.cast(sigmas[0], samples.dtype) * noise
+    samples, counts = flow(posterior, samples, sigmas, counts, settings)
   if settings.sweeps:
     return _sweep(posterior, samples, counts, sweep_seed, settings)
   return (samples, *counts)
@@ -216,8 +231,9 @@ def flow(posterior, x, sigmas, counts, settings=GuidedSettings()):
     return mean, (counts[0] + iterations, counts[1] + capped)
 
   return probability_flow.flow(
-      step, x, sigmas, 1 / posterior.fourier_precision(), settings.integrator,
-      carry=counts,
+      step, x, sigmas,
+      split_gibbs.typical_variance(posterior.prior, posterior.fourier_precision()),
+      settings.integrator, carry=counts,
   )
 
 

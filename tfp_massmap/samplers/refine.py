@@ -215,7 +215,7 @@ def _run_chain(posterior, center, sigma, state, seed, settings):
 
 def _flow(posterior, state, sigma, counts, settings):
   """Guided flow to sigma 0, and the counts with its own."""
-  smallest = min(settings.start.sigmas(posterior.prior)[-1], 0.5 * sigma)
+  smallest = min(settings.start.smallest_sigma(posterior.prior), 0.5 * sigma)
   ladder = probability_flow.sigma_ladder(sigma, smallest, settings.num_flow_steps)
   start = dataclasses.replace(settings.start, integrator="multistep")
   return guided.flow(posterior, state, ladder, counts, start)
