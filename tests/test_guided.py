@@ -79,8 +79,9 @@ def test_denoiser_is_the_exact_posterior_mean(fiducial, make_shear_map):
       np.testing.assert_allclose(result, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("integrator", ["multistep", "heun"])
-@pytest.mark.parametrize("num_steps", [0, 4, 12])
+@pytest.mark.parametrize(
+    "integrator, num_steps", [("multistep", 0), ("multistep", 4), ("heun", 12)]
+)
 def test_gaussian_posterior_is_exact_in_few_steps(
     fiducial, make_shear_map, integrator, num_steps
 ):

@@ -127,10 +127,12 @@ def gaussian_section(options, survey, prior):
   for settings in (
       guided.GuidedSettings(num_steps=6, sweeps=()),
       guided.GuidedSettings(num_steps=12, sweeps=()),
-      guided.GuidedSettings(num_steps=6, sweeps=(0.5,), sweep_steps=6),
+      guided.GuidedSettings(sweeps=(0.9, 0.1), sweep_steps=6),
       guided.GuidedSettings(),
   ):
-    fine = dataclasses.replace(settings, num_steps=100, sweep_steps=60, tolerance=1e-4)
+    fine = dataclasses.replace(
+        settings, num_steps=settings.num_steps and 100, sweep_steps=60, tolerance=1e-4
+    )
     reference = posterior.sample(num, 1, "guided", fine, progress=False).samples
     result = posterior.sample(num, 1, "guided", settings, progress=False)
     powers, own = (
