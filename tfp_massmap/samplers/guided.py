@@ -53,13 +53,15 @@ class GuidedSettings:
 
   Attributes:
     num_steps: sigmas of the flow, each one evaluation of the prior's denoiser (two, but
-      for the last, with Heun's method); 0 for none.
+      for the last, with Heun's method); 0 for none, and then initial_sigma and the
+      integrator do nothing.
     initial_sigma: s_max; there the smoothed prior must be close to Gaussian.
     final_sigma: from it the flow's last step goes to 0. None is .02 before sweeps, which
       draw small structures anew, .004 without, or the smallest sigma the prior knows if
       that is larger.
     integrator: "multistep" or "heun", see `probability_flow.flow`.
-    covariance: "local", the Gaussian one times the prior's `error_scale`; "gaussian"; or
+    covariance: V in the flow, and in those of `refine`; sweeps take "local" always.
+      "local", the Gaussian one times the prior's `error_scale`; "gaussian"; or
       "jacobian", s^2 times the derivative of the denoiser, by vector-Jacobian products,
       one in each conjugate-gradient iteration.
     tolerance: of m, in standard deviations of the posterior at s, the mean over modes;
