@@ -271,7 +271,8 @@ def test_chains_start_from_the_guided_samples_of_the_seed(fiducial, make_shear_m
 
 def test_settings_that_cannot_be():
   for options in (dict(integrator="euler"), dict(covariance="exact"), dict(tolerance=0.0),
-                  dict(sweeps=(1.5,)), dict(sweep_steps=2), dict(num_steps=1),
+                  dict(sweeps=(0.9, 0.5, 1.5)), dict(sweep_steps=2), dict(num_steps=1),
+                  dict(sweeps=(0.5,)), dict(sweep_steps=(7, 7, 2)),
                   dict(num_steps=-3), dict(sweeps=())):
     with pytest.raises(ValueError, match="got"):
       guided.GuidedSettings(**options)
@@ -280,13 +281,27 @@ def test_settings_that_cannot_be():
       refine.RefineSettings(**options)
 
 
+def test_steps_of_sweeps(fiducial, make_shear_map):
+  """One number is for all; the ladders of each are rows, padded with zeros."""
+  same = guided.GuidedSettings(num_steps=4, sweeps=(0.5, 0.1), sweep_steps=6)
+  assert same.steps_of_sweeps == (6, 6) and same.num_score_evaluations == 4 + 12
+  settings = guided.GuidedSettings(sweeps=(0.5, 0.1), sweep_steps=(4, 6))
+  assert settings.num_score_evaluations == 10
+  posterior = _problem(fiducial, make_shear_map)
+  rhos, ladders = settings.sweep_ladders(posterior)
+  assert ladders.shape == (2, 5) and (ladders[0, 3:] == 0).all()
+  np.testing.assert_array_equal(
+      ladders[0, :3], split_gibbs.sigma_ladder(posterior.prior, rhos[0], 3)
+  )
+
+
 def test_the_iteration_cap_is_reported(fiducial, make_shear_map, caplog):
   posterior = _problem(fiducial, make_shear_map)
   settings = guided.GuidedSettings(num_steps=4, max_iterations=2)
   result = posterior.sample(2, 0, "guided", settings, progress=False)
   # Of the flow and the sweeps; not of the start, which has a cap of its own.
   assert result.diagnostics["steps at the iteration cap"] > 4
-  assert settings.num_solutions == 1 + 4 + 3 * 8
+  assert settings.num_solutions == 1 + 4 + 7 + 7 + 10
   assert "reached their cap of 2 iterations (500 at the start)" in caplog.text
   assert " of 29 solutions" in caplog.text
 

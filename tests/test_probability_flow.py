@@ -96,6 +96,25 @@ def test_what_is_carried_along_counts_the_calls(fiducial):
     )
 
 
+@pytest.mark.parametrize("integrator", ["multistep", "heun"])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_zeros_at_the_end_of_a_ladder_are_no_steps(integrator, compiled, fiducial):
+  prior = prior_lib.GaussianPrior.from_spectrum(fiducial, GRID, dtype=tf.float64)
+  count = lambda x, sigma, calls: (prior.denoise(x, sigma), calls + 1)
+  x = tf.constant(np.random.default_rng(0).standard_normal([2, *GRID.shape]))
+  run = tf.function(
+      lambda sigmas: probability_flow.flow(
+          count, x, sigmas, 0.3 * prior.mode_variance, integrator, tf.constant(0)
+      ),
+      jit_compile=compiled,
+  )
+  ladder = probability_flow.sigma_ladder(1.0, 0.1, 5)
+  expected, calls = run(ladder)
+  padded, padded_calls = run(np.pad(ladder, [0, 3]))
+  assert calls == padded_calls == (5 if integrator == "multistep" else 9)
+  np.testing.assert_allclose(padded, expected, rtol=1e-12)
+
+
 def test_samples_of_a_gaussian_prior_have_its_power(fiducial):
   """Mean square of 400 fields' whitened modes, 5 standard errors."""
   prior = prior_lib.GaussianPrior.from_spectrum(fiducial, GRID)

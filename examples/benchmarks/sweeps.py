@@ -1,7 +1,7 @@
-"""One sweep of split Gibbs that starts from simulated truths.
+"""Sweeps of split Gibbs, from simulated truths or from draws of the Gaussian half.
 
-    python examples/benchmarks/sweeps.py [--quantile Q] [--steps N] [--full]
-        [--prior NAME]
+    python examples/benchmarks/sweeps.py [--quantiles Q ...] [--steps N ...]
+        [--start truth|gaussian] [--reference N] [--full] [--prior NAME]
 
 A truth is a draw of the posterior of its own data. So a sweep (`samplers.split_gibbs`)
 should leave every average over truths: here of the observed part of 128 x 128 pixels, the
@@ -11,7 +11,10 @@ covariance, few steps, and the prior's network; it moves farther with more sweep
   mean, std, quantiles   of the convergence of the observed pixels, in 1e-4
   log power              of the observed part, 6 bands
 
-each after the sweep minus before it, with its error over truths.
+each after the sweeps minus that of the truth; or, with --reference, minus that of the same
+with N evaluations in every sweep and the same random numbers, which shows what few steps
+do; with its error over truths. With --start gaussian, and without --quantiles and --steps,
+sweeps are those of the sampler.
 """
 
 import argparse
@@ -33,6 +36,7 @@ from tfp_massmap.samplers import split_gibbs
 PIXEL = 0.29 * u.arcmin
 SIZE = 128
 CROPS_A_MAP = 32
+NUM_SAMPLES = 3
 SEED = 60_000_000  # of the simulator; trainings use small ones
 BAND_EDGES = np.geomspace(560, 52667, 9)[2:]
 QUANTILES = (0.05, 0.1, 0.5, 0.9, 0.99, 0.999)
@@ -61,18 +65,61 @@ def statistics(maps, mask, grid):
   ])
 
 
-def compiled_sweep(survey, prior, options):
-  """Function of a seed and maps to maps, and the variable with the shear."""
-  likelihood = likelihood_lib.ShearLikelihood(survey, prior.dtype)
-  likelihood.shear = tf.Variable(likelihood.shear)
-  posterior = posterior_lib.Posterior(likelihood, prior)
-  settings = guided.GuidedSettings(
-      sweeps=(options.quantile,), sweep_steps=options.steps
+class Sampler:
+  """Sweeps of mock observations that differ in their shear, compiled once.
+
+  Attributes:
+    survey: `ShearMap` with mask and noise.
+    prior: a hybrid one.
+  """
+
+  def __init__(self, survey, prior):
+    self.survey = survey
+    likelihood = likelihood_lib.ShearLikelihood(survey, prior.dtype)
+    self._shear = likelihood.shear = tf.Variable(likelihood.shear)
+    self._posterior = posterior_lib.Posterior(likelihood, prior)
+
+  def observe(self, truth, seed):
+    observed = simulate.observe_like(truth, self.survey, seed=seed)
+    self._shear.assign(np.where(self.survey.mask, observed.shear, 0))
+
+  def compiled(self, settings, start):
+    """Function of a truth `[ny, nx]` and a seed to `NUM_SAMPLES` maps."""
+    draw = self._draw if start == "gaussian" else self._sweep
+    function = tf.function(
+        lambda truth, seed: draw(settings, truth, seed), autograph=False
+    )
+    return lambda truth, seed: function(tf.constant(truth), tf.constant(seed)).numpy()
+
+  def _draw(self, settings, truth, seed):
+    del truth
+    return guided.draw(self._posterior, NUM_SAMPLES, seed, settings)[0]
+
+  def _sweep(self, settings, truth, seed):
+    x = tf.repeat(truth[tf.newaxis], NUM_SAMPLES, axis=0)
+    seeds = tf.random.split(seed, len(settings.sweeps))
+    ladders = settings.sweep_ladders(self._posterior)
+    for rho, sigmas, own in zip(*ladders, tf.unstack(seeds)):
+      x = split_gibbs.sweep(self._posterior, x, rho, sigmas, own)[0]
+    return x
+
+
+def settings_of(options):
+  """`GuidedSettings` of the sweeps asked for, and of the reference, or None."""
+  default = guided.GuidedSettings()
+  quantiles = options.quantiles or (
+      default.sweeps if options.start == "gaussian" else (0.9,)
   )
-  (rho,), (ladder,) = settings.sweep_ladders(posterior)
-  print(f"rho {rho:.3f}, {options.steps} evaluations")
-  sweep = lambda x, seed: split_gibbs.sweep(posterior, x, rho, ladder, seed)[0]
-  return tf.function(sweep, autograph=False), likelihood.shear
+  steps = options.steps or (
+      default.steps_of_sweeps if tuple(quantiles) == default.sweeps else (8,)
+  )
+  if len(steps) == 1:
+    steps = steps * len(quantiles)
+  make = lambda steps: guided.GuidedSettings(
+      sweeps=tuple(quantiles), sweep_steps=tuple(steps)
+  )
+  reference = options.reference and make([options.reference] * len(quantiles))
+  return make(steps), reference
 
 
 def main():
@@ -80,24 +127,31 @@ def main():
       description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument("--prior", default="cosmos-halo")
-  parser.add_argument("--quantile", type=float, default=0.9, help="rho, of the noise")
-  parser.add_argument("--steps", type=int, default=8, help="network evaluations")
+  parser.add_argument("--quantiles", type=float, nargs="+", help="rho, of the noise")
+  parser.add_argument("--steps", type=int, nargs="+", help="network evaluations")
+  parser.add_argument("--start", choices=("truth", "gaussian"), default="truth")
+  parser.add_argument("--reference", type=int, help="evaluations in a sweep")
   parser.add_argument("--full", action="store_true", help="64 truths, not 4")
   options = parser.parse_args()
+  try:
+    settings, reference = settings_of(options)
+  except ValueError as error:
+    parser.error(str(error))
   grid = geometry.PixelGrid((SIZE, SIZE), PIXEL)
   empty = np.zeros(grid.shape)
   survey = simulate.mock_observation(empty, grid, simulate.cosmos_like_survey(), seed=1)
-  prior = hybrid_prior.HybridPrior.load(options.prior, grid)
-  sweep, shear = compiled_sweep(survey, prior, options)
+  sampler = Sampler(survey, hybrid_prior.HybridPrior.load(options.prior, grid))
+  run = sampler.compiled(settings, options.start)
+  run_reference = reference and sampler.compiled(reference, options.start)
+  print(f"rho at quantiles {settings.sweeps}, evaluations {settings.steps_of_sweeps}")
   moved = []
   truths = simulated_truths(64 if options.full else 4)
   for index, truth in enumerate(tqdm.auto.tqdm(truths, unit="truth")):
-    observed = simulate.observe_like(truth, survey, seed=index)
-    shear.assign(np.where(survey.mask, observed.shear, 0))
-    after = sweep(tf.constant(np.repeat(truth[np.newaxis], 3, 0)), tf.constant([index, 5]))
-    before, after = (
-        statistics(maps, survey.mask, grid) for maps in (truth[np.newaxis], after.numpy())
-    )
+    sampler.observe(truth, index)
+    seed = [index, 5]
+    before = run_reference(truth, seed) if reference else truth[np.newaxis]
+    after = run(truth, seed)
+    before, after = (statistics(maps, survey.mask, grid) for maps in (before, after))
     moved.append(after - before)
   errors = np.std(moved, axis=0, ddof=1) / np.sqrt(len(moved))
   for name, value, error in zip(NAMES, np.mean(moved, axis=0), errors):

@@ -71,7 +71,8 @@ class GuidedSettings:
       warns.
     sweeps: of `split_gibbs`; the white part of each, as a quantile of the noise of the
       measured pixels.
-    sweep_steps: evaluations of the prior's denoiser in a sweep.
+    sweep_steps: evaluations of the prior's denoiser in a sweep, one number or one for
+      each; the last sweep decides how fine structures are drawn.
   """
 
   num_steps: int = 0
@@ -82,7 +83,7 @@ class GuidedSettings:
   tolerance: float = 5e-4
   max_iterations: int = 60
   sweeps: tuple = (0.9, 0.5, 0.1)
-  sweep_steps: int = 8
+  sweep_steps: int | tuple = (7, 7, 10)
 
   def __post_init__(self):
     if self.integrator not in probability_flow.INTEGRATORS:
@@ -104,18 +105,30 @@ class GuidedSettings:
           "num_steps is 2 or more, or 0 with sweeps: without both, samples are those of"
           f" the Gaussian half; got {self.num_steps} and sweeps {self.sweeps}."
       )
-    if not all(0 <= share <= 1 for share in self.sweeps) or self.sweep_steps < 3:
+    if not all(0 <= share <= 1 for share in self.sweeps):
+      raise ValueError(f"sweeps are quantiles, from 0 to 1; got {self.sweeps}.")
+    steps = self.steps_of_sweeps
+    if len(steps) != len(self.sweeps) or any(num < 3 for num in steps):
       raise ValueError(
-          "sweeps are quantiles, from 0 to 1, and sweep_steps is 3 or more; got"
-          f" {self.sweeps} and {self.sweep_steps}."
+          "sweep_steps is one number for all sweeps, or one for each, 3 or more; got"
+          f" {self.sweep_steps} for the {len(self.sweeps)} sweeps {self.sweeps}."
       )
+
+  @property
+  def steps_of_sweeps(self):
+    """Evaluations of the prior's denoiser, of each sweep."""
+    if not self.sweeps:
+      return ()
+    if np.ndim(self.sweep_steps) == 0:
+      return (self.sweep_steps,) * len(self.sweeps)
+    return tuple(self.sweep_steps)
 
   @property
   def num_score_evaluations(self):
     flow = self.num_steps
     if self.integrator == "heun" and flow:
       flow = 2 * flow - 1
-    return flow + len(self.sweeps) * self.sweep_steps
+    return flow + sum(self.steps_of_sweeps)
 
   @property
   def num_solutions(self):
@@ -136,13 +149,15 @@ class GuidedSettings:
     )
 
   def sweep_ladders(self, posterior):
-    """rho of each sweep, `[n]`, and the sigmas of its flow, `[n, sweep_steps - 1]`."""
+    """rho of each sweep, `[n]`, and the sigmas of its flow, `[n, steps]`.
+
+    One step less than evaluations; shorter ladders end with zeros.
+    """
     rhos = posterior.likelihood.noise_std_quantiles(self.sweeps)
-    ladders = [
-        split_gibbs.sigma_ladder(posterior.prior, rho, self.sweep_steps - 1)
-        for rho in rhos
-    ]
-    return rhos, np.array(ladders)
+    ladders = np.zeros([len(rhos), max(self.steps_of_sweeps) - 1])
+    for ladder, rho, num in zip(ladders, rhos, self.steps_of_sweeps):
+      ladder[: num - 1] = split_gibbs.sigma_ladder(posterior.prior, rho, num - 1)
+    return rhos, ladders
 
 
 def denoise(posterior, x, sigma, settings=GuidedSettings()):

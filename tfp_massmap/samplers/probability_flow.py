@@ -53,7 +53,8 @@ def flow(denoise_fn, x, sigmas, variance=None, integrator="multistep", carry=Non
       with `carry`, `fn(x, sigma, carry)` that gives that and the next carry.
     x: draws of the distribution smoothed by `sigmas[0]`, float `[..., ny, nx]` (of any
       shape without `variance`).
-    sigmas: falling, `[n]`; each costs one call of `denoise_fn`.
+    sigmas: falling, `[n]`; each costs one call of `denoise_fn`. Zeros at the end are no
+      steps, so that ladders of different lengths can be rows of one tensor.
     variance: P of the modes, `[ny, nx // 2 + 1]` (layout of `rfft2`); None for 0.
     integrator: "multistep"; or "heun", which calls `denoise_fn` at both ends of a step, so
       that n sigmas cost 2 n - 1 calls.
@@ -66,7 +67,7 @@ def flow(denoise_fn, x, sigmas, variance=None, integrator="multistep", carry=Non
     raise ValueError(f"integrator must be one of {INTEGRATORS}; got {integrator!r}.")
   sigmas = tf.convert_to_tensor(sigmas, x.dtype)
   targets = tf.concat([sigmas[1:], [0]], axis=0)
-  num_steps = sigmas.shape[0]
+  num_steps = tf.math.count_nonzero(sigmas, dtype=tf.int32)
   variance = tf.convert_to_tensor(0 if variance is None else variance, x.dtype)
 
   def center(x, sigma, carry):
@@ -111,11 +112,11 @@ def flow(denoise_fn, x, sigmas, variance=None, integrator="multistep", carry=Non
 
   loop = (0, x, (tf.zeros_like(x),) * 2, carry if has_carry else ())
   _, x, _, carry = tf.while_loop(
-      lambda index, *_: index < looped, body, loop, maximum_iterations=looped
+      lambda index, *_: index < looped, body, loop, maximum_iterations=sigmas.shape[0]
   )
   if not is_multistep:
-    mu, carry = center(x, sigmas[-1], carry if has_carry else None)
-    x = move(x, mu, sigmas[-1], targets[-1])
+    mu, carry = center(x, sigmas[looped], carry if has_carry else None)
+    x = move(x, mu, sigmas[looped], targets[looped])
   return (x, carry) if has_carry else x
 
 

@@ -53,7 +53,7 @@ def sweep(posterior, x, rho, sigmas, seed, tolerance=5e-4, max_iterations=60):
     x: posterior samples, `[batch, ny, nx]`.
     rho: standard deviation of the white part, scalar.
     sigmas: falling, `[n]`, of the flow that draws x, see `sigma_ladder`; n + 1
-      evaluations of the prior's denoiser.
+      evaluations of the prior's denoiser. Zeros at the end are no steps.
     seed: stateless TFP seed.
     tolerance, max_iterations: of the conjugate gradients, see `guided.GuidedSettings`.
 
