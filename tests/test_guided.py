@@ -200,8 +200,8 @@ def test_guided_samples_of_a_prior_that_is_not_gaussian(
 def test_sweeps_from_the_gaussian_half_reach_the_posterior(fiducial, make_shear_map):
   """The default: total variance and mean of 1,200 draws.
 
-  With 2,400 draws the mean is off by .05 posterior standard deviations (rms, with a
-  scatter of .02) and the variance by 4.4 %, with twice the evaluations .05 and 3.7 %:
+  With 2,400 draws the mean is off by .06 posterior standard deviations (rms, with a
+  scatter of .02) and the variance by 3.8 %, with twice the evaluations .05 and 3.2 %:
   what rho above the least noise costs with a power spectrum 40 % away. With rho at the
   90 % quantile in all sweeps the mean is off by .19, the flow alone by .38. The scatter
   of 1,200 draws is .03 and .7 %: the bounds are 4 of these and more above, one false
