@@ -113,13 +113,11 @@ def settings_of(options):
   steps = options.steps or (
       default.steps_of_sweeps if tuple(quantiles) == default.sweeps else (8,)
   )
-  if len(steps) == 1:
-    steps = steps * len(quantiles)
   make = lambda steps: guided.GuidedSettings(
-      sweeps=tuple(quantiles), sweep_steps=tuple(steps)
+      sweeps=tuple(quantiles), sweep_steps=steps
   )
-  reference = options.reference and make([options.reference] * len(quantiles))
-  return make(steps), reference
+  reference = options.reference and make(options.reference)
+  return make(steps[0] if len(steps) == 1 else tuple(steps)), reference
 
 
 def main():
