@@ -1,0 +1,139 @@
+"""Tables of all tests of records, and of runs side by side."""
+
+import pathlib
+
+import numpy as np
+
+from tfp_massmap import io
+from tfp_massmap.calibration import report
+
+
+def table(records):
+  """All tests as rows.
+
+  Args:
+    records: list of `Record`.
+
+  Returns:
+    List of dicts: test, value, error, expected, p_value, NaN for none.
+
+  Raises:
+    ValueError: as `names`.
+  """
+  rows = []
+
+  def add(test, estimate):
+    p_value = np.nan if estimate.p_value is None else estimate.p_value
+    rows.append(
+        dict(
+            test=test, value=float(estimate.value), error=float(estimate.error),
+            expected=float(estimate.expected), p_value=float(p_value),
+        )
+    )
+
+  for name in report.names(records):
+    if name.startswith(("pixels", "modes")):
+      both = report.coverage(records, name)
+      for i, level in enumerate(report.LEVELS):
+        add(f"coverage of {level:.0%}, {name}",
+            report.Estimate(both.value[i], both.error[i], both.expected[i]))
+      add(f"std over error, {name}", report.std_over_error(records, name))
+    if name.startswith("pixels"):
+      add(f"bias, {name}", report.bias(records, name))
+    if name in ("pixels: observed", "pixels: unobserved"):
+      add(f"deviation of ranks, {name}", report.rank_deviation(records, name))
+  for name in report.names(records, "distances"):
+    add(f"TARP deviation, {name}", report.tarp(records, name)[2])
+  if records[0].band_power.size:
+    power = report.band_power(records)
+    bands = [n.split(": ")[1] for n in report.names(records, "band power")]
+    for i, band in enumerate(bands):
+      ratio = report.Estimate(power.value[i], power.error[i], 1.0)
+      add(f"power over the truth's, {band}", ratio)
+    if records[0].num_samples > len(bands):
+      add("chi-square of band powers", report.chi_square(records))
+  return rows
+
+
+def markdown(rows):
+  """Rows of `table` as a Markdown table."""
+  lines = ["| test | value | expected | p |", "| --- | --- | --- | --- |"]
+  for row in rows:
+    p_value = "" if np.isnan(row["p_value"]) else f"{row['p_value']:.3f}"
+    lines.append(
+        f"| {row['test']} | {row['value']:.4f} +- {row['error']:.4f} |"
+        f" {row['expected']:.4f} | {p_value} |"
+    )
+  return "\n".join(lines)
+
+
+def write_tables(path, runs):
+  """Writes a Markdown file: the comparison of runs, and the tests of each.
+
+  Args:
+    path: of the file, replaced if it exists.
+    runs: dict of label to list of `Record`.
+
+  Raises:
+    ValueError: as `names`.
+  """
+  parts = [compare(runs)]
+  for label, records in runs.items():
+    parts.append(f"## {label}\n{markdown(table(records))}")
+  with io.atomic_path(path, overwrite=True) as temporary:
+    pathlib.Path(temporary).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+_COMPARED = {
+    "observed pixels": "pixels: observed",
+    "near a gap": "from a gap",
+    "highest by posterior mean": "pixels: posterior mean, highest",
+    "highest by own kappa": "pixels: own kappa, highest",
+}
+
+
+def compare(runs):
+  """One Markdown row for each run.
+
+  Coverage of 68 and 95 % in percent, of all observed pixels, of those next to a gap and
+  of those highest in posterior mean or in kappa itself, there with the expected values
+  in brackets; the largest TARP deviation, with that by chance; the lowest and the
+  highest ratio of band powers.
+
+  Args:
+    runs: dict of label to list of `Record`.
+
+  Raises:
+    ValueError: as `coverage`, of the pixels that are observed.
+  """
+  head = ["run", "truths x samples", *_COMPARED]
+  head += ["std over error", "TARP", "band powers"]
+  lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
+  for label, records in runs.items():
+    cells = [label, f"{len(records)} x {records[0].num_samples}"]
+    cells += [_coverage_cell(records, key) for key in _COMPARED.values()]
+    spread = report.std_over_error(records, "pixels: observed")
+    cells.append(f"{spread.value:.3f} +- {spread.error:.3f}")
+    tests = report.names(records, "distances: patches")
+    cells.append("")
+    if tests:
+      largest = report.tarp(records, tests[0])[2]
+      cells[-1] = f"{largest.value:.3f} ({largest.expected:.3f})"
+    cells.append("")
+    if records[0].band_power.size:
+      power = report.band_power(records)
+      cells[-1] = f"{power.value.min():.2f} to {power.value.max():.2f}"
+    lines.append("| " + " | ".join(cells) + " |")
+  return "\n".join(lines)
+
+
+def _coverage_cell(records, key):
+  found = [n for n in report.names(records, "pixels") if key in n]
+  if not found:
+    return ""
+  estimate = report.coverage(records, found[0])
+  parts = []
+  for value, error, expected in zip(estimate.value, estimate.error, estimate.expected):
+    own = f" ({100 * expected:.1f})" if "own" in key else ""
+    parts.append(f"{100 * value:.1f} +- {100 * error:.1f}{own}")
+  return ", ".join(parts)
