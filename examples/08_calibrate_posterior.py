@@ -16,11 +16,13 @@ import pathlib
 
 from astropy import units as u
 import numpy as np
+import tqdm.auto
 
 from tfp_massmap import baselines
 from tfp_massmap import calibration
 from tfp_massmap import geometry
 from tfp_massmap import hybrid_prior
+from tfp_massmap import io
 from tfp_massmap import prior as prior_lib
 from tfp_massmap import samplers
 from tfp_massmap import simulate
@@ -34,7 +36,8 @@ parser.add_argument("--output", default=pathlib.Path("calibration"), type=pathli
 parser.add_argument("--full", action="store_true", help="the reported size")
 options = parser.parse_args()
 small, large, num_samples = (128, 256, 32) if options.full else (64, 128, 16)
-few, some, many, num_large = (8, 50, 200, 26) if options.full else (0, 2, 4, 2)
+few, some, many, num_large = (8, 50, 200, 26) if options.full else (0, 2, 8, 2)
+num_population = 100 if options.full else 16
 
 # %% [markdown]
 # ## Truths
@@ -55,6 +58,35 @@ truths = {
     "hybrid": lambda index: simulator.map(index)[:large, :large],
     "small hybrid": lambda index: simulator.map(index)[:small, :small],
 }
+
+# %% [markdown]
+# A few truths have more or less power than all of their kind by chance. So the power of
+# samples is also compared to that of many more maps, which need no samples.
+
+
+# %%
+def squares(index, size):
+  """Parts of a simulated map that is none of the truths."""
+  parts = simulator.map(10_000 + index).reshape([1024 // size, size, -1, size])
+  return parts.swapaxes(1, 2).reshape([-1, size, size])
+
+
+def population(kind, grid, mask, settings):
+  """Band powers of maps like the truths, in the mask; kept in a file."""
+  name = f"power_of_{kind.replace(' ', '_')}_{grid.shape[0]}_{num_population}.npy"
+  path = options.output / "records" / name
+  if not path.exists():
+    maps = lambda index: squares(index, grid.shape[0])
+    if kind == "gaussian":
+      maps = lambda index: fiducial.sample([16], seed=(index, 8)).numpy()
+    power = [
+        calibration.map_band_power(maps(index), grid, mask, settings).mean(axis=0)
+        for index in tqdm.auto.trange(num_population, desc=f"power of {kind} maps")
+    ]
+    with io.atomic_path(path, overwrite=True) as temporary, open(temporary, "wb") as file:
+      np.save(file, power, allow_pickle=False)
+  return np.load(path, allow_pickle=False)
+
 
 # %% [markdown]
 # ## Runs
@@ -123,7 +155,7 @@ if unknown := set(options.runs) - set(RUNS):
   raise SystemExit("\n".join([f"No runs {sorted(unknown)}, but:", *RUNS]))
 
 # %%
-records = {}
+records, populations = {}, {}
 for name in options.runs or RUNS:
   num_truths, sampler, flaws = RUNS[name]
   kind = name.split(",")[0]
@@ -138,12 +170,14 @@ for name in options.runs or RUNS:
   draw = mocks.draw(sampler_of(sampler, prior))
   found = calibration.run(draw, num_truths, grid_of(size), settings, folder, label)
   records[name] = found
-  print(calibration.compare({name: found}), flush=True)
+  if settings.num_bands and "truth" not in flaws and len(found) >= 8:
+    populations[name] = population(kind, grid_of(size), mocks.survey.mask, settings)
+  print(calibration.compare({name: found}, populations), flush=True)
 
 # %% [markdown]
 # ## Tables and figures
 
 # %%
-calibration.write_tables(options.output / "calibration.md", records)
+calibration.write_tables(options.output / "calibration.md", records, populations)
 figures.save_all(options.output, {n: r for n, r in records.items() if "taken" not in n})
 print(f"wrote {options.output}/calibration.md and figures beside it")

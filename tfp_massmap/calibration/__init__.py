@@ -2,13 +2,14 @@
 
 `measure` makes a small `Record` of a truth and its samples, `run` one for each of many
 truths, resumably; `coverage`, `rank_histogram`, `rank_deviation`, `std_over_error`,
-`bias`, `tarp`, `band_power` and `chi_square` reduce records to an `Estimate`, `table`
-does all, and `figures` draws them. `Mocks` and the samplers make what `run` needs.
+`bias`, `tarp`, `band_power`, `population_power` and `chi_square` reduce records to an
+`Estimate`, `table` does all, and `figures` draws them. `Mocks` and the samplers make what `run` needs.
 `record` says what makes the tests exact.
 """
 
 from tfp_massmap.calibration.record import Record
 from tfp_massmap.calibration.record import Settings
+from tfp_massmap.calibration.record import map_band_power
 from tfp_massmap.calibration.record import measure
 from tfp_massmap.calibration.runs import run
 from tfp_massmap.calibration.runs import samples_of_intervals
@@ -23,6 +24,7 @@ from tfp_massmap.calibration.report import bias
 from tfp_massmap.calibration.report import chi_square
 from tfp_massmap.calibration.report import coverage
 from tfp_massmap.calibration.report import names
+from tfp_massmap.calibration.report import population_power
 from tfp_massmap.calibration.report import rank_deviation
 from tfp_massmap.calibration.report import rank_histogram
 from tfp_massmap.calibration.report import std_over_error

@@ -172,6 +172,36 @@ def measure(samples, truth, grid, mask=None, settings=Settings(), seed=0, label=
   return Record(ranks, residuals, power, edges, settings, label)
 
 
+def map_band_power(maps, grid, mask=None, settings=Settings()):
+  """Band powers of the observed part of maps, as records have them.
+
+  Args:
+    maps: `[n, ny, nx]`.
+    grid: `geometry.PixelGrid`.
+    mask: bool `[ny, nx]`, true where there are data; None for everywhere.
+    settings: `Settings`, of which `remove_mean` and `num_bands` matter.
+
+  Returns:
+    C_ell of the bands, `[n, settings.num_bands]`.
+
+  Raises:
+    ValueError: for shapes that do not fit, or values that are not finite.
+  """
+  maps = np.asarray(maps, np.float64)
+  mask = np.ones(grid.shape, bool) if mask is None else np.asarray(mask, bool)
+  if maps.ndim != 3 or {maps.shape[1:], mask.shape} != {grid.shape}:
+    raise ValueError(
+        f"maps must be [n, {grid.shape[0]}, {grid.shape[1]}], and the mask one of them;"
+        f" got shapes {maps.shape} and {mask.shape}."
+    )
+  if not np.isfinite(maps).all():
+    raise ValueError("maps hold values that are not finite.")
+  if settings.remove_mean:
+    maps = maps - maps.mean(axis=(1, 2), keepdims=True)
+  edges = spectra.band_edges(grid, settings.num_bands)
+  return modes(maps, mask, grid, edges)[2]
+
+
 def member_ranks(values, rng):
   """Rank of every member in each column, ties broken at random; `[M, elements]`."""
   columns = np.ascontiguousarray(np.asarray(values).T)

@@ -13,6 +13,9 @@ from scipy import stats
 
 LEVELS = (0.68, 0.95)
 
+# Records from which a slope is found, with an error that means something.
+FEWEST_OF_POPULATION = 8
+
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
@@ -216,6 +219,55 @@ def band_power(records):
   ratio = lambda p: p[..., 1:, :].mean(axis=-2) / p[..., 0, :]
   total = ratio(power.sum(axis=0))
   return Estimate(total, _jackknife(ratio, power), np.ones_like(total))
+
+
+def population_power(records, population):
+  """Power of the samples over that of all maps like the truths: 1 if calibrated.
+
+  A few truths have more or less power than others by chance, and samples, which see them
+  through noise, follow in part. What the truths have more than the population is taken
+  out of the samples in proportion, by regression: a control variate. Where noise hides
+  the truth, the error is a fraction of that of `band_power`.
+
+  Args:
+    records: list of `Record`, 8 or more.
+    population: band powers of other maps like the truths, `[n, num_bands]`, independent
+      of each other, see `record.map_band_power`; means over the parts of one large map
+      each, for example. Many: their error is added.
+
+  Returns:
+    An `Estimate` of arrays `[num_bands]`.
+
+  Raises:
+    ValueError: as `names`; for too few records, or a population of other bands.
+  """
+  power = np.stack([r.band_power for r in _checked(records)])
+  population = np.asarray(population)
+  if len(records) < FEWEST_OF_POPULATION:
+    raise ValueError(
+        f"{FEWEST_OF_POPULATION} records or more are needed; got {len(records)}."
+    )
+  if population.ndim != 2 or population.shape[1] != power.shape[2] or len(population) < 2:
+    raise ValueError(
+        f"population must be [n, {power.shape[2]}], two maps or more; got shape"
+        f" {population.shape}."
+    )
+  relative = power / population.mean(axis=0)
+  truth, sample = relative[:, 0], relative[:, 1:].mean(axis=1)
+
+  def slope(t, s, ts, tt, num):
+    return (ts - t * s / num) / (tt - t**2 / num)
+
+  def at_population(t, s, *more):
+    num = more[-1]
+    return (s - slope(t, s, *more) * (t - num)) / num
+
+  sums = truth, sample, truth * sample, truth**2, np.ones_like(truth)
+  totals = [values.sum(axis=0) for values in sums]
+  value = at_population(*totals)
+  own = stats.sem(population, axis=0) / population.mean(axis=0)
+  error = np.hypot(_jackknife(at_population, *sums), (1 - slope(*totals)) * own)
+  return Estimate(value, error, np.ones_like(value))
 
 
 def chi_square(records):

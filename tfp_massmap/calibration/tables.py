@@ -8,11 +8,13 @@ from tfp_massmap import io
 from tfp_massmap.calibration import report
 
 
-def table(records):
+def table(records, population=None):
   """All tests as rows.
 
   Args:
     records: list of `Record`.
+    population: None, or as in `population_power`, which is a test then, if there are
+      records enough.
 
   Returns:
     List of dicts: test, value, error, expected, p_value, NaN for none.
@@ -50,6 +52,11 @@ def table(records):
     for i, band in enumerate(bands):
       ratio = report.Estimate(power.value[i], power.error[i], 1.0)
       add(f"power over the truth's, {band}", ratio)
+    if _has_population(records, population):
+      power = report.population_power(records, population)
+      for i, band in enumerate(bands):
+        ratio = report.Estimate(power.value[i], power.error[i], 1.0)
+        add(f"power over the population's, {band}", ratio)
     if records[0].num_samples > len(bands):
       add("chi-square of band powers", report.chi_square(records))
   return rows
@@ -67,19 +74,22 @@ def markdown(rows):
   return "\n".join(lines)
 
 
-def write_tables(path, runs):
+def write_tables(path, runs, populations=None):
   """Writes a Markdown file: the comparison of runs, and the tests of each.
 
   Args:
     path: of the file, replaced if it exists.
     runs: dict of label to list of `Record`.
+    populations: None, or dict of label to what `population_power` takes, of some.
 
   Raises:
-    ValueError: as `names`.
+    ValueError: as `names` and `population_power`.
   """
-  parts = [compare(runs)]
+  populations = populations or {}
+  parts = [compare(runs, populations)]
   for label, records in runs.items():
-    parts.append(f"## {label}\n{markdown(table(records))}")
+    rows = table(records, populations.get(label))
+    parts.append(f"## {label}\n{markdown(rows)}")
   with io.atomic_path(path, overwrite=True) as temporary:
     pathlib.Path(temporary).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
@@ -92,22 +102,23 @@ _COMPARED = {
 }
 
 
-def compare(runs):
+def compare(runs, populations=None):
   """One Markdown row for each run.
 
   Coverage of 68 and 95 % in percent, of all observed pixels, of those next to a gap and
   of those highest in posterior mean or in kappa itself, there with the expected values
   in brackets; the largest TARP deviation, with that by chance; the lowest and the
-  highest ratio of band powers.
+  highest ratio of band powers, to those of the truths and of the population.
 
   Args:
     runs: dict of label to list of `Record`.
+    populations: as `write_tables`.
 
   Raises:
-    ValueError: as `coverage`, of the pixels that are observed.
+    ValueError: as `coverage`, of the pixels that are observed; as `population_power`.
   """
   head = ["run", "truths x samples", *_COMPARED]
-  head += ["std over error", "TARP", "band powers"]
+  head += ["std over error", "TARP", "band powers", "over the population's"]
   lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
   for label, records in runs.items():
     cells = [label, f"{len(records)} x {records[0].num_samples}"]
@@ -119,12 +130,23 @@ def compare(runs):
     if tests:
       largest = report.tarp(records, tests[0])[2]
       cells[-1] = f"{largest.value:.3f} ({largest.expected:.3f})"
+    cells.append(_range(report.band_power(records)))
+    population = (populations or {}).get(label)
     cells.append("")
-    if records[0].band_power.size:
-      power = report.band_power(records)
-      cells[-1] = f"{power.value.min():.2f} to {power.value.max():.2f}"
+    if _has_population(records, population):
+      cells[-1] = _range(report.population_power(records, population))
     lines.append("| " + " | ".join(cells) + " |")
   return "\n".join(lines)
+
+
+def _has_population(records, population):
+  return population is not None and len(records) >= report.FEWEST_OF_POPULATION
+
+
+def _range(estimate):
+  if not estimate.value.size:
+    return ""
+  return f"{estimate.value.min():.2f} to {estimate.value.max():.2f}"
 
 
 def _coverage_cell(records, key):
