@@ -146,7 +146,7 @@ def test_every_method_goes_on_where_it_stopped(
       prior_lib.GaussianPrior.from_spectrum(fiducial, shear_map.grid),
   )
   run = lambda output: posterior.sample(
-      5, 1, method, batch_size=2, output=output, progress=False
+      5, 1, method, batch_size=2, output=output, jit_compile=False, progress=False
   )
   whole = run(None)
   add, path = batches._Cube.add, tmp_path / "samples.fits"

@@ -262,7 +262,7 @@ def test_chains_start_from_the_guided_samples_of_the_seed(fiducial, make_shear_m
   posterior = _problem(fiducial, make_shear_map)
   settings = refine.RefineSettings(sigmas=(2e-3,), num_steps=2, step_size=1e-5)
   draw = lambda seed, *more: posterior.sample(
-      4, seed, *more, batch_size=2, progress=False
+      4, seed, *more, batch_size=2, jit_compile=False, progress=False
   ).samples.ravel()
   refined = draw(3, "guided+hmc", settings)
   same, other = (np.corrcoef(refined, draw(seed, "guided"))[0, 1] for seed in (3, 4))
@@ -298,7 +298,9 @@ def test_steps_of_sweeps(fiducial, make_shear_map):
 def test_the_iteration_cap_is_reported(fiducial, make_shear_map, caplog):
   posterior = _problem(fiducial, make_shear_map)
   settings = guided.GuidedSettings(num_steps=4, max_iterations=2)
-  result = posterior.sample(2, 0, "guided", settings, progress=False)
+  result = posterior.sample(
+      2, 0, "guided", settings, jit_compile=False, progress=False
+  )
   # Of the flow and the sweeps; not of the start, which has a cap of its own.
   assert result.diagnostics["steps at the iteration cap"] > 4
   assert settings.num_solutions == 1 + 4 + 7 + 7 + 10

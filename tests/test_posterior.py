@@ -246,7 +246,7 @@ def test_guided_samples_know_reduced_from_true_shear(make_shear_map, fiducial):
     posterior = posterior_lib.Posterior(kind(shear_map, tf.float64), prior)
     samples = posterior.sample(
         20, 0, settings=guided.GuidedSettings(max_iterations=300), progress=False,
-        batch_size=20,
+        batch_size=20, jit_compile=False,
     ).samples
     left = (1 - samples.mean(axis=0)) / np.mean(1 - samples)
     errors.append(np.abs(left - (1 - kappa) / np.mean(1 - kappa)).max())

@@ -158,7 +158,7 @@ def test_falling_temperatures_rescale_a_gaussian_posterior_exactly(fiducial):
 def test_bad_schedules_are_reported(fiducial, make_shear_map, caplog):
   _, posterior = _small_problem(fiducial, make_shear_map)
   settings = annealed.AnnealedSettings(step_size=3.0, num_leapfrog_steps=4)
-  annealed.sample(posterior, 2, 1, settings, progress=False)
+  annealed.sample(posterior, 2, 1, settings, jit_compile=False, progress=False)
   assert "accepted at the last temperature" in caplog.text
   annealed.AnnealedSettings(final_sigma=0.5).resolve(posterior)
   assert "will be too narrow" in caplog.text
@@ -185,7 +185,8 @@ def test_annealed_samples_do_not_depend_on_chunks(fiducial, make_shear_map):
   _, posterior = _small_problem(fiducial, make_shear_map)
   first, second = (
       annealed.sample(
-          posterior, 4, seed=3, settings=_SETTINGS, chunk_steps=chunk, progress=False
+          posterior, 4, seed=3, settings=_SETTINGS, chunk_steps=chunk,
+          jit_compile=False, progress=False,
       ).samples
       for chunk in (5, 16)
   )
@@ -197,7 +198,8 @@ def test_seeds_and_batches(fiducial, make_shear_map):
 
   def run(num_samples, seed):
     return annealed.sample(
-        posterior, num_samples, seed, _SETTINGS, batch_size=4, progress=False
+        posterior, num_samples, seed, _SETTINGS, batch_size=4, jit_compile=False,
+        progress=False,
     ).samples
 
   samples = run(6, 1)
