@@ -43,15 +43,18 @@ class HybridPrior:
     error_scale: None, or `nn.error_scale.ErrorScale` of the denoiser.
     linear_response: None, or `fn(sigma)` of `[batch]` to `[batch, ny, nx // 2 + 1]`, what
       is to be taken out of the residual (`nn.linear_response`).
+    residual_error: squared error of the residual in a Fourier mode, over sigma^2; see
+      `chain_score`.
 
   Attributes:
-    gaussian, residual, sigma_range, card, error_scale, linear_response: as given.
+    gaussian, residual, sigma_range, card, error_scale, linear_response, residual_error:
+      as given.
     shape, dtype, mode_variance: those of the Gaussian prior.
   """
 
   def __init__(
       self, gaussian, residual, sigma_range=(0.0, np.inf), card=None, error_scale=None,
-      linear_response=None,
+      linear_response=None, residual_error=0.01,
   ):
     self.gaussian = gaussian
     self.residual = residual
@@ -59,6 +62,7 @@ class HybridPrior:
     self.card = dict(card or {})
     self.error_scale = error_scale
     self.linear_response = linear_response
+    self.residual_error = residual_error
 
   @property
   def shape(self):
@@ -101,6 +105,29 @@ class HybridPrior:
       sigma: float, broadcasts with the leading axes of `x`.
     """
     return self.gaussian.score(x, sigma) + self.residual_score(x, sigma)
+
+  def chain_score(self, x, sigma):
+    """Score for chains that stay at one sigma, shape of `x`.
+
+    A residual that errs by e in a mode pushes chains by e / sigma^2 there, against a
+    Gaussian half that holds a mode of variance S by 1 / S: for sigma^2 far below S they
+    drift away, and find haloes that are none. The true residual score of a mode is
+    S^-1/2 at most, or so. With squared errors of `residual_error` sigma^2 the residual is
+    therefore weighted by sigma^2 / (sigma^2 + residual_error S) in each mode, a Wiener
+    filter; the mean of the map, for which the data do not speak up, has none.
+
+    Args:
+      x: `[..., ny, nx]`.
+      sigma: float, broadcasts with the leading axes of `x`.
+    """
+    inside = tf.maximum(tf.convert_to_tensor(sigma, self.dtype), self.sigma_range[0])
+    variance = tf.square(inside)[..., tf.newaxis, tf.newaxis]
+    error = self.residual_error * self.mode_variance
+    is_wave = np.ones(error.shape)
+    is_wave[0, 0] = 0
+    weight = tf.math.divide_no_nan(is_wave * variance, variance + error)
+    residual = spectra.fourier_filter(self.residual_score(x, sigma), weight)
+    return self.gaussian.score(x, sigma) + residual
 
   def residual_score(self, x, sigma):
     """What the network adds to the Gaussian score (Eq. 19), shape of `x`.

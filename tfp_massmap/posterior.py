@@ -58,6 +58,19 @@ class Posterior:
     """
     return self.likelihood.score(x, sigma) + self.prior.score(x, sigma)
 
+  def chain_score(self, x, sigma=0.0):
+    """Score for chains that stay at one temperature, shape of `x`.
+
+    That of `score`, but for a prior that has a `chain_score` of its own: one that errs,
+    as networks do (`hybrid_prior.HybridPrior.chain_score`).
+
+    Args:
+      x: `[..., ny, nx]`.
+      sigma: float, broadcasts with the leading axes of `x`.
+    """
+    prior_score = getattr(self.prior, "chain_score", self.prior.score)
+    return self.likelihood.score(x, sigma) + prior_score(x, sigma)
+
   def analytic_log_prob(self, x, sigma=0.0):
     """Log-density at temperature sigma^2 without the prior's network, if it has one.
 

@@ -24,6 +24,7 @@ import tensorflow_probability as tfp
 from tfp_massmap import gaussian_posterior
 from tfp_massmap import mcmc
 from tfp_massmap.nn import devices
+from tfp_massmap.samplers import annealed
 from tfp_massmap.samplers import batches
 from tfp_massmap.samplers import guided
 from tfp_massmap.samplers import probability_flow
@@ -40,7 +41,8 @@ class RefineSettings:
   Attributes:
     start: `guided.GuidedSettings` of the samples that chains start from.
     sigmas: falling, of the tempered posteriors. The last biases the variance of a mode
-      by up to -2 (sigma / noise)^2.
+      by up to -2 (sigma / noise)^2; None is one, .1 of the typical pixel noise, and .25
+      with a network, whose score is good enough for chains there (see `annealed`).
     num_steps: HMC steps at each sigma, at least two.
     step_size: in radians, for a map of 360 x 360 pixels; scaled by pixels^(-1/4).
     num_leapfrog_steps: in one HMC step.
@@ -48,34 +50,51 @@ class RefineSettings:
   """
 
   start: guided.GuidedSettings = guided.GuidedSettings()
-  sigmas: tuple = (0.015,)
+  sigmas: tuple | None = None
   num_steps: int = 6
   step_size: float = 0.05
   num_leapfrog_steps: int = 16
   num_flow_steps: int = 6
 
   def __post_init__(self):
-    sigmas = np.asarray(self.sigmas, float)
+    sigmas = np.asarray((1.0,) if self.sigmas is None else self.sigmas, float)
     if sigmas.ndim != 1 or not len(sigmas) or sigmas[-1] <= 0 or (np.diff(sigmas) >= 0).any():
       raise ValueError(f"sigmas must be positive and falling; got {self.sigmas}.")
-    object.__setattr__(self, "sigmas", tuple(sigmas.tolist()))
+    if self.sigmas is not None:
+      object.__setattr__(self, "sigmas", tuple(sigmas.tolist()))
     if not self.step_size > 0 or self.num_leapfrog_steps < 1 or self.num_steps < 2:
       raise ValueError(
           "step_size and num_leapfrog_steps must be positive and num_steps at least 2;"
           f" got {self.step_size}, {self.num_leapfrog_steps} and {self.num_steps}."
       )
 
+  def resolve(self, posterior):
+    """Settings with sigmas, if they were None."""
+    if self.sigmas is not None:
+      return self
+    share = 0.1
+    if hasattr(posterior.prior, "residual_score"):
+      share = annealed.SHARE_WITH_NETWORK
+    return dataclasses.replace(
+        self, sigmas=(share * posterior.likelihood.typical_noise_std,)
+    )
+
+  @property
+  def num_sigmas(self):
+    return 1 if self.sigmas is None else len(self.sigmas)
+
   @property
   def num_score_evaluations(self):
     """Network evaluations of a sample: start, HMC with its first score, flows."""
     chain = 1 + self.num_steps * self.num_leapfrog_steps
-    stages = len(self.sigmas) * (chain + self.num_flow_steps)
-    return self.start.num_score_evaluations + stages
+    return self.start.num_score_evaluations + self.num_sigmas * (
+        chain + self.num_flow_steps
+    )
 
   @property
   def num_solutions(self):
     """By conjugate gradients, of the start and the flows."""
-    return self.start.num_solutions + len(self.sigmas) * self.num_flow_steps
+    return self.start.num_solutions + self.num_sigmas * self.num_flow_steps
 
 
 def sample(posterior, num_samples, seed, settings=None, batch_size=8, output=None,
@@ -99,7 +118,7 @@ def sample(posterior, num_samples, seed, settings=None, batch_size=8, output=Non
       than 5,000 iterations.
     (others): as `guided.sample`.
   """
-  settings = settings or RefineSettings()
+  settings = (settings or RefineSettings()).resolve(posterior)
   batch_size = max(1, min(batch_size, num_samples))
   if jit_compile is None:
     jit_compile = devices.compile_networks() or not hasattr(posterior.prior, "residual")
@@ -170,7 +189,7 @@ def _make_kernel(posterior, center, sigma, settings):
   pixels = posterior.shape[0] * posterior.shape[1]
   step_size = settings.step_size * (360**2 / pixels) ** 0.25
   return mcmc.ScoreHamiltonianMonteCarlo(
-      lambda x: posterior.score(x, sigma),
+      lambda x: posterior.chain_score(x, sigma),
       step_size=tf.cast(min(step_size, 0.5), posterior.dtype),
       num_leapfrog_steps=settings.num_leapfrog_steps,
       event_ndims=2,
