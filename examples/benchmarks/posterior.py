@@ -235,7 +235,7 @@ def genuine_section(options, survey, prior):
     )
     for scores, score in zip(found.values(), (free, raw, other)):
       scores.append(score)
-    power.append(band_power(samples, edges).mean(axis=0) / band_power(truth, edges))
+    power.append(band_power(samples, edges).mean(axis=0))
     maxima = np.median(samples[:, mask].max(axis=1)), truth[mask].max()
     print(
         f"  seed {seed}: RMSE {100 * free.rmse:.3f}e-2 (with the samples' part"
@@ -244,14 +244,20 @@ def genuine_section(options, survey, prior):
         f" {maxima[1]:.2f}", flush=True,
     )
   print(f"Genuine field, {num_seeds} seeds, {num} samples")
-  map_scores.print_tables(found, "Wiener")
+  map_scores.print_tables(found, ["Wiener"])
   row("lowest ell of the band", edges[:-1], "{:7.0f}")
-  row("power of samples over truth", np.mean(power, axis=0))
+  power = np.mean(power, axis=0)
+  # The Gaussian half has the power of all maps; this field is one of them.
+  ensemble = band_power(prior.gaussian.sample([100], seed=(0, 2)).numpy(), edges)
+  row("power of samples over the field's", power / band_power(truth, edges))
+  row("over that of all maps", power / ensemble.mean(axis=0))
+  row("the field's over that of all maps", band_power(truth, edges) / ensemble.mean(axis=0))
+  row("scatter of one field", ensemble.std(axis=0) / ensemble.mean(axis=0))
   figures = dict(
       seeds_better_than_wiener=int(
           np.sum([a.rmse < b.rmse for a, _, b in zip(*found.values())])
       ),
-      power=np.mean(power, axis=0).tolist(),
+      power=power.tolist(), power_over_field=(power / band_power(truth, edges)).tolist(),
   )
   for suffix, scores in zip(("", "_raw", "_wiener"), found.values()):
     for name in ("rmse", "r", "band_r", "bin_rmse"):
