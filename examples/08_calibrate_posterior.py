@@ -3,11 +3,10 @@
 #
 #     python examples/08_calibrate_posterior.py [RUN ...] [--full] [--prior NAME]
 #
-# Mock surveys like COSMOS of known truths: if samples are right, the truth is as one of
-# them. Without flags a few truths on small maps; `--full` is the run reported in
-# docs/calibration.md. RUN are names of runs, by default all; a name that is none prints
-# them. Records of truths are kept in `calibration/records`, so that the same command
-# goes on where it was stopped; `calibration/calibration.md` has the tables.
+# Mock surveys like COSMOS: if samples are right, the truth is as one of them. Without
+# flags a few truths on small maps; `--full` is the run of docs/calibration.md. RUN are
+# names, by default all; one that is none prints them. Records are kept, and the same
+# command goes on where it was stopped; `calibration/calibration.md` has the tables.
 
 # %%
 import argparse
@@ -16,13 +15,11 @@ import pathlib
 
 from astropy import units as u
 import numpy as np
-import tqdm.auto
 
 from tfp_massmap import baselines
 from tfp_massmap import calibration
 from tfp_massmap import geometry
 from tfp_massmap import hybrid_prior
-from tfp_massmap import io
 from tfp_massmap import prior as prior_lib
 from tfp_massmap import samplers
 from tfp_massmap import simulate
@@ -36,8 +33,7 @@ parser.add_argument("--output", default=pathlib.Path("calibration"), type=pathli
 parser.add_argument("--full", action="store_true", help="the reported size")
 options = parser.parse_args()
 small, large, num_samples = (128, 256, 32) if options.full else (64, 128, 16)
-few, some, many, num_large = (8, 50, 200, 26) if options.full else (0, 2, 8, 2)
-num_population = 100 if options.full else 16
+few, some, many, num_large = (8, 50, 200, 26) if options.full else (0, 2, 4, 2)
 
 # %% [markdown]
 # ## Truths
@@ -58,42 +54,14 @@ truths = {
     "hybrid": lambda index: simulator.map(index)[:large, :large],
     "small hybrid": lambda index: simulator.map(index)[:small, :small],
 }
-
-# %% [markdown]
-# A few truths have more or less power than all of their kind by chance. So the power of
-# samples is also compared to that of many more maps, which need no samples.
-
-
-# %%
-def squares(index, size):
-  """Parts of a simulated map that is none of the truths."""
-  parts = simulator.map(10_000 + index).reshape([1024 // size, size, -1, size])
-  return parts.swapaxes(1, 2).reshape([-1, size, size])
-
-
-def population(kind, grid, mask, settings):
-  """Band powers of maps like the truths, in the mask; kept in a file."""
-  name = f"power_of_{kind.replace(' ', '_')}_{grid.shape[0]}_{num_population}.npy"
-  path = options.output / "records" / name
-  if not path.exists():
-    maps = lambda index: squares(index, grid.shape[0])
-    if kind == "gaussian":
-      maps = lambda index: fiducial.sample([16], seed=(index, 8)).numpy()
-    power = [
-        calibration.map_band_power(maps(index), grid, mask, settings).mean(axis=0)
-        for index in tqdm.auto.trange(num_population, desc=f"power of {kind} maps")
-    ]
-    with io.atomic_path(path, overwrite=True) as temporary, open(temporary, "wb") as file:
-      np.save(file, power, allow_pickle=False)
-  return np.load(path, allow_pickle=False)
-
+# By chance a few truths have more power than all simulated maps, or less.
+more = lambda index: simulator.map(10_000 + index)[np.newaxis]
 
 # %% [markdown]
 # ## Runs
 # Each is the number of truths, the sampler (one of `METHODS`, or a function that makes
-# one from the prior), and what is wrong with the data. The first part of a name says
-# where truths are from. `intervals` shows how a method comes in that gives a mean and an
-# error. Where sigma_8 is wrong, the truths are scaled: to first order that is all.
+# one from the prior), and what is wrong with the data. A name begins with where truths
+# are from. Where sigma_8 is wrong, they are scaled: to first order that is all.
 
 # %%
 METHODS = {
@@ -114,9 +82,9 @@ def sampler_of(sampler, prior):
 
 
 def intervals(method, *given, **accuracy):
-  mean = lambda data: method.estimate(data, *given).kappa
   std = lambda data: method.standard_deviation(data, *given, **accuracy)
-  return calibration.interval_sampler(lambda d: (mean(d), std(d)), num_samples)
+  both = lambda data: (method.estimate(data, *given).kappa, std(data))
+  return calibration.interval_sampler(both, num_samples)
 
 
 half = lambda prior: getattr(prior, "gaussian", prior)
@@ -170,12 +138,10 @@ for name in options.runs or RUNS:
   draw = mocks.draw(sampler_of(sampler, prior))
   found = calibration.run(draw, num_truths, grid_of(size), settings, folder, label)
   records[name] = found
-  if settings.num_bands and "truth" not in flaws and len(found) >= 8:
-    populations[name] = population(kind, grid_of(size), mocks.survey.mask, settings)
+  if options.full and settings.remove_mean and settings.num_bands and "truth" not in flaws:
+    others = grid_of(size), mocks.survey.mask, settings, folder.parent / f"{kind}.npy"
+    populations[name] = calibration.population(more, 100, *others)
   print(calibration.compare({name: found}, populations), flush=True)
-
-# %% [markdown]
-# ## Tables and figures
 
 # %%
 calibration.write_tables(options.output / "calibration.md", records, populations)

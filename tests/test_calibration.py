@@ -127,6 +127,31 @@ def test_band_power_of_maps_is_that_of_records(calibrated):
   np.testing.assert_allclose(shifted, power)
 
 
+def test_population_of_pieces_is_kept(tmp_path, capsys):
+  calls, rng = [], np.random.default_rng(11)
+  large = rng.standard_normal([3, 2, 64, 96])
+
+  def maps(index):
+    calls.append(index)
+    return large[index]
+
+  path = tmp_path / "records" / "power.npy"
+  run = lambda num: calibration.population(maps, num, GRID, MASK, SETTINGS, path)
+  power = run(3)
+  pieces = [
+      large[1, i, 32 * y : 32 * y + 32, 32 * x : 32 * x + 32]
+      for i in range(2) for y in range(2) for x in range(3)
+  ]
+  one = calibration.map_band_power(pieces, GRID, MASK, SETTINGS).mean(axis=0)
+  np.testing.assert_allclose(power[1], one)
+  np.testing.assert_array_equal(run(3), power)
+  assert calls == [0, 1, 2] and "power of maps" in capsys.readouterr().err
+  with pytest.raises(ValueError, match="delete it"):
+    run(4)
+  with pytest.raises(ValueError, match="maps must be"):
+    calibration.population(lambda _: np.ones([1, 32, 40]), 2, GRID)
+
+
 def test_coverage_is_exact_for_few_samples():
   """Ordinary quantiles of 5 samples would cover 68 % only 57 % of the time."""
   rng = np.random.default_rng(1)

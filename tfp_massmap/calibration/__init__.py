@@ -3,7 +3,8 @@
 `measure` makes a small `Record` of a truth and its samples, `run` one for each of many
 truths, resumably; `coverage`, `rank_histogram`, `rank_deviation`, `std_over_error`,
 `bias`, `tarp`, `band_power`, `population_power` and `chi_square` reduce records to an
-`Estimate`, `table` does all, and `figures` draws them. `Mocks` and the samplers make what `run` needs.
+`Estimate`, `table` does all, and `figures` draws them. `Mocks` and the samplers make what
+`run` needs, `population` what `population_power` does.
 `record` says what makes the tests exact.
 """
 
@@ -11,6 +12,7 @@ from tfp_massmap.calibration.record import Record
 from tfp_massmap.calibration.record import Settings
 from tfp_massmap.calibration.record import map_band_power
 from tfp_massmap.calibration.record import measure
+from tfp_massmap.calibration.runs import population
 from tfp_massmap.calibration.runs import run
 from tfp_massmap.calibration.runs import samples_of_intervals
 from tfp_massmap.calibration.mocks import Mocks

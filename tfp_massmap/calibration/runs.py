@@ -3,7 +3,9 @@
 import pathlib
 
 import numpy as np
+import tqdm.auto
 
+from tfp_massmap import io
 from tfp_massmap.calibration import record as record_lib
 
 
@@ -43,6 +45,52 @@ def run(draw, num_truths, grid, settings=record_lib.Settings(), folder=None, lab
     if progress is not None:
       progress(index)
   return records
+
+
+def population(maps, num_maps, grid, mask=None, settings=record_lib.Settings(), path=None):
+  """Band powers of many maps like the truths, for `population_power`.
+
+  Args:
+    maps: function of a number, 0, 1, ..., to `[n, ny, nx]`, independent of those of other
+      numbers; sides may be multiples of the grid's, and are cut in pieces.
+    num_maps: how many numbers.
+    grid, mask, settings: as `record.map_band_power`.
+    path: None, or an `.npy` file to keep them in, which is read if it is there.
+
+  Returns:
+    `[num_maps, settings.num_bands]`, each the mean over the maps of a number.
+
+  Raises:
+    ValueError: as `record.map_band_power`; for a file of other numbers.
+  """
+  wanted = num_maps, settings.num_bands
+  if path is not None and pathlib.Path(path).exists():
+    power = np.load(path, allow_pickle=False)
+    if power.shape != wanted:
+      raise ValueError(
+          f"{path} has powers of shape {power.shape}, not {wanted}: delete it, or choose"
+          " another."
+      )
+    return power
+  power = []
+  for index in tqdm.auto.trange(num_maps, desc="power of maps", unit="map"):
+    found = _pieces(np.asarray(maps(index)), grid.shape)
+    power.append(record_lib.map_band_power(found, grid, mask, settings).mean(axis=0))
+  if path is not None:
+    with io.atomic_path(path) as temporary, open(temporary, "wb") as file:
+      np.save(file, power, allow_pickle=False)
+  return np.array(power)
+
+
+def _pieces(maps, shape):
+  """Maps of a shape, `[n, ny, nx]`, out of maps of multiples of it."""
+  if maps.ndim != 3 or maps.shape[1] % shape[0] or maps.shape[2] % shape[1]:
+    raise ValueError(
+        f"maps must be [n, i x {shape[0]}, j x {shape[1]}]; got shape {maps.shape}."
+    )
+  rows, columns = maps.shape[1] // shape[0], maps.shape[2] // shape[1]
+  cut = maps.reshape([-1, rows, shape[0], columns, shape[1]])
+  return cut.swapaxes(2, 3).reshape([-1, *shape])
 
 
 def samples_of_intervals(mean, std, num_samples, seed):
