@@ -13,6 +13,7 @@ from tfp_massmap import prior as prior_lib
 from tfp_massmap import shear_map as shear_map_lib
 from tfp_massmap import simulate
 from tfp_massmap.samplers import annealed
+from tfp_massmap.samplers import refine
 
 GRID = geometry.PixelGrid((48, 40), 0.29 * u.arcmin)
 ERROR = 0.01
@@ -76,10 +77,36 @@ def test_posteriors_take_the_score_that_their_prior_has(gaussian):
   plain = posterior_lib.Posterior(likelihood, gaussian)
   np.testing.assert_array_equal(plain.chain_score(x, 0.1), plain.score(x, 0.1))
   prior = hybrid_prior.HybridPrior(gaussian, _wrong)
+  erring = posterior_lib.Posterior(likelihood, prior)
   np.testing.assert_allclose(
-      posterior_lib.Posterior(likelihood, prior).chain_score(x, 0.1),
-      likelihood.score(x, 0.1) + prior.chain_score(x, 0.1),
+      erring.chain_score(x, 0.1), likelihood.score(x, 0.1) + prior.chain_score(x, 0.1)
   )
+
+
+def test_the_last_sigma_of_chains(gaussian):
+  """One for both samplers, larger with a network; and a run knows what weighs it."""
+  shear = np.zeros([2, *GRID.shape])
+  shear_map = shear_map_lib.ShearMap(
+      shear, 0.2 * np.ones_like(shear), np.ones(GRID.shape, bool), GRID
+  )
+  likelihood = likelihood_lib.ShearLikelihood(shear_map)
+  card = dict(card_sha256="0")
+  priors = [
+      hybrid_prior.HybridPrior(gaussian, _wrong, card=card, residual_error=error)
+      for error in (0.01, 0.02)
+  ]
+  for prior, share in ((gaussian, 0.08), (priors[0], 0.25)):
+    posterior = posterior_lib.Posterior(likelihood, prior)
+    assert annealed.AnnealedSettings().resolve(posterior).final_sigma == (
+        pytest.approx(0.2 * share)
+    )
+    assert refine.RefineSettings().resolve(posterior).sigmas == (
+        pytest.approx((0.2 * share,))
+    )
+  given = refine.RefineSettings(sigmas=(0.02, 0.01))
+  assert given.resolve(posterior) == given
+  first, second = (posterior_lib.Posterior(likelihood, p).fingerprint() for p in priors)
+  assert first != second
 
 
 def test_annealed_chains_of_the_shipped_prior_stay_where_maps_are():

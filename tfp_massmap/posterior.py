@@ -120,7 +120,8 @@ class Posterior:
     checksum = _network_checksum(self.prior)
     compute_dtype = getattr(self.prior, "compute_dtype", None)
     scale = getattr(self.prior, "error_scale", None)
-    digest.update(f"{checksum} {compute_dtype} {scale}".encode())
+    error = getattr(self.prior, "residual_error", None)
+    digest.update(f"{checksum} {compute_dtype} {scale} {error}".encode())
     return digest.hexdigest()[:16]
 
   def fourier_precision(self, sigma=0.0):

@@ -35,9 +35,9 @@ from tfp_massmap.samplers import sample_set
 
 _LOG = logging.getLogger(__name__)
 
-# The last sigma over the typical noise. With .15, chains of the shipped prior had grown
-# haloes of .8 to 5 after 20 steps.
-SHARE_WITH_NETWORK = 0.25
+# The last sigma over the typical noise. With .15 and a network, chains of the shipped
+# prior had grown haloes of .8 to 5 after 20 steps.
+_LAST_SHARE, _LAST_SHARE_WITH_NETWORK = 0.08, 0.25
 
 # Below this many of the last proposals accepted, chains have hardly moved there.
 _LOW_ACCEPTANCE = 0.3
@@ -113,8 +113,7 @@ class AnnealedSettings:
     typical = posterior.likelihood.typical_noise_std
     has_network = _has_network(posterior)
     if final_sigma is None:
-      share = SHARE_WITH_NETWORK if has_network else 0.08
-      final_sigma = min(share * typical, self.initial_sigma)
+      final_sigma = min(last_sigma(posterior), self.initial_sigma)
     elif final_sigma > 0.25 * typical:
       _LOG.warning(
           "final_sigma = %g is not small against the typical pixel noise %.3g: the"
@@ -232,6 +231,12 @@ def make_kernel(posterior, settings):
       min_steps=settings.min_steps,
       move_fn=_rescaling(posterior) if settings.rescale else None,
   )
+
+
+def last_sigma(posterior):
+  """The smallest sigma at which chains stay, see `AnnealedSettings.final_sigma`."""
+  share = _LAST_SHARE_WITH_NETWORK if _has_network(posterior) else _LAST_SHARE
+  return share * posterior.likelihood.typical_noise_std
 
 
 def _has_network(posterior):

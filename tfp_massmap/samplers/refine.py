@@ -41,8 +41,8 @@ class RefineSettings:
   Attributes:
     start: `guided.GuidedSettings` of the samples that chains start from.
     sigmas: falling, of the tempered posteriors. The last biases the variance of a mode
-      by up to -2 (sigma / noise)^2; None is one, .1 of the typical pixel noise, and .25
-      with a network, whose score is good enough for chains there (see `annealed`).
+      by up to -2 (sigma / noise)^2; None is the one at which annealing ends
+      (`annealed.last_sigma`).
     num_steps: HMC steps at each sigma, at least two.
     step_size: in radians, for a map of 360 x 360 pixels; scaled by pixels^(-1/4).
     num_leapfrog_steps: in one HMC step.
@@ -72,12 +72,7 @@ class RefineSettings:
     """Settings with sigmas, if they were None."""
     if self.sigmas is not None:
       return self
-    share = 0.1
-    if hasattr(posterior.prior, "residual_score"):
-      share = annealed.SHARE_WITH_NETWORK
-    return dataclasses.replace(
-        self, sigmas=(share * posterior.likelihood.typical_noise_std,)
-    )
+    return dataclasses.replace(self, sigmas=(annealed.last_sigma(posterior),))
 
   @property
   def num_sigmas(self):
