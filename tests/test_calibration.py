@@ -5,11 +5,13 @@ seed, p-values below .001 once in a thousand.
 """
 
 import dataclasses
+from logging import handlers
 
 from astropy import units as u
 import numpy as np
 import pytest
 from scipy import stats
+import tensorflow as tf
 
 from tfp_massmap import calibration
 from tfp_massmap import geometry
@@ -396,8 +398,10 @@ def test_intervals_as_samples():
     calibration.samples_of_intervals(np.zeros([2, 2]), -np.ones([2, 2]), 3, 0)
 
 
-def test_chains():
+def test_chains(monkeypatch):
   """First-order autoregression of coefficient a: effective share (1 - a) / (1 + a)."""
+  heard = handlers.BufferingHandler(100)
+  monkeypatch.setattr(tf.get_logger(), "handlers", [heard])
   rng = np.random.default_rng(6)
   grid = geometry.PixelGrid((12, 12), 0.29 * u.arcmin)
   states = rng.standard_normal([400, 8, 12, 12])
@@ -407,6 +411,7 @@ def test_chains():
   assert found.names[0] == "pixels" and len(found.r_hat) == 4
   np.testing.assert_allclose(found.effective_size, 3200 * 0.25, rtol=0.1)
   assert (found.r_hat < 1.01).all()
+  assert not heard.buffer  # TensorFlow warns of TFP's casts.
   states[:, 0] += 2
   assert calibration.diagnose(states, grid, num_bands=3).r_hat[0] > 1.1
   figure, _ = figures.plot_chains(found)

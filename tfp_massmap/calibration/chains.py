@@ -7,6 +7,7 @@ import tensorflow_probability as tfp
 
 from tfp_massmap import spectra
 from tfp_massmap.calibration import record
+from tfp_massmap.mcmc import diagnostics
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,7 +73,7 @@ def diagnose(states, grid, mask=None, num_bands=8, max_components=2000):
 
 def _row(values):
   r_hat = tfp.mcmc.potential_scale_reduction(values, independent_chain_ndims=1).numpy()
-  size = tfp.mcmc.effective_sample_size(
+  size = diagnostics.effective_sample_size(
       values, cross_chain_dims=1, filter_beyond_positive_pairs=True
   ).numpy()
   # The median's standard error, of a normal distribution: 1.25 of the mean's.

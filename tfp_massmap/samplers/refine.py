@@ -23,6 +23,7 @@ import tensorflow_probability as tfp
 
 from tfp_massmap import gaussian_posterior
 from tfp_massmap import mcmc
+from tfp_massmap.mcmc import diagnostics as mcmc_diagnostics
 from tfp_massmap.nn import devices
 from tfp_massmap.samplers import annealed
 from tfp_massmap.samplers import batches
@@ -243,7 +244,7 @@ def _diagnostics(trace, settings):
       "final acceptance": float(acceptance[-settings.num_steps :].mean()),
   }
   if last.shape[1] > 1:
-    size = tfp.mcmc.effective_sample_size(last, cross_chain_dims=1)
+    size = mcmc_diagnostics.effective_sample_size(last, cross_chain_dims=1)
     diagnostics["effective sample size of the misfit"] = float(size)
     diagnostics["R-hat of the misfit"] = float(tfp.mcmc.potential_scale_reduction(last))
   return diagnostics
