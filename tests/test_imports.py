@@ -13,7 +13,7 @@ PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "tfp_massmap"
 LAYERS = [
     {"geometry"},
     {"io", "lensing", "spectra", "wavelets"},
-    {"shear_map", "map_statistics"},
+    {"shear_map", "map_statistics", "resumable"},
     {"catalog", "b_modes", "likelihood", "prior", "simulate"},
     {"gaussian_posterior"},
     {"power_estimation"},

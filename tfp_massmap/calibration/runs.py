@@ -10,7 +10,7 @@ from tfp_massmap.calibration import record as record_lib
 
 
 def run(draw, num_truths, grid, settings=record_lib.Settings(), folder=None, label="",
-        progress=None):
+        progress=True):
   """Records of truths 0, 1, ..., one at a time; only records stay in memory.
 
   Args:
@@ -22,7 +22,7 @@ def run(draw, num_truths, grid, settings=record_lib.Settings(), folder=None, lab
     folder: None, or where records are kept, a file each; those of an earlier run are
       read, not made again.
     label: what the run is (data, prior, sampler), to tell folders apart.
-    progress: None, or called with the number of the truth after each.
+    progress: whether to show a progress bar.
 
   Returns:
     List of `Record`.
@@ -31,7 +31,7 @@ def run(draw, num_truths, grid, settings=record_lib.Settings(), folder=None, lab
     ValueError: if the folder holds records of another run.
   """
   records = []
-  for index in range(num_truths):
+  for index in tqdm.auto.trange(num_truths, unit="truth", disable=not progress):
     path = None if folder is None else pathlib.Path(folder) / f"truth_{index:05d}.npz"
     if path is not None and path.exists():
       found = record_lib.Record.load(path)
@@ -42,8 +42,6 @@ def run(draw, num_truths, grid, settings=record_lib.Settings(), folder=None, lab
       if path is not None:
         found.save(path)
     records.append(found)
-    if progress is not None:
-      progress(index)
   return records
 
 
@@ -55,31 +53,36 @@ def population(maps, num_maps, grid, mask=None, settings=record_lib.Settings(), 
       numbers; sides may be multiples of the grid's, and are cut in pieces.
     num_maps: how many numbers.
     grid, mask, settings: as `record.map_band_power`.
-    path: None, or an `.npy` file to keep them in, which is read if it is there.
+    path: None, or an `.npy` file to keep them in as they come; numbers that an earlier
+      run has kept are not made again.
 
   Returns:
     `[num_maps, settings.num_bands]`, each the mean over the maps of a number.
 
   Raises:
-    ValueError: as `record.map_band_power`; for a file of other numbers.
+    ValueError: as `record.map_band_power`; for a file of other bands.
   """
-  wanted = num_maps, settings.num_bands
+  power = np.empty([0, settings.num_bands])
   if path is not None and pathlib.Path(path).exists():
     power = np.load(path, allow_pickle=False)
-    if power.shape != wanted:
+    if power.shape[1:] != (settings.num_bands,):
       raise ValueError(
-          f"{path} has powers of shape {power.shape}, not {wanted}: delete it, or choose"
-          " another."
+          f"{path} has powers of shape {power.shape}, not of {settings.num_bands} bands:"
+          " delete it, or choose another."
       )
-    return power
-  power = []
-  for index in tqdm.auto.trange(num_maps, desc="power of maps", unit="map"):
+  remaining = range(len(power), num_maps)
+  for index in tqdm.auto.tqdm(
+      remaining, desc="power of maps", unit="map", initial=len(power), total=num_maps,
+      disable=not remaining,
+  ):
     found = _pieces(np.asarray(maps(index)), grid.shape)
-    power.append(record_lib.map_band_power(found, grid, mask, settings).mean(axis=0))
-  if path is not None:
-    with io.atomic_path(path) as temporary, open(temporary, "wb") as file:
-      np.save(file, power, allow_pickle=False)
-  return np.array(power)
+    found = record_lib.map_band_power(found, grid, mask, settings).mean(axis=0)
+    power = np.concatenate([power, found[np.newaxis]])
+    if path is not None:
+      with io.atomic_path(path, overwrite=True) as temporary:
+        with open(temporary, "wb") as file:
+          np.save(file, power, allow_pickle=False)
+  return power[:num_maps]
 
 
 def _pieces(maps, shape):
