@@ -94,8 +94,7 @@ for start, end in zip(noisy, denoised):
   axes.annotate("", end, start, arrowprops=dict(arrowstyle="->"))
 axes.legend(loc="lower left")
 axes.set_title(rf"Score field of two moons, $\sigma$ = {sigma}")
-with io.atomic_path(options.output / NAMES[0], options.overwrite) as path:
-  figure.savefig(path, dpi=150)
+io.write_figure(options.output / NAMES[0], figure, vars(options), options.overwrite)
 
 # %% [markdown]
 # ## Figure 2: annealing
@@ -126,8 +125,7 @@ for axis, wanted in zip(figure.subplots(2, 2).ravel(), (2.0, 0.5, 0.2, 0.01)):
   show_field(axis, float(sigmas[index]))
   axis.plot(*states[index][:400].numpy().T, ".", color="red", markersize=2)
   axis.set_title(rf"$\sigma$ = {float(sigmas[index]):.2f}")
-with io.atomic_path(options.output / NAMES[1], options.overwrite) as path:
-  figure.savefig(path, dpi=150)
+io.write_figure(options.output / NAMES[1], figure, vars(options), options.overwrite)
 last = states[-1]
 distance = tf.reduce_min(tf.norm(centers - last[:, tf.newaxis], axis=-1), axis=-1)
 nearest = tf.argmin(tf.norm(centers - last[:, tf.newaxis], axis=-1), axis=-1)

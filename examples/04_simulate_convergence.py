@@ -126,6 +126,5 @@ if __name__ == "__main__":  # several processes make the maps
   curves[2].set(yscale="log", xlabel=r"height of peaks, smoothed by 1 arcmin")
   curves[2].set_ylabel("peaks in a crop (1.6 deg$^2$)")
   curves[0].legend()
-  with io.atomic_path(picture, options.overwrite) as path:
-    figure.savefig(path, dpi=130)
+  io.write_figure(picture, figure, vars(options), options.overwrite, dpi=130)
   print(f"wrote {product} and {picture}")

@@ -134,6 +134,5 @@ for index, (name, network) in enumerate(networks.items()):
   axis.set(title=name, aspect="equal", xlabel="$x_1$", ylabel="$x_2$")
 figure.colorbar(axis.collections[-1], ax=figure.axes, label="log10 of the score's length")
 figure.suptitle(rf"Score of a swiss roll, $\sigma$ = {SHOWN_SIGMA:g}")
-with io.atomic_path(path, options.overwrite) as temporary:
-  figure.savefig(temporary, dpi=130)
+io.write_figure(path, figure, vars(options), options.overwrite, dpi=130)
 print(f"Wrote {path}")

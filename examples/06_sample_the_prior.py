@@ -125,6 +125,5 @@ curves[1].set(yscale="log", xlabel=r"$\kappa$", ylabel="probability density")
 curves[2].set(yscale="log", xlabel="height of peaks, smoothed by 1 arcmin")
 curves[2].set_ylabel("peaks in a map")
 curves[0].legend()
-with io.atomic_path(picture, options.overwrite) as path:
-  figure.savefig(path, dpi=120)
+io.write_figure(picture, figure, vars(options), options.overwrite, dpi=120)
 print(f"wrote {product} and {picture}")

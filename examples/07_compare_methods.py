@@ -144,6 +144,5 @@ shown = {name: kappa - kappa[mask].mean() for name, kappa in maps.items()}
 shown["Standard deviation of the posterior"] = deviation
 panels, _ = plot.plot_maps(shown, grid, mask, title=f"{field}, noise {noise_seed}")
 for path, picture in zip(paths[1:], (panels, figure)):
-  with io.atomic_path(path, options.overwrite) as temporary:
-    picture.savefig(temporary, dpi=110)
+  io.write_figure(path, picture, vars(options), options.overwrite, dpi=110)
 print("Wrote " + ", ".join(map(str, paths)))

@@ -12,6 +12,7 @@
 # %%
 import argparse
 import pathlib
+import shutil
 
 from astropy import units as u
 from astropy.table import Table
@@ -24,6 +25,7 @@ from tfp_massmap import detection
 from tfp_massmap import geometry
 from tfp_massmap import hybrid_prior
 from tfp_massmap import io
+from tfp_massmap import resumable
 from tfp_massmap import simulate
 from tfp_massmap.detection import figures
 
@@ -42,11 +44,9 @@ for path in paths:
 num_fields, num_samples, SIZE = (6, 40, 128) if options.full else (1, 12, 64)
 SHOWN = (9e13, 3e14, 6e14)  # the paper's masses
 SCALE = 4  # an aperture of 4.6 arcmin, as wide as these haloes
-masses = [0.0, *SHOWN, 1.5e15]
+masses, concentrations = [*SHOWN, 1.5e15], {1.0: "c = 1"}
 if options.full:
   masses = sorted([*masses, 1.8e14, 4.5e14, 8e14, 1.1e15, 2e15])
-concentrations = {1.0: "c = 1"}
-if options.full:
   concentrations[None] = "c of Duffy et al. (2008)"
 
 # %% [markdown]
@@ -65,84 +65,85 @@ mocks = [
     simulate.mock_observation(sky[r : r + SIZE, c : c + SIZE], grid, survey, seed=r)
     for r, c in corners
 ]
-nothing = np.zeros(grid.shape)
-noise = [simulate.mock_observation(nothing, grid, survey, k) for k in range(20)]
+noise = [simulate.observe_like(np.zeros(grid.shape), mocks[0], k) for k in range(20)]
 noise = [baselines.kaiser_squires.estimate(n, 0 * u.arcmin).kappa for n in noise]
 backgrounds = {
     "simulated field": detection.aperture_mass(sky, SCALE) / std,
     "noise of the data": detection.aperture_mass(noise, SCALE) / std,
 }
 for name, values in backgrounds.items():
-  print(
-      f"{name}: standard deviation {values.std():.2f}, skewness"
-      f" {stats.skew(values, None):.2f}, kurtosis {stats.kurtosis(values, None):.2f}"
-  )
+  skewness, kurtosis = stats.skew(values, None), stats.kurtosis(values, None)
+  print(f"{name}: standard deviation {values.std():.2f}, skewness {skewness:.2f},"
+        f" kurtosis {kurtosis:.2f}")  # pyformat: disable
 
 # %% [markdown]
 # ## Samples with clusters of every mass
-# The same noise for all, and the same seed of the sampler.
+# The same noise for all, and the same seed of the sampler. A stopped run goes on.
 
 # %%
 prior = hybrid_prior.HybridPrior.load(options.prior, grid)
 sample = calibration.guided_sampler(prior, num_samples, batch_size=20)
 center = (SIZE // 2, SIZE // 2)
-highest, rows = {}, []
-cutouts = None, np.zeros(1)  # of the case closest to one in two
-for concentration in concentrations:
-  for mass in masses if concentration else masses[1:]:
-    per_field = []
-    for index, mock in enumerate(mocks):
-      observed, snr = mock, 0.0
-      if mass:
-        observed, kappa = detection.inject_cluster(
-            mock, mass * u.Msun, concentration=concentration, center=center
-        )
-        snr = detection.aperture_mass(kappa, SCALE).max() / std
-      samples = sample(observed, index)
-      peaks = detection.highest_coefficient(samples, grid, center, scale=SCALE) / std
-      per_field.append(peaks)
-      detected = int(np.sum(peaks > options.threshold))
-      others = np.mean(cutouts[1] > options.threshold)
-      if abs(detected / num_samples - 0.5) <= abs(others - 0.5):
-        zoom = slice(SIZE // 2 - 24, SIZE // 2 + 24)
-        cutouts = detection.aperture_mass(samples, SCALE)[:, zoom, zoom] / std, peaks
-      case = (concentration or np.nan, mass, snr, index)
-      rows.append((*case, detected, num_samples, peaks))
-    highest[concentration, mass] = np.concatenate(per_field)
-    rates = np.mean(np.array(per_field) > options.threshold, axis=1)
-    scatter = f" +- {stats.sem(rates):.3f} over fields" if num_fields > 1 else ""
-    label = f"{concentrations[concentration]}, {mass:.1e} Msun, SNR {snr:.2f}"
-    print(f"{label}: detected in {rates.mean():.3f}{scatter}")
+zoom = slice(SIZE // 2 - 24, SIZE // 2 + 24)
+kinds = [(1.0, 0.0), *((c, mass) for c in concentrations for mass in masses)]
+cases = [(*kind, index) for kind in kinds for index in range(num_fields)]
 
-columns = "concentration mass snr field detected num_samples highest".split()
-table = Table(rows=rows, names=columns)
-table["mass"].unit = u.Msun
-table["highest"].description = "aperture mass near the place / background, each sample"
+
+def draw(number):
+  concentration, mass, index = cases[number]
+  observed, snr = mocks[index], 0.0
+  if mass:
+    observed, kappa = detection.inject_cluster(
+        observed, mass * u.Msun, concentration=concentration, center=center)
+    snr = detection.aperture_mass(kappa, SCALE).max() / std
+  samples = sample(observed, index)
+  highest = detection.highest_coefficient(samples, grid, center, scale=SCALE) / std
+  cutouts = detection.aperture_mass(samples, SCALE)[:, zoom, zoom] / std
+  return dict(snr=snr, highest=highest, cutouts=cutouts)
+
+
 settings = dict(
     prior=options.prior, weights=prior.card["weights_sha256"], seed=options.seed,
     full=options.full, threshold=options.threshold, scale=SCALE, background_std=std,
 )
+records = options.output / "cluster_records"
+drawn = resumable.collect(draw, len(cases), records, str(settings), unit="mock")
+
+# %%
+peaks = drawn["highest"]
+detected = np.sum(peaks > options.threshold, axis=1)
+rates = detected.reshape([len(kinds), num_fields]) / num_samples
+for (concentration, mass), snr, some in zip(kinds, drawn["snr"][::num_fields], rates):
+  scatter = f" +- {stats.sem(some):.3f} over fields" if num_fields > 1 else ""
+  label = f"{concentrations[concentration]}, {mass:.1e} Msun, SNR {snr:.2f}"
+  print(f"{label}: detected in {some.mean():.3f}{scatter}")
+
+concentration, mass, field = zip(*cases)
+table = Table(dict(
+    concentration=np.array(concentration, float), mass=mass * u.Msun, snr=drawn["snr"],
+    field=field, detected=detected, num_samples=np.full(len(cases), num_samples),
+    highest=peaks))  # pyformat: disable
+table["highest"].description = "aperture mass near the place / background, each sample"
 io.write_table(paths[3], table, settings, options.overwrite)
 
 # %% [markdown]
 # ## Figures
 
 # %%
+highest = dict(zip(kinds, peaks.reshape([len(kinds), -1])))
 shown = {"samples, no cluster": highest[1.0, 0.0]}
 for mass in SHOWN:
   label = rf"samples, $M = {mass / 1e14:g} \times 10^{{14}}\,M_\odot$"
   shown[label] = highest[1.0, mass]
-series = {
-    label: table[np.isnan(table["concentration"]) == (value is None)]
-    for value, label in concentrations.items()
-}
+series = {label: table[np.isnan(table["concentration"]) == (value is None)]
+          for value, label in concentrations.items()}  # pyformat: disable
 rate = [table[table["mass"] == 0][name] for name in ("detected", "num_samples")]
-made = (
+even = np.argmin(np.abs(detected / num_samples - 0.5))
+for path, (figure, _) in zip(paths, (
     figures.plot_coefficients(backgrounds, shown, options.threshold),
     figures.plot_detection_rate(series, rate, options.threshold),
-    figures.plot_cutouts(*cutouts, grid, options.threshold),
-)
-for path, (figure, _) in zip(paths, made):
-  with io.atomic_path(path, options.overwrite) as temporary:
-    figure.savefig(temporary, dpi=150)
+    figures.plot_cutouts(drawn["cutouts"][even], peaks[even], grid, options.threshold),
+)):
+  io.write_figure(path, figure, settings, options.overwrite)
+shutil.rmtree(records)
 print(f"wrote {', '.join(map(str, paths))}")

@@ -13,14 +13,15 @@
 # - The same with a cluster put in one half of the fields. The prior does not know of
 #   that, so that shares below the truth are no fault of the samples.
 #
-# Writes `detection_reliability.png` and `detection_reliability.ecsv`.
+# Writes `detection_reliability.png` and `detection_reliability.ecsv`. A stopped run goes
+# on where it was.
 
 # %%
 import argparse
 import pathlib
+import shutil
 
 from astropy import units as u
-from astropy.table import Table
 import numpy as np
 
 from tfp_massmap import calibration
@@ -29,6 +30,7 @@ from tfp_massmap import geometry
 from tfp_massmap import hybrid_prior
 from tfp_massmap import io
 from tfp_massmap import prior as prior_lib
+from tfp_massmap import resumable
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 from tfp_massmap.detection import figures
@@ -48,6 +50,11 @@ for path in (picture, product):
 num_mocks, num_fields, SIZE = (200, 24, 128) if options.full else (12, 1, 64)
 NUM_SAMPLES, SCALE, MASS = 31, 4, 3e14 * u.Msun
 EDGES = np.linspace(0, 1, 6)
+settings = dict(
+    prior=options.prior, seed=options.seed, full=options.full, scale=SCALE,
+    threshold=options.threshold, num_samples=NUM_SAMPLES,
+)
+records = options.output / "detection_records"
 
 grid = geometry.PixelGrid((SIZE, SIZE), 0.29 * u.arcmin)
 survey = simulate.uniform_survey(64.2 / u.arcmin**2, 0.305)
@@ -70,20 +77,24 @@ gaussian = prior_lib.GaussianPrior.from_spectrum(
 )
 known = detection.ClusterMixture(gaussian, kappa_cluster - kappa_cluster.mean())
 std = detection.background_std(gaussian.sample([50], (options.seed, 0)), SCALE)
-samples, truths, present = [], [], []
-for mock in range(num_mocks):
+
+
+def draw_known(mock):
   kappa, has_cluster = known.draw((options.seed, 2 * mock + 1))
   observed = simulate.observe_like(kappa, empty, seed=mock)
   seed = (options.seed, 2 * mock + 2)
   drawn, _ = known.sample(observed, NUM_SAMPLES, seed, rtol=1e-4)
-  samples.append(detects(drawn, middle, std))
-  truths.append(detects(kappa[np.newaxis], middle, std)[0])
-  present.append(has_cluster)
-results = {"known prior": detection.reliability(samples, truths, EDGES)}
-share = np.mean(samples, axis=1)
+  found = [detects(maps, middle, std) for maps in (drawn, kappa[np.newaxis])]
+  return dict(samples=found[0], truth=found[1][0], present=has_cluster)
+
+
+run = lambda step, num, name: resumable.collect(step, num, records / name, str(settings))
+found = run(draw_known, num_mocks, "known")
+results = {"known prior": detection.reliability(found["samples"], found["truth"], EDGES)}
+share, present = found["samples"].mean(axis=1), found["present"]
 print(
     f"known prior: share of samples {share[present].mean():.2f} with a cluster,"
-    f" {share[~np.array(present)].mean():.2f} without"
+    f" {share[~present].mean():.2f} without"
 )
 
 # %% [markdown]
@@ -101,47 +112,37 @@ prior = hybrid_prior.HybridPrior.load(options.prior, grid)
 sample = calibration.guided_sampler(prior, NUM_SAMPLES, batch_size=NUM_SAMPLES)
 places = np.meshgrid(*[SIZE // 2 + np.array([-0.3, 0, 0.3]) * SIZE] * 2)
 places = tuple(axis.ravel() for axis in places)
-names = ("trained prior, simulated fields", "trained prior, injected clusters")
-cases = {name: ([], []) for name in names}
-for index in range(num_fields):
+settings |= dict(weights=prior.card["weights_sha256"])
+
+
+def draw_trained(index):
   row, column = corners[index % len(corners)]
   field = skies[index // len(corners)][row : row + SIZE, column : column + SIZE]
   field = field - field.mean()
   plain = simulate.observe_like(field, empty, seed=index)
   with_cluster, _ = detection.inject_cluster(plain, MASS, center=middle)
-  outcomes = []
-  for shear_map, truth in ((plain, field), (with_cluster, field + kappa_cluster)):
-    drawn = sample(shear_map, index)
-    outcomes.append([detects(m, places, std) for m in (drawn, truth[np.newaxis])])
-  drawn, truth = outcomes[0]
-  cases[names[0]][0].extend(drawn.T)
-  cases[names[0]][1].extend(truth[0])
-  for drawn, truth in outcomes:
-    cases[names[1]][0].append(drawn[:, 4])  # the middle
-    cases[names[1]][1].append(truth[0, 4])
-for name, case in cases.items():
-  results[name] = detection.reliability(*case, EDGES)
+  pairs = (plain, field), (with_cluster, field + kappa_cluster)
+  drawn = [detects(sample(shear_map, index), places, std) for shear_map, _ in pairs]
+  truths = [detects(truth[np.newaxis], places, std)[0] for _, truth in pairs]
+  return dict(samples=drawn, truths=truths)
+
+
+found = run(draw_trained, num_fields, "trained")
+samples, truths = found["samples"], found["truths"]
+for name, drawn, truth in (
+    ("trained prior, simulated fields", samples[:, 0].swapaxes(1, 2), truths[:, 0]),
+    ("trained prior, injected clusters", samples[..., 4], truths[..., 4]),  # the middle
+):
+  drawn = drawn.reshape([-1, NUM_SAMPLES])
+  results[name] = detection.reliability(drawn, truth.ravel(), EDGES)
 
 # %%
-rows = [
-    (name, *values)
-    for name, result in results.items()
-    for values in zip(
-        result.predicted, result.observed, result.low, result.high, result.count
-    )
-]
-columns = ("test", "predicted", "observed", "low", "high", "count")
-table = Table(rows=rows, names=columns)
-settings = dict(
-    prior=options.prior, weights=prior.card["weights_sha256"], seed=options.seed,
-    full=options.full, threshold=options.threshold, scale=SCALE,
-    num_samples=NUM_SAMPLES,
-)
+table = detection.reliability_table(results)
 io.write_table(product, table, settings, options.overwrite)
 for name, result in results.items():
   number = result.count.sum()
   print(f"{name}: {number} cases, z = {result.z:.2f}, p = {result.p_value:.2g}")
 figure, _ = figures.plot_reliability(results)
-with io.atomic_path(picture, options.overwrite) as path:
-  figure.savefig(path, dpi=150)
+io.write_figure(picture, figure, settings, options.overwrite)
+shutil.rmtree(records)
 print(f"wrote {picture} and {product}")

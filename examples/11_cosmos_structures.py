@@ -131,6 +131,5 @@ axes[1].scatter(
 figure.suptitle(
     "X-ray clusters (circles); structures of P > .3 (squares, area as probability)"
 )
-with io.atomic_path(picture, options.overwrite) as path:
-  figure.savefig(path, dpi=150)
+io.write_figure(picture, figure, vars(options), options.overwrite)
 print(f"wrote {product} and {picture}")

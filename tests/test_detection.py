@@ -225,6 +225,9 @@ def test_share_of_samples_is_the_true_probability():
   assert abs(np.sum(labels - probabilities)) < 3.3 * np.sqrt(variance)
   wrong = samples & (np.random.default_rng(0).uniform(size=samples.shape) < 0.6)
   assert detection.reliability(wrong, truths).p_value < 1e-3
+  table = detection.reliability_table({"a": result, "b": result})
+  assert list(table["test"]) == ["a"] * len(result.count) + ["b"] * len(result.count)
+  np.testing.assert_array_equal(table["observed"][: len(result.count)], result.observed)
 
 
 def test_detections_rise_with_mass_from_the_background_to_one():

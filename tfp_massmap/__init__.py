@@ -32,6 +32,7 @@ _SUBMODULES = (
     "prior",
     "prior_training",
     "reconstruction",
+    "resumable",
     "samplers",
     "shear_map",
     "simulate",

@@ -6,6 +6,7 @@ provenance in the primary header, so that DS9 and astropy open them as they are.
 
 import contextlib
 import datetime
+import json
 import os
 import pathlib
 import tempfile
@@ -77,6 +78,30 @@ def write_fits(path, hdus, overwrite=False):
   """Writes a list of HDUs as one FITS file, atomically."""
   with atomic_path(path, overwrite) as temporary:
     fits.HDUList(hdus).writeto(temporary, overwrite=True, checksum=True)
+
+
+def write_figure(path, figure, settings, overwrite=False, dpi=150):
+  """Writes a matplotlib figure, atomically; a PNG with its provenance.
+
+  Args:
+    path: of the file, `.png` or another format of matplotlib.
+    figure: `matplotlib.figure.Figure`.
+    settings: dict, for the text chunk `Description` of a PNG, with the versions of
+      libraries.
+    overwrite: whether an existing file may be replaced.
+    dpi: pixels per inch.
+  """
+  metadata = figure_metadata(path, settings)
+  with atomic_path(path, overwrite) as temporary:
+    figure.savefig(temporary, dpi=dpi, metadata=metadata)
+
+
+def figure_metadata(path, settings):
+  """What `savefig` shall write into a PNG, see `write_figure`; None for other formats."""
+  if not str(path).lower().endswith(".png"):
+    return None
+  made = json.dumps({**settings, **library_versions()}, default=str)
+  return {"Description": made, "Software": CREATOR}
 
 
 def write_table(path, table, settings, overwrite=False):

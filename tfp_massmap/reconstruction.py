@@ -1,7 +1,6 @@
 """From a shear map to products: samples, mean and standard deviation, FITS, figure."""
 
 import dataclasses
-import json
 import pathlib
 
 import numpy as np
@@ -111,11 +110,7 @@ class Reconstruction:
 
   def _draw(self, path, markers=None, title=None, dpi=150):
     figure, _ = self.plot(markers, title)
-    metadata = None
-    if str(path).lower().endswith(".png"):
-      made = {**self.settings, **io.library_versions()}
-      description = json.dumps(made, default=str)
-      metadata = {"Description": description, "Software": io.CREATOR}
+    metadata = io.figure_metadata(path, self.settings)
     figure.savefig(path, dpi=dpi, metadata=metadata)
 
 

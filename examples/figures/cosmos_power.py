@@ -75,6 +75,5 @@ axes.set(xscale="log", yscale="log", ylabel=r"$\ell (\ell + 1) C_\ell / 2\pi$")
 axes.legend(fontsize=8)
 ratios.set(xlabel=r"multipole $\ell$", ylabel="over simulated maps", ylim=(0.4, 1.8))
 ratios.axhline(1, color="k", lw=0.6)
-with io.atomic_path(picture, options.overwrite) as path:
-  figure.savefig(path, dpi=150)
+io.write_figure(picture, figure, vars(options), options.overwrite)
 print(f"wrote {picture}")

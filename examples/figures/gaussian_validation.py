@@ -113,8 +113,7 @@ axes[1, 2].set_ylim(-0.6, 0.6)
 for axis in axes[:, 2]:
   axis.set_xlabel(r"multipole $\ell$")
   axis.legend(fontsize=8)
-with io.atomic_path(picture, options.overwrite) as path:
-  figure.savefig(path, dpi=150)
+io.write_figure(picture, figure, vars(options), options.overwrite)
 
 variance = np.var(samples, axis=0, ddof=1).mean()
 print(

@@ -65,6 +65,5 @@ for row, sigma in zip(axes, sigmas):
   )
 for axis in axes[-1]:
   axis.set_xlabel("arcmin")
-with io.atomic_path(picture, options.overwrite) as path:
-  figure.savefig(path, dpi=150)
+io.write_figure(picture, figure, vars(options), options.overwrite)
 print(f"wrote {picture}")

@@ -72,8 +72,7 @@ maps |= {f"Sample {i + 1}": samples[i] for i in range(shown)}
 figure, axes = plot.plot_maps(maps, grid, mask)
 for axis in [axes[i] for i in range(len(axes)) if i != 2]:
   axis.images[0].set_clim(-0.05, 0.15)
-with io.atomic_path(maps_picture, options.overwrite) as path:
-  figure.savefig(path, dpi=150)
+io.write_figure(maps_picture, figure, vars(options), options.overwrite)
 for label, estimate in estimates.items():
   error = summary.root_mean_square_error(estimate, truth, mask)
   correlation = summary.pearson_correlation(estimate, truth, mask)
@@ -104,8 +103,7 @@ axes.set(xscale="log", yscale="log", xlabel=r"multipole $\ell$")
 axes.set_ylabel(r"$\ell (\ell + 1) C_\ell / 2\pi$")
 axes.set_ylim(1e-5, 1)
 axes.legend(fontsize=8)
-with io.atomic_path(power_picture, options.overwrite) as path:
-  figure.savefig(path, dpi=150)
+io.write_figure(power_picture, figure, vars(options), options.overwrite)
 ratio = (mean / power(truth))[(ell > 1000) & (ell < 20000)]
 print(
     f"power of hybrid samples over the truth's, ell 1,000 to 20,000: {ratio.min():.2f}"

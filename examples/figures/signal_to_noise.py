@@ -48,6 +48,5 @@ for level in (1, 0.1):
 axes.set(xscale="log", yscale="log", xlabel=r"multipole $\ell$")
 axes.set_ylabel(r"$C_\ell^{\kappa} \;/\; C_\ell^{\rm noise}$")
 axes.legend(fontsize=8)
-with io.atomic_path(picture, options.overwrite) as path:
-  figure.savefig(path, dpi=150)
+io.write_figure(picture, figure, vars(options), options.overwrite)
 print(f"wrote {picture}")

@@ -166,8 +166,9 @@ def save_all(folder, runs):
       ("band_power", plot_band_power, everything),
   ):  # pyformat: disable
     if shown:
-      with io.atomic_path(pathlib.Path(folder) / f"{name}.png", overwrite=True) as path:
-        plot(shown)[0].savefig(path, dpi=120)
+      path = pathlib.Path(folder) / f"{name}.png"
+      labels = {name: records[0].label for name, records in shown.items()}
+      io.write_figure(path, plot(shown)[0], labels, overwrite=True, dpi=120)
 
 
 def _one_panel():

@@ -16,6 +16,7 @@ from tfp_massmap.detection.matching import NULLS
 from tfp_massmap.detection.matching import match_positions
 from tfp_massmap.detection.mixture import ClusterMixture
 from tfp_massmap.detection.reliability_diagram import reliability
+from tfp_massmap.detection.reliability_diagram import reliability_table
 
 __all__ = [
     "ClusterMixture",
@@ -30,4 +31,5 @@ __all__ = [
     "match_positions",
     "peak_probabilities",
     "reliability",
+    "reliability_table",
 ]

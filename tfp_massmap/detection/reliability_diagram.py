@@ -8,6 +8,7 @@ leaves no bias from the noise of the share of samples.
 
 import dataclasses
 
+from astropy import table
 import numpy as np
 from scipy import stats
 
@@ -85,3 +86,21 @@ def reliability(samples, truths, edges=None):
       z=float(excess.sum() / np.sqrt(spread.sum())),
       p_value=float(stats.chi2.sf(chi_square, wide.sum())) if wide.any() else np.nan,
   )
+
+
+def reliability_table(results):
+  """Bins of one or more tests as a table.
+
+  Args:
+    results: dict of names to `Reliability`.
+
+  Returns:
+    `astropy.table.Table` with the columns `test`, `predicted`, `observed`, `low`, `high`
+    and `count`.
+  """
+  names = ("predicted", "observed", "low", "high", "count")
+  tables = []
+  for name, result in results.items():
+    columns = {column: getattr(result, column) for column in names}
+    tables.append(table.Table(dict(test=[name] * len(result.count), **columns)))
+  return table.vstack(tables)
