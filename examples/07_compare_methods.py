@@ -11,6 +11,7 @@
 # %%
 import argparse
 import pathlib
+import shutil
 import sys
 import time
 
@@ -30,8 +31,8 @@ from tfp_massmap import io
 from tfp_massmap import likelihood as likelihood_lib
 from tfp_massmap import plot
 from tfp_massmap import posterior as posterior_lib
+from tfp_massmap import resumable
 from tfp_massmap import simulate
-from tfp_massmap.nn import network_file
 
 parser = argparse.ArgumentParser(description="All methods on the same mocks.")
 parser.add_argument("--data", type=pathlib.Path, help="released COSMOS maps, kappaTNG")
@@ -62,17 +63,15 @@ prior = hybrid_prior.HybridPrior.load(options.prior, grid)
 gaussian = prior.gaussian
 large = geometry.PixelGrid((1024, 1024), grid.pixel_scale)
 simulator = simulate.ConvergenceSimulator(large, seed=options.seed + 60_000_000)
-fields = {"simulated": [(k[:size, :size], 1000 + i)
-                        for i, k in enumerate(simulator.maps(num_truths))]}
+mocks = [("simulated", index, 1000 + index) for index in range(num_truths)]
 if options.data:
   path = cosmos_survey.find(options.data, "ktng_kappa360v2.fits")
   genuine = fits.getdata(path).astype(np.float64)
-  fields["genuine"] = [(genuine, seed) for seed in range(num_seeds)]
+  mocks += [("genuine", num_truths + seed, seed) for seed in range(num_seeds)]
 best, _ = baselines.kaiser_squires.choose_smoothing(
-    survey, gaussian.sample([4], seed=(options.seed, 1)).numpy(), options.seed
-)
+    survey, gaussian.sample([4], seed=(options.seed, 1)).numpy(), options.seed)
 methods = {
-    "KS 1 arcmin": lambda data: baselines.kaiser_squires.estimate(data),
+    "KS 1 arcmin": baselines.kaiser_squires.estimate,
     f"KS {best.value:.2f} arcmin":
         lambda data: baselines.kaiser_squires.estimate(data, best),
     "KS inpainted":
@@ -80,69 +79,71 @@ methods = {
     "Wiener": lambda data: baselines.wiener.estimate(data, gaussian),
     "GLIMPSE": lambda data: baselines.glimpse.estimate(data),
     "MCALens": lambda data: baselines.mcalens.estimate(data, gaussian),
+    "DeepMass": baselines.deepmass.estimate,
 }  # pyformat: disable
-models = network_file.shipped("deepmass")
-if models:
-  methods["DeepMass"] = lambda data: baselines.deepmass.estimate(data, models[0])
-else:
-  print("No DeepMass: no trained model ships with this version.")
 
 # %% [markdown]
 # ## Scores
-# RMSE, Pearson's r, r in bands of ell, and the RMSE of pixels by true convergence.
+# RMSE, Pearson's r, r in bands of ell, and the RMSE of pixels by true convergence. What
+# is found of a mock is kept until all are done: a stopped run goes on.
 
 # %%
-figure = mpl_figure.Figure(figsize=(12, 4.2 * len(fields)), layout="constrained")
-axes = figure.subplots(len(fields), 2, squeeze=False)
-for (field, mocks), (left, right) in zip(fields.items(), axes):
-  found, seconds = {}, {}
-  for index, (truth, noise_seed) in enumerate(mocks):
-    data = simulate.observe_like(truth, survey, noise_seed)
-    maps = {"Truth": truth}
-    for name, method in methods.items():
-      start = time.perf_counter()
-      maps[name] = method(data).kappa
-      seconds.setdefault(name, []).append(time.perf_counter() - start)
-      found.setdefault(name, []).append(
-          map_scores.score(maps[name], truth, mask, grid))
-    posterior = posterior_lib.Posterior(likelihood_lib.ShearLikelihood(data), prior)
-    result = posterior.sample(num_samples, options.seed + index, progress=False)
-    samples = np.asarray(result.samples)
-    maps["Posterior mean"] = samples.mean(axis=0)
-    seconds.setdefault("a posterior sample", []).append(result.seconds / num_samples)
-    found.setdefault("Posterior mean", []).append(
-        map_scores.score(maps["Posterior mean"], truth, mask, grid, samples))
-  maps["Posterior sample"] = samples[0]
-  print(f"\n{len(mocks)} mocks of {field} truths, {num_samples} posterior samples each")
+names = [*methods, "Posterior mean"]
+
+
+def compare(number):
+  field, index, noise_seed = mocks[number]
+  truth = genuine if field == "genuine" else simulator.map(index)[:size, :size]
+  data = simulate.observe_like(truth, survey, noise_seed)
+  maps, times = [truth], []
+  for method in methods.values():
+    start = time.perf_counter()
+    maps.append(method(data).kappa)
+    times.append(time.perf_counter() - start)
+  posterior = posterior_lib.Posterior(likelihood_lib.ShearLikelihood(data), prior)
+  seed = options.seed + (noise_seed if field == "genuine" else index)
+  result = posterior.sample(num_samples, seed, progress=False)
+  samples = np.asarray(result.samples)
+  maps += [samples.mean(axis=0), samples[0], samples.std(axis=0, ddof=1)]
+  scores = [map_scores.score(kappa, truth, mask, grid) for kappa in maps[1:-3]]
+  scores.append(map_scores.score(maps[-3], truth, mask, grid, samples))
+  times.append(result.seconds / num_samples)
+  maps = np.array(maps, np.float32)
+  return dict(**map_scores.pack(scores), times=times, maps=maps)
+
+
+settings = dict(seed=options.seed, prior=str(options.prior), num_samples=num_samples,
+                weights=prior.card["weights_sha256"], methods=", ".join(names))
+records = options.output / "compare_methods_records"
+results = resumable.collect(compare, len(mocks), records, f"{settings}, {mocks}")
+
+# %%
+kinds = list(dict.fromkeys(field for field, *_ in mocks))
+figure = mpl_figure.Figure(figsize=(12, 4.2 * len(kinds)), layout="constrained")
+axes = figure.subplots(len(kinds), 2, squeeze=False)
+for kind, pair in zip(kinds, axes):
+  rows = [row for row, mock in enumerate(mocks) if mock[0] == kind]
+  some = {name: values[rows] for name, values in results.items()}
+  found = map_scores.unpack(some, names)
+  print(f"\n{len(rows)} mocks of {kind} truths, {num_samples} posterior samples each")
   map_scores.print_tables(found, ("Wiener", "Posterior mean"))
-  print("seconds, without the first mock: " + ", ".join(
-      f"{name} {np.mean(s[1:]):.2f}" for name, s in seconds.items()))
-  wiener_error = map_scores.mean_of(found["Wiener"], "bin_rmse")
-  for number, (name, some) in enumerate(found.items()):
-    style = dict(color=f"C{number}", label=name, marker=".")
-    left.plot(np.sqrt(map_scores.ELL_EDGES[1:] * map_scores.ELL_EDGES[:-1]),
-              map_scores.mean_of(some, "band_r"), **style)
-    right.plot(map_scores.mean_of(some, "bin_rmse") / wiener_error, **style)
-  left.set(xscale="log", xlabel=r"multipole $\ell$", title=f"{field} truths")
-  left.set_ylabel("correlation with the truth")
-  right.set(title=f"{field} truths", ylabel="RMSE over that of the Wiener filter")
-  right.set_xlabel(r"bins of true $\kappa$, up to")
-  right.set_xticks(range(len(wiener_error)),
-                   [f"{edge:g}" for edge in map_scores.KAPPA_EDGES[1:]])
+  times = np.median(some["times"][1:], axis=0)
+  print("median seconds, without the first mock: " + ", ".join(
+      f"{n} {s:.2f}" for n, s in zip([*methods, "a posterior sample"], times)))
+  map_scores.plot(found, "Wiener", pair, f"{kind} truths")
 axes[0, 1].legend(fontsize=8)
 
 # %%
-settings = dict(seed=options.seed, prior=str(options.prior), num_samples=num_samples,
-                weights=prior.card["weights_sha256"], noise_seed=noise_seed)
-deviation = samples.std(axis=0, ddof=1)
-hdus = [io.primary_hdu(truth, grid, "true convergence", settings)] + [
-    io.image_hdu(kappa, grid, name.upper(), "convergence")
-    for name, kappa in [*maps.items(), ("Posterior std", deviation)][1:]
-]
+truth, *others = results["maps"][-1]
+maps = dict(zip([*names, "Posterior sample", "Posterior std"], others))
+hdus = [io.primary_hdu(truth, grid, "true convergence", settings)]
+hdus += [io.image_hdu(m, grid, n.upper(), "convergence") for n, m in maps.items()]
 io.write_fits(paths[0], hdus, options.overwrite)
-shown = {name: kappa - kappa[mask].mean() for name, kappa in maps.items()}
-shown["Standard deviation of the posterior"] = deviation
-panels, _ = plot.plot_maps(shown, grid, mask, title=f"{field}, noise {noise_seed}")
+shown = {n: m - m[mask].mean() for n, m in {"Truth": truth, **maps}.items()}
+del shown["Posterior std"]
+shown["Standard deviation of the posterior"] = maps["Posterior std"]
+panels, _ = plot.plot_maps(shown, grid, mask, title="{}, {}, noise {}".format(*mocks[-1]))
 for path, picture in zip(paths[1:], (panels, figure)):
-  io.write_figure(path, picture, vars(options), options.overwrite, dpi=110)
+  io.write_figure(path, picture, settings, options.overwrite, dpi=110)
+shutil.rmtree(records)
 print("Wrote " + ", ".join(map(str, paths)))

@@ -57,6 +57,22 @@ def score(kappa, truth, mask, grid, samples=None):
   )
 
 
+def pack(scores):
+  """Dict of arrays `[n, ...]`, one a figure, of n `Scores`."""
+  names = [field.name for field in dataclasses.fields(Scores)]
+  return {name: np.array([getattr(each, name) for each in scores]) for name in names}
+
+
+def unpack(arrays, methods):
+  """What `print_tables` takes, from those of all mocks, `[num_mocks, n, ...]`."""
+  names = [field.name for field in dataclasses.fields(Scores)]
+  mocks = range(len(arrays[names[0]]))
+  return {
+      method: [Scores(*(arrays[name][mock, number] for name in names)) for mock in mocks]
+      for number, method in enumerate(methods)
+  }
+
+
 def mean_of(scores, name):
   """Mean of one of the figures over mocks, ignoring empty bins."""
   return np.nanmean([getattr(s, name) for s in scores], axis=0)
@@ -107,3 +123,26 @@ def print_tables(found, references):
       errors = 1000 * error_of_mean(paired / scale)
       cells = (f"{value:.3f}({error:.0f})" for value, error in zip(values, errors))
       print(f"{name:>20s} " + " ".join(f"{cell:>10s}" for cell in cells))
+
+
+def plot(found, reference, axes, title):
+  """Correlation with the truth by scale, and error by true convergence.
+
+  Args:
+    found: as `print_tables`.
+    reference: method by whose error others' are divided.
+    axes: two of matplotlib.
+    title: of both.
+  """
+  left, right = axes
+  norm = mean_of(found[reference], "bin_rmse")
+  for number, (name, scores) in enumerate(found.items()):
+    style = dict(color=f"C{number}", label=name, marker=".")
+    centers = np.sqrt(ELL_EDGES[1:] * ELL_EDGES[:-1])
+    left.plot(centers, mean_of(scores, "band_r"), **style)
+    right.plot(mean_of(scores, "bin_rmse") / norm, **style)
+  left.set(xscale="log", xlabel=r"multipole $\ell$", title=title)
+  left.set_ylabel("correlation with the truth")
+  right.set(title=title, ylabel=f"RMSE over that of {reference}")
+  right.set_xlabel(r"bins of true $\kappa$, up to")
+  right.set_xticks(range(len(norm)), [f"{edge:g}" for edge in KAPPA_EDGES[1:]])

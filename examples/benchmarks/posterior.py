@@ -5,8 +5,8 @@
 
 360 x 360 pixels of 0.29 arcmin, mask and noise of the released COSMOS maps with --data,
 else of a survey like it; N x N in their middle for `calibration` and `refine`. With
---samples, those of `genuine` are kept, 33 MB a seed, and the same command goes on where
-it was stopped. Sections, by default all:
+--samples, those of `genuine` are kept, 33 MB a seed, and what these two have found, and
+the same command goes on where it was stopped. Sections, by default all:
 
   gaussian     Gaussian prior, against exact posterior samples: power in 8 Fourier bands,
                bias of the mean in standard deviations of the posterior without the scatter
@@ -44,10 +44,12 @@ from tfp_massmap import geometry
 from tfp_massmap import hybrid_prior
 from tfp_massmap import likelihood as likelihood_lib
 from tfp_massmap import posterior as posterior_lib
+from tfp_massmap import resumable
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 from tfp_massmap.samplers import annealed
 from tfp_massmap.samplers import guided
+from tfp_massmap.samplers import refine
 
 PIXEL = 0.29 * u.arcmin
 GRID = geometry.PixelGrid((360, 360), PIXEL)
@@ -58,6 +60,14 @@ MEAN_EDGES = np.array([-1, -0.02, 0, 0.02, 0.05, 0.1, 2])
 
 def make_posterior(shear_map, prior):
   return posterior_lib.Posterior(likelihood_lib.ShearLikelihood(shear_map), prior)
+
+
+def run_label(survey, prior, num, settings):
+  """What decides the samples of `calibration` and `refine`."""
+  depth = f"{survey.mask.sum()} of {survey.mask.shape} pixels measured, noise"
+  noise = np.mean(survey.noise_std[:, survey.mask])
+  card = prior.card["card_sha256"][:16]
+  return f"{depth} {noise:.6f}, {num} samples, prior {card}, {settings}"
 
 
 def simulated_truths(num, size):
@@ -271,9 +281,10 @@ def calibration_section(options, survey, prior):
   truths = simulated_truths(num_truths, options.size)
   mocks = calibration.Mocks(truths.__getitem__, survey, seed=100)
   settings = calibration.Settings(remove_mean=True)
-  records = calibration.run(
-      mocks.draw(calibration.guided_sampler(prior, num)), num_truths, survey.grid, settings
-  )
+  draw = mocks.draw(calibration.guided_sampler(prior, num))
+  folder = options.samples and options.samples / "calibration"
+  label = run_label(survey, prior, num, guided.GuidedSettings())
+  records = calibration.run(draw, num_truths, survey.grid, settings, folder, label)
   print(f"\nCalibration on {num_truths} simulated truths, {num} samples each")
   print(calibration.markdown(calibration.table(records)))
   return dict(
@@ -308,10 +319,12 @@ def refine_section(options, survey, prior):
   num_truths, num = (16, 16) if options.full else (2, 8)
   survey, prior = in_the_middle(options, survey)
   mask = survey.mask
-  rows, by_mean = [], []
+  truths = simulated_truths(num_truths, options.size)
   print(f"\nguided against guided+hmc, {num_truths} mocks of {num} samples")
   print("without the scatter of means of finitely many; chains start from the guided ones")
-  for index, truth in enumerate(simulated_truths(num_truths, options.size)):
+
+  def compare(index):
+    truth = truths[index]
     shear_map = simulate.observe_like(truth, survey, seed=100 + index)
     posterior = make_posterior(shear_map, prior)
     first = posterior.sample(num, index, "guided", progress=False)
@@ -328,20 +341,25 @@ def refine_section(options, survey, prior):
         mean_error(maps - maps.mean(axis=1, keepdims=True), truth[mask])
         for maps in (a, b)
     ]
-    by_mean.append(variance_by_mean(a, b))
-    rows.append([
+    row = [
         offset / variances[1], variances[0] / variances[1],
         1 - scatter / sum(variances), second.acceptance, *errors,
         variance_difference(a, b),
-    ])
+    ]
     print(
-        f"  mock {index}: squared difference of means {rows[-1][0]:7.4f} of the variance,"
-        f" std ratio {rows[-1][1] ** 0.5:.3f}, correlation with the start"
-        f" {rows[-1][2]:.2f}; acceptance {rows[-1][3]:.2f};"
-        f" {second.num_score_evaluations:.0f} evaluations, {second.seconds / num:.1f} s a"
-        f" sample; errors {100 * errors[0]:.3f} and {100 * errors[1]:.3f}e-2; squared"
-        f" difference of variances {rows[-1][6]:.4f} of their squares", flush=True,
+        f"  mock {index}: squared difference of means {row[0]:7.4f} of the variance,"
+        f" std ratio {row[1] ** 0.5:.3f}, correlation with the start {row[2]:.2f};"
+        f" acceptance {row[3]:.2f}; {second.num_score_evaluations:.0f} evaluations,"
+        f" {second.seconds / num:.1f} s a sample; errors {100 * errors[0]:.3f} and"
+        f" {100 * errors[1]:.3f}e-2; squared difference of variances {row[6]:.4f} of"
+        " their squares", flush=True,
     )
+    return dict(row=row, by_mean=variance_by_mean(a, b))
+
+  label = run_label(survey, prior, num, refine.RefineSettings())
+  folder = options.samples and options.samples / "refine"
+  found = resumable.collect(compare, num_truths, folder, label, unit="mock")
+  rows = found["row"]
   mean = np.mean(rows, axis=0)
   error = np.std(rows, axis=0, ddof=1) / np.sqrt(len(rows))
   print(
@@ -351,8 +369,9 @@ def refine_section(options, survey, prior):
       f" std maps differ by {max(mean[6], 0) ** 0.5 / 2:.3f} (rms; squared difference of"
       f" variances {mean[6]:.4f} +- {error[6]:.4f})"
   )
-  total = np.sum(by_mean, axis=0)
-  std_by_mean = np.sqrt(total[0] / total[1])
+  total = np.sum(found["by_mean"], axis=0)
+  with np.errstate(invalid="ignore"):  # bins without a pixel
+    std_by_mean = np.sqrt(total[0] / total[1])
   row("posterior mean below", MEAN_EDGES[1:])
   row("std of guided over guided+hmc", std_by_mean)
   return dict(
