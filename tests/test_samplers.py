@@ -143,7 +143,7 @@ def test_falling_temperatures_rescale_a_gaussian_posterior_exactly(fiducial):
   rescale = annealed._rescaling(posterior)
   for sigma, next_sigma in ((1.0, 0.8), (0.05, 0.01)):
     before, after = (
-        np.linalg.inv(-matrix(lambda x, s=s: posterior.score(x, s)))
+        np.linalg.inv(-matrix(lambda x, s=s: posterior.smoothed_score(x, s)))
         for s in (sigma, next_sigma)
     )
     chains = tf.ones([size], tf.float64)

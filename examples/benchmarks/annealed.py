@@ -14,7 +14,7 @@ solve). Columns:
 
 Without flags 16 chains and 64 exact samples; `--full` 64 and 256. `--paper` has the
 cost of the paper's chains, 1.1e5 score evaluations, and its choices: identity mass, slow
-cooling, straight path integrals.
+cooling, straight path integrals, smoothed factors.
 """
 
 import argparse
@@ -88,8 +88,9 @@ def main():
       )
       for batch in range(num_exact // 32)
   ])
+  smoothing = "factors" if options.paper else "posterior"
   result = annealed.sample(
-      posterior_lib.Posterior(likelihood, prior), num_chains, options.seed,
+      posterior_lib.Posterior(likelihood, prior, smoothing), num_chains, options.seed,
       PAPER if options.paper else None, batch_size=16 if options.paper else 8,
   )
   edges, ratio, error, offset = compare(result.samples, exact, mean, grid)

@@ -3,7 +3,8 @@
 Paper section 4.3: start from white noise at a high temperature, cool geometrically
 while Hamiltonian Monte Carlo with path-integral acceptance follows the smoothed
 posterior, and carry the last state to sigma = 0 by the probability-flow ODE. Every
-chain gives one sample; chains run in batches.
+chain gives one sample; chains run in batches. The smoothed posterior is that of
+`posterior.Posterior`, which has the paper's as an option.
 
 The mass matrix is the paper's identity, or the Fourier-diagonal precision of the
 posterior at each temperature. The mode k = 0, which shear leaves free, always has
@@ -51,9 +52,10 @@ class AnnealedSettings:
 
   Attributes:
     initial_sigma: smoothing at the start, well above the pixel noise.
-    final_sigma: smoothing at which HMC hands over to the ODE. It biases the variance
-      of a mode by up to -2 (final_sigma / noise)^2; None is .08 of the typical
-      pixel noise, a bias of 1.3 %, and .25, a bias of 12.5 %, with a network.
+    final_sigma: smoothing at which HMC hands over to the ODE; None is .08 of the
+      typical pixel noise, and .25 with a network. With the paper's smoothing (see
+      `posterior.Posterior`) it biases the variance of a mode by up to
+      -2 (final_sigma / noise)^2: 1.3 and 12.5 %.
     cooling: factor of sigma from one temperature to the next.
     min_steps: HMC steps at each temperature.
     final_steps: further HMC steps at `final_sigma`.
@@ -114,7 +116,7 @@ class AnnealedSettings:
     has_network = _has_network(posterior)
     if final_sigma is None:
       final_sigma = min(last_sigma(posterior), self.initial_sigma)
-    elif final_sigma > 0.25 * typical:
+    elif final_sigma > 0.25 * typical and getattr(posterior, "smoothing", "") == "factors":
       _LOG.warning(
           "final_sigma = %g is not small against the typical pixel noise %.3g: the"
           " posterior will be too narrow by up to %.0f %%.",
@@ -291,7 +293,7 @@ class _Chain:
     @tf.function(autograph=False, jit_compile=jit_compile)
     def finish(state):
       return ode.finish(
-          posterior.score, state, settings.final_sigma,
+          posterior.smoothed_score, state, settings.final_sigma,
           rtol=settings.ode_rtol, atol=settings.ode_atol,
       )
 

@@ -2,7 +2,7 @@
 
 The guided sampler approximates the covariance that a hybrid prior's denoiser leaves. Here
 its samples, smoothed by a small sigma, start chains of Hamiltonian Monte Carlo on the
-tempered posterior of Remy et al. (2022), as theirs end after annealing; then the guided
+smoothed posterior, as those of Remy et al. (2022) end after annealing; then the guided
 flow carries them to sigma 0. A ladder repeats this with smaller sigmas. Chains never cool:
 few short trajectories would not forget the noise of the sigma before. With more steps the
 samples forget where they began.
@@ -41,8 +41,7 @@ class RefineSettings:
 
   Attributes:
     start: `guided.GuidedSettings` of the samples that chains start from.
-    sigmas: falling, of the tempered posteriors. The last biases the variance of a mode
-      by up to -2 (sigma / noise)^2; None is the one at which annealing ends
+    sigmas: falling, of the smoothed posteriors; None is the one at which annealing ends
       (`annealed.last_sigma`).
     num_steps: HMC steps at each sigma, at least two.
     step_size: in radians, for a map of 360 x 360 pixels; scaled by pixels^(-1/4).
@@ -206,7 +205,7 @@ def _run_chain(posterior, center, sigma, state, seed, settings):
   def trace_fn(state, results):
     return (
         tf.exp(tf.minimum(results.log_accept_ratio, 0)),
-        -2 * posterior.likelihood.log_prob(state, sigma),
+        -2 * posterior.log_likelihood(state, sigma),
     )
 
   results = kernel.bootstrap_results(state)
