@@ -67,7 +67,7 @@ mocks = [("simulated", index, 1000 + index) for index in range(num_truths)]
 if options.data:
   path = cosmos_survey.find(options.data, "ktng_kappa360v2.fits")
   genuine = fits.getdata(path).astype(np.float64)
-  mocks += [("genuine", num_truths + seed, seed) for seed in range(num_seeds)]
+  mocks += [("genuine", seed, seed) for seed in range(num_seeds)]
 best, _ = baselines.kaiser_squires.choose_smoothing(
     survey, gaussian.sample([4], seed=(options.seed, 1)).numpy(), options.seed)
 methods = {
@@ -101,8 +101,7 @@ def compare(number):
     maps.append(method(data).kappa)
     times.append(time.perf_counter() - start)
   posterior = posterior_lib.Posterior(likelihood_lib.ShearLikelihood(data), prior)
-  seed = options.seed + (noise_seed if field == "genuine" else index)
-  result = posterior.sample(num_samples, seed, progress=False)
+  result = posterior.sample(num_samples, options.seed + index, progress=False)
   samples = np.asarray(result.samples)
   maps += [samples.mean(axis=0), samples[0], samples.std(axis=0, ddof=1)]
   scores = [map_scores.score(kappa, truth, mask, grid) for kappa in maps[1:-3]]
@@ -142,7 +141,8 @@ io.write_fits(paths[0], hdus, options.overwrite)
 shown = {n: m - m[mask].mean() for n, m in {"Truth": truth, **maps}.items()}
 del shown["Posterior std"]
 shown["Standard deviation of the posterior"] = maps["Posterior std"]
-panels, _ = plot.plot_maps(shown, grid, mask, title="{}, {}, noise {}".format(*mocks[-1]))
+title = "{0} truth, noise {2}".format(*mocks[-1])
+panels, _ = plot.plot_maps(shown, grid, mask, title=title)
 for path, picture in zip(paths[1:], (panels, figure)):
   io.write_figure(path, picture, settings, options.overwrite, dpi=110)
 shutil.rmtree(records)
