@@ -160,7 +160,13 @@ def test_bad_schedules_are_reported(fiducial, make_shear_map, caplog):
   settings = annealed.AnnealedSettings(step_size=3.0, num_leapfrog_steps=4)
   annealed.sample(posterior, 2, 1, settings, jit_compile=False, progress=False)
   assert "accepted at the last temperature" in caplog.text
-  annealed.AnnealedSettings(final_sigma=0.5).resolve(posterior)
+  large = annealed.AnnealedSettings(final_sigma=0.5)
+  large.resolve(posterior)
+  assert "too narrow" not in caplog.text
+  paper = posterior_lib.Posterior(
+      posterior.likelihood, posterior.prior, smoothing="factors"
+  )
+  large.resolve(paper)
   assert "will be too narrow" in caplog.text
 
 
