@@ -80,6 +80,24 @@ def test_with_its_variance_a_gaussian_flow_is_exact(integrator, fiducial):
     probability_flow.flow(prior.denoise, tf.constant(x), [1.0, 0.1], integrator="euler")
 
 
+def test_noise_of_a_denoiser_is_not_blown_up(fiducial):
+  """Steps of 3 %, then one to sigma 0, which three values close by do not foretell."""
+  prior = prior_lib.GaussianPrior.from_spectrum(fiducial, GRID, dtype=tf.float64)
+  noise = 1e-3
+
+  def denoise(x, sigma):
+    seed = tf.cast([tf.round(1e6 * sigma), 1], tf.int32)
+    error = tf.random.stateless_normal(x.shape, seed, dtype=x.dtype)
+    return prior.denoise(x, sigma) + noise * error
+
+  x = np.random.default_rng(0).standard_normal([2, *GRID.shape])
+  sigmas = probability_flow.sigma_ladder(1.0, 0.5, 24)
+  results = [
+      probability_flow.flow(fn, tf.constant(x), sigmas) for fn in (denoise, prior.denoise)
+  ]
+  assert np.std(results[0] - results[1]) < 5 * noise
+
+
 def test_what_is_carried_along_counts_the_calls(fiducial):
   prior = prior_lib.GaussianPrior.from_spectrum(fiducial, GRID)
   count = lambda x, sigma, calls: (prior.denoise(x, sigma), calls + 1)

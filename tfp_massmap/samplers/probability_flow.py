@@ -26,7 +26,8 @@ import tensorflow_probability as tfp
 from tfp_massmap import spectra
 
 _EXPONENT = 7
-_FARTHEST = 1.0  # of log(P + sigma^2) / 2, that a polynomial is extrapolated
+# How far a polynomial is extrapolated: in log(P + sigma^2) / 2, and in steps before.
+_FARTHEST, _FARTHEST_STEPS = 1.0, 2.0
 INTEGRATORS = ("multistep", "heun")
 
 
@@ -160,13 +161,14 @@ def _multistep_weights(variance, there, here, before, earlier, num_before):
 
   Of fewer than two values before, the polynomial is linear or constant. It is not followed
   beyond h = -1: to sigma 0, h has no end for P = 0, nearly none for small P, and mu comes
-  to rest there.
+  to rest there. Nor beyond twice the step before: from values close to each other, whose
+  differences may be the network's noise, it would lead anywhere.
   """
   distance = lambda sigma: 0.5 * tf.math.log1p(
       (tf.square(sigma) - tf.square(here)) / (variance + tf.square(here))
   )
-  h = tf.maximum(distance(there), -_FARTHEST)
   first, second = distance(before), distance(earlier)
+  h = tf.maximum(distance(there), -tf.minimum(_FARTHEST_STEPS * first, _FARTHEST))
   powers = [h**k / math.factorial(k) for k in range(2, 7)]
   is_small = h > -0.2  # there the closed forms cancel
   linear = tf.where(is_small, -sum(powers), 1 + h - tf.exp(h))

@@ -33,6 +33,8 @@ from tfp_massmap.samplers import sample_set
 
 _LOG = logging.getLogger(__name__)
 _LOW_ACCEPTANCE = 0.3
+# Sigma over that of the chains where the flow's last step begins, as in `split_gibbs`.
+_END = 0.03
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +56,7 @@ class RefineSettings:
   num_steps: int = 6
   step_size: float = 0.05
   num_leapfrog_steps: int = 16
-  num_flow_steps: int = 6
+  num_flow_steps: int = 12
 
   def __post_init__(self):
     sigmas = np.asarray((1.0,) if self.sigmas is None else self.sigmas, float)
@@ -229,7 +231,8 @@ def _run_chain(posterior, center, sigma, state, seed, settings):
 
 def _flow(posterior, state, sigma, counts, settings):
   """Guided flow to sigma 0, and the counts with its own."""
-  smallest = min(settings.start.smallest_sigma(posterior.prior), 0.5 * sigma)
+  smallest = max(_END * sigma, getattr(posterior.prior, "sigma_range", (0.0,))[0])
+  smallest = min(smallest, 0.5 * sigma)  # where the network was not trained
   ladder = probability_flow.sigma_ladder(sigma, smallest, settings.num_flow_steps)
   start = dataclasses.replace(settings.start, integrator="multistep")
   return guided.flow(posterior, state, ladder, counts, start)
