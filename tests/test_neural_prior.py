@@ -172,6 +172,28 @@ def test_log_of_steps_that_come_again(spectrum, tmp_path):
   assert steps() == ["step", *"123456"]
 
 
+def test_diverged_weights_do_not_replace_the_last_checkpoint(spectrum, tmp_path):
+  trainer = training.Trainer(spectrum, GRID, TINY, SETTINGS, tmp_path)
+  step = trainer._train_step  # pylint: disable=protected-access
+
+  def diverge(batch):
+    loss = step(batch)
+    if int(trainer.step) == 4:
+      weight = trainer.denoiser.network.weights[0]
+      weight.assign(np.nan * weight)
+    return loss
+
+  trainer._train_step = diverge  # pylint: disable=protected-access
+  with pytest.raises(
+      FloatingPointError, match=r"not finite at step 4; .*ckpt-2 is.*smaller learning_rate"
+  ):
+    _losses(trainer, spectrum)
+  slower = dataclasses.replace(SETTINGS, learning_rate=1e-3)
+  resumed = training.Trainer(spectrum, GRID, TINY, slower, tmp_path)
+  assert int(resumed.step) == 2
+  assert np.isfinite(list(_losses(resumed, spectrum).values())).all()
+
+
 def test_learning_rate_rises_and_falls():
   settings = dataclasses.replace(
       SETTINGS, num_steps=20, warmup_steps=10, learning_rate=1.0, final_learning_rate=0.1

@@ -150,7 +150,7 @@ def train(
     The `hybrid_prior.HybridPrior` on maps of the size of the crops.
 
   Raises:
-    ValueError: as `nn.training.Trainer` and its `train`.
+    FloatingPointError, ValueError: as `nn.training.Trainer` and its `train`.
   """
   grid = geometry.PixelGrid((settings.crop, settings.crop), pixel_scale)
   trainer = training.Trainer(spectrum, grid, architecture, settings, folder, start, strategy)

@@ -210,6 +210,7 @@ class Trainer:
       The last validation losses, dict of sigma to mean loss.
 
     Raises:
+      FloatingPointError: if weights are no longer finite; the last checkpoint stays.
       ValueError: if the training is longer than `num_steps` already.
     """
     settings = self.settings
@@ -238,6 +239,8 @@ class Trainer:
         recent.append(self._train_step(batch))
         step = int(self.step.read_value())
         last = step == settings.num_steps
+        if last or 0 in (step % settings.validate_every, step % settings.checkpoint_every):
+          self._check_finite(step)
         if step % settings.validate_every == 0 or last:
           losses = self.validate(validation)
           self._log(step, float(np.mean(recent)), losses)
@@ -247,6 +250,19 @@ class Trainer:
           self._manager.save(checkpoint_number=step)
         bar.update()
     return losses
+
+  def _check_finite(self, step):
+    """Before a checkpoint replaces a good one by weights that are lost."""
+    weights = self.denoiser.network.weights
+    if all(np.isfinite(np.asarray(weight)).all() for weight in weights):
+      return
+    before = self._manager.latest_checkpoint
+    where = "there is no checkpoint yet" if before is None else f"{before} is the last good one"
+    raise FloatingPointError(
+        f"The training diverged: weights are not finite at step {step}; {where}. Go on with"
+        f" a smaller learning_rate (now {self.settings.learning_rate:g}; it may change"
+        " within a training), or start anew in another folder."
+    )
 
   def validate(self, examples):
     """Loss of the averaged weights, dict of sigma to mean loss.
