@@ -99,6 +99,7 @@ RUNS = {
     "gaussian, annealed": (few, "annealed", {}),
     "gaussian, wiener intervals": (some, wiener, {}),
     "hybrid, guided": (num_large, "guided", {}),
+    "hybrid, guided+hmc": (2 * few, "guided+hmc", {}),
     "small hybrid, gaussian half": (some, exact, {}),
     "small hybrid, guided": (2 * few if options.full else some, "guided", {}),
     "small hybrid, flow alone": (2 * few, "flow", {}),
@@ -143,7 +144,6 @@ for name in options.runs or RUNS:
     populations[name] = calibration.population(more, 100, *others)
   print(calibration.compare({name: found}, populations), flush=True)
 
-# %%
 calibration.write_tables(options.output / "calibration.md", records, populations)
 figures.save_all(options.output, {n: r for n, r in records.items() if "taken" not in n})
 print(f"wrote {options.output}/calibration.md and figures beside it")
