@@ -96,8 +96,11 @@ def test_the_last_sigma_of_chains(gaussian):
       hybrid_prior.HybridPrior(gaussian, _wrong, card=card, residual_error=error)
       for error in (0.01, 0.02)
   ]
-  for prior, share in ((gaussian, 0.08), (priors[0], 0.25)):
-    posterior = posterior_lib.Posterior(likelihood, prior)
+  for prior, smoothing, share in (
+      (gaussian, "posterior", 0.08), (gaussian, "factors", 0.08),
+      (priors[0], "factors", 0.25), (priors[0], "posterior", 0.4),
+  ):
+    posterior = posterior_lib.Posterior(likelihood, prior, smoothing)
     assert annealed.AnnealedSettings().resolve(posterior).final_sigma == (
         pytest.approx(0.2 * share)
     )

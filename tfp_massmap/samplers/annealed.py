@@ -36,9 +36,11 @@ from tfp_massmap.samplers import sample_set
 
 _LOG = logging.getLogger(__name__)
 
-# The last sigma over the typical noise. With .15 and a network, chains of the shipped
-# prior had grown haloes of .8 to 5 after 20 steps.
-_LAST_SHARE, _LAST_SHARE_WITH_NETWORK = 0.08, 0.25
+# The last sigma over the typical noise. With a network .15 is too little: chains of the
+# shipped prior had grown haloes of .8 to 5 after 20 steps. And so is .25: what keeps them
+# from it (`HybridPrior.chain_score`) takes 7 % of the power for ell of 1,000 to 5,500. The
+# paper's factors, too narrow for a large one, end there even so.
+_LAST_SHARE, _LAST_SHARE_WITH_NETWORK, _LAST_SHARE_OF_FACTORS = 0.08, 0.4, 0.25
 
 # Below this many of the last proposals accepted, chains have hardly moved there.
 _LOW_ACCEPTANCE = 0.3
@@ -53,8 +55,8 @@ class AnnealedSettings:
   Attributes:
     initial_sigma: smoothing at the start, well above the pixel noise.
     final_sigma: smoothing at which HMC hands over to the ODE; None is .08 of the
-      typical pixel noise, and .25 with a network. With the paper's smoothing (see
-      `posterior.Posterior`) it biases the variance of a mode by up to
+      typical pixel noise, and .4 with a network. With the paper's smoothing (see
+      `posterior.Posterior`) it is .08 and .25, and biases the variance of a mode by up to
       -2 (final_sigma / noise)^2: 1.3 and 12.5 %.
     cooling: factor of sigma from one temperature to the next.
     min_steps: HMC steps at each temperature.
@@ -237,7 +239,10 @@ def make_kernel(posterior, settings):
 
 def last_sigma(posterior):
   """The smallest sigma at which chains stay, see `AnnealedSettings.final_sigma`."""
-  share = _LAST_SHARE_WITH_NETWORK if _has_network(posterior) else _LAST_SHARE
+  share = _LAST_SHARE
+  if _has_network(posterior):
+    of_factors = getattr(posterior, "smoothing", "") == "factors"
+    share = _LAST_SHARE_OF_FACTORS if of_factors else _LAST_SHARE_WITH_NETWORK
   return share * posterior.likelihood.typical_noise_std
 
 
