@@ -235,7 +235,7 @@ def test_refinement_reaches_the_exact_posterior(fiducial, make_shear_map):
   assert np.abs(offset).max() < 0.2
   assert result.acceptance > 0.9 and result.diagnostics["R-hat of the misfit"] < 1.03
   # 2 x 30 steps of 12, a start and a flow at each sigma, the guided sampler.
-  assert result.num_score_evaluations == 2 * (30 * 12 + 1 + 6) + 24
+  assert result.num_score_evaluations == 2 * (30 * 12 + 1 + 12) + 24
 
 
 def test_annealing_reaches_the_exact_posterior(fiducial, make_shear_map):
