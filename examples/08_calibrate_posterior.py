@@ -59,9 +59,8 @@ more = lambda index: simulator.map(10_000 + index)[np.newaxis]
 
 # %% [markdown]
 # ## Runs
-# Each is the number of truths, the sampler (one of `METHODS`, or a function that makes
-# one from the prior), and what is wrong with the data. A name begins with where truths
-# are from. Where sigma_8 is wrong, they are scaled: to first order that is all.
+# Each: number of truths, sampler (of `METHODS`, or a function of the prior), what is wrong
+# with the data (sigma_8: truths are scaled). A name begins with where truths are from.
 
 # %%
 METHODS = {
