@@ -72,6 +72,11 @@ def _start_tensorflow():
     import tensorflow as tf  # pylint: disable=g-import-not-at-top
 
     tf.config.list_logical_devices()
+    from tfp_massmap.nn import devices  # pylint: disable=g-import-not-at-top
+
+    if devices.resolve_compute_dtype("auto") == "bfloat16":
+      # It fails on networks in bfloat16, with a line for every graph, and saves no time.
+      tf.config.optimizer.set_experimental_options({"remapping": False})
   except BaseException:
     os.dup2(kept, 2)
     print(pathlib.Path(log_path).read_text(encoding="utf-8"), file=sys.stderr)
