@@ -23,8 +23,6 @@ from tfp_massmap import samplers
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 from tfp_massmap.calibration import figures
-from tfp_massmap.likelihood import ShearLikelihood
-from tfp_massmap.posterior import Posterior
 
 parser = argparse.ArgumentParser(description="Calibration of posterior samples.")
 parser.add_argument("runs", nargs="*", metavar="RUN")
@@ -121,6 +119,7 @@ RUNS = {name: run for name, run in RUNS.items() if run[0]}
 if unknown := set(options.runs) - set(RUNS):
   raise SystemExit("\n".join([f"No runs {sorted(unknown)}, but:", *RUNS]))
 
+# %%
 records, populations = {}, {}
 for name in options.runs or RUNS:
   num_truths, sampler, flaws = RUNS[name]
@@ -132,7 +131,7 @@ for name in options.runs or RUNS:
   settings = calibration.Settings(remove_mean=kind != "gaussian", **less)
   used = METHODS.get(sampler)
   if hasattr(used, "resolve"):  # what chains take for the survey decides their samples
-    used = used.resolve(Posterior(ShearLikelihood(mocks.survey), prior))
+    used = used.resolve(mocks.posterior(prior))
   label = f"{name}; {grid_of(size).shape}, {num_samples} samples, {used}"
   label += f", network {getattr(prior, 'card', {}).get('card_sha256', '')[:16]}"
   folder = options.output / "records" / name.replace(", ", "-").replace(" ", "_")
@@ -144,6 +143,7 @@ for name in options.runs or RUNS:
     populations[name] = calibration.population(more, 100, *others)
   print(calibration.compare({name: found}, populations), flush=True)
 
+# %%
 calibration.write_tables(options.output / "calibration.md", records, populations)
 figures.save_all(options.output, {n: r for n, r in records.items() if "taken" not in n})
 print(f"wrote {options.output}/calibration.md and figures beside it")

@@ -352,6 +352,8 @@ def test_mocks_and_samplers():
   records = calibration.run(flawed.draw(exact), 20, grid, settings)
   spread = calibration.std_over_error(records, "pixels: observed")
   assert spread.value < 1 - 4 * spread.error
+  noise, assumed = (m.posterior(prior).likelihood.typical_noise_std for m in (mocks, flawed))
+  assert assumed == pytest.approx(0.6 * noise)
 
   true, biased = calibration.Mocks(truth, survey, shear_bias=0.2).observe(3)
   _, plain = mocks.observe(3)

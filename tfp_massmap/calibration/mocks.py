@@ -38,11 +38,18 @@ class Mocks:
     truth = np.asarray(self.truth(index))
     biased = (1 + self.shear_bias) * truth
     seed = np.random.SeedSequence([self.seed, index])
-    observed = simulate.observe_like(biased, self.survey, seed)
-    assumed = dataclasses.replace(
-        observed, noise_std=self.noise_factor * observed.noise_std
+    return truth, self._as_assumed(simulate.observe_like(biased, self.survey, seed))
+
+  def posterior(self, prior):
+    """That of the survey's own shear, of which settings of samplers `resolve`."""
+    survey = self._as_assumed(self.survey)
+    return posterior_lib.Posterior(
+        likelihood_lib.ShearLikelihood(survey, prior.dtype), prior
     )
-    return truth, assumed
+
+  def _as_assumed(self, shear_map):
+    noise_std = self.noise_factor * shear_map.noise_std
+    return dataclasses.replace(shear_map, noise_std=noise_std)
 
   def draw(self, sampler):
     """What `runs.run` needs, from a function `(shear_map, seed) -> samples`."""

@@ -28,6 +28,8 @@ from tfp_massmap import spectra
 _EXPONENT = 7
 # How far a polynomial is extrapolated: in log(P + sigma^2) / 2, and in steps before.
 _FARTHEST, _FARTHEST_STEPS = 1.0, 2.0
+# Sigma of the last step, over the scale of what is drawn.
+_END = 0.03
 INTEGRATORS = ("multistep", "heun")
 
 
@@ -44,6 +46,16 @@ def sigma_ladder(largest, smallest, num_steps):
     )
   ends = np.array([largest, smallest]) ** (1 / _EXPONENT)
   return np.linspace(*ends, num_steps) ** _EXPONENT
+
+
+def smallest_sigma(prior, scale):
+  """Where the last step begins: .03 of a scale, or the least sigma of the prior.
+
+  Args:
+    prior: perhaps has a `sigma_range`.
+    scale: standard deviation of the noise under which the flow's draws are.
+  """
+  return max(_END * scale, getattr(prior, "sigma_range", (0.0,))[0])
 
 
 def flow(denoise_fn, x, sigmas, variance=None, integrator="multistep", carry=None):

@@ -33,8 +33,6 @@ from tfp_massmap.samplers import sample_set
 
 _LOG = logging.getLogger(__name__)
 _LOW_ACCEPTANCE = 0.3
-# Sigma over that of the chains where the flow's last step begins, as in `split_gibbs`.
-_END = 0.03
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,7 +229,7 @@ def _run_chain(posterior, center, sigma, state, seed, settings):
 
 def _flow(posterior, state, sigma, counts, settings):
   """Guided flow to sigma 0, and the counts with its own."""
-  smallest = max(_END * sigma, getattr(posterior.prior, "sigma_range", (0.0,))[0])
+  smallest = probability_flow.smallest_sigma(posterior.prior, sigma)
   smallest = min(smallest, 0.5 * sigma)  # where the network was not trained
   ladder = probability_flow.sigma_ladder(sigma, smallest, settings.num_flow_steps)
   start = dataclasses.replace(settings.start, integrator="multistep")

@@ -32,16 +32,15 @@ from tfp_massmap import lensing
 from tfp_massmap import spectra
 from tfp_massmap.samplers import probability_flow
 
-# Sigma over rho where the flow begins, and where its last step does.
+# Sigma over rho where the flow begins.
 _START = 4.0
-_END = 0.03
 # Variance that most pixels are left with, over the mean one, which haloes make.
 _TYPICAL = 0.5
 
 
 def sigma_ladder(prior, rho, num_steps):
   """Sigmas of a sweep's flow, `[num_steps]`."""
-  smallest = max(_END * rho, getattr(prior, "sigma_range", (0.0,))[0])
+  smallest = probability_flow.smallest_sigma(prior, rho)
   return probability_flow.sigma_ladder(_START * rho, smallest, num_steps)
 
 
