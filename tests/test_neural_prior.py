@@ -366,7 +366,9 @@ def test_saved_priors_come_back(spectrum, tmp_path):
   noisy = tf.random.stateless_normal([3, 32, 32], (1, 2))
   sigma = tf.constant([0.02, 0.1, 0.9])
   wiener = prior.gaussian.denoise(noisy, sigma)
-  expected = wiener + denoiser(noisy, wiener, sigma)
+  residual = denoiser(noisy, wiener, sigma)
+  # It has nothing to say of the mean of a map.
+  expected = wiener + residual - tf.reduce_mean(residual, axis=(-2, -1), keepdims=True)
   np.testing.assert_allclose(prior.denoise(noisy, sigma), expected, atol=1e-6)
   assert np.abs(expected - wiener).max() > 1e-3
   score = (expected - noisy) / tf.square(sigma)[:, None, None]

@@ -39,7 +39,7 @@ def solve(likelihood, variance, right_side, rtol=1e-5, atol=0.0, max_iterations=
   count = tf.constant(geometry.half_plane_multiplicity(likelihood.shape), real)
   size = likelihood.shape[0] * likelihood.shape[1]
   precision = 1 / variance
-  preconditioner = 1 / (precision + _mean_noise(likelihood, real))
+  preconditioner = 1 / (precision + mean_noise(likelihood, real))
 
   def dot(a, b):
     # Modes of an unnormalised transform: Parseval's sum is `size` times larger.
@@ -128,6 +128,22 @@ def perturbed_right_side(likelihood, prior, num_samples, seed):
   return kappa, tf.signal.rfft2d(likelihood.weighted_data(data))
 
 
+def mean_noise(likelihood, dtype):
+  """Mean inverse noise for every mode but k = 0, which shear does not know.
+
+  Args:
+    likelihood: as `solve`.
+    dtype: of the result.
+
+  Returns:
+    `[ny, nx // 2 + 1]`, with the axes of the mean in front.
+  """
+  ny, nx = likelihood.shape
+  is_mean = tf.scatter_nd([[0, 0]], tf.ones([1], dtype), [ny, nx // 2 + 1])
+  noise = likelihood.mean_inverse_variance()[..., tf.newaxis, tf.newaxis]
+  return (1 - is_mean) * noise
+
+
 def _checked_solve(likelihood, prior, right_side, rtol, max_iterations):
   solution, iterations, residual = _solve_maps(
       likelihood.inverse_variance(), prior.mode_variance, right_side,
@@ -188,14 +204,6 @@ class Scaled:
       return tf.cast(self._scale, modes.dtype) * modes
     maps = tf.signal.irfft2d(modes, fft_length=list(self.shape))
     return tf.signal.rfft2d(self._scale * maps)
-
-
-def _mean_noise(likelihood, dtype):
-  """Mean inverse noise for every mode but k = 0, which shear does not know."""
-  ny, nx = likelihood.shape
-  is_mean = tf.scatter_nd([[0, 0]], tf.ones([1], dtype), [ny, nx // 2 + 1])
-  noise = likelihood.mean_inverse_variance()[..., tf.newaxis, tf.newaxis]
-  return (1 - is_mean) * noise
 
 
 def _scale(factor, modes):

@@ -114,7 +114,7 @@ class HybridPrior:
     drift away, and find haloes that are none. The true residual score of a mode is
     S^-1/2 at most, or so. With squared errors of `residual_error` sigma^2 the residual is
     therefore weighted by sigma^2 / (sigma^2 + residual_error S) in each mode, a Wiener
-    filter; the mean of the map, for which the data do not speak up, has none.
+    filter.
 
     Args:
       x: `[..., ny, nx]`.
@@ -122,17 +122,16 @@ class HybridPrior:
     """
     inside = tf.maximum(tf.convert_to_tensor(sigma, self.dtype), self.sigma_range[0])
     variance = tf.square(inside)[..., tf.newaxis, tf.newaxis]
-    error = self.residual_error * self.mode_variance
-    is_wave = np.ones(error.shape)
-    is_wave[0, 0] = 0
-    weight = tf.math.divide_no_nan(is_wave * variance, variance + error)
+    weight = variance / (variance + self.residual_error * self.mode_variance)
     residual = spectra.fourier_filter(self.residual_score(x, sigma), weight)
     return self.gaussian.score(x, sigma) + residual
 
   def residual_score(self, x, sigma):
     """What the network adds to the Gaussian score (Eq. 19), shape of `x`.
 
-    Nothing above the range of sigma; below it, down to 0, what it is at its lower end.
+    Nothing above the range of sigma; below it, down to 0, what it is at its lower end. And
+    nothing to the mean of a map: the noisy map tells it to sigma / sqrt(pixels), what a
+    network says beyond that is its error, and no data hold it.
 
     Args:
       x: `[..., ny, nx]`.
@@ -148,6 +147,7 @@ class HybridPrior:
     added = self.residual(flat, wiener, inside)
     if self.linear_response is not None:
       added -= spectra.fourier_filter(flat, self.linear_response(inside))
+    added -= tf.reduce_mean(added, axis=(-2, -1), keepdims=True)
     score = added / tf.square(inside)[:, None, None]
     score = tf.where((batch <= high)[:, tf.newaxis, tf.newaxis], score, 0)
     return tf.reshape(score, tf.shape(x))

@@ -60,7 +60,7 @@ class GuidedSettings:
       draw small structures anew, .004 without, or the smallest sigma the prior knows if
       that is larger.
     integrator: "multistep" or "heun", see `probability_flow.flow`.
-    covariance: V in the flow, and in those of `refine`; sweeps take "local" always.
+    covariance: V in the flow; sweeps take "local" always.
       "local", the Gaussian one times the prior's `error_scale`; "gaussian"; or
       "jacobian", s^2 times the derivative of the denoiser, by vector-Jacobian products,
       one in each conjugate-gradient iteration.

@@ -1,11 +1,10 @@
-"""Guided samples, corrected by Metropolis steps at small temperatures.
+"""Guided samples, corrected by Metropolis steps at a small temperature.
 
-The guided sampler approximates the covariance that a hybrid prior's denoiser leaves. Here
-its samples, smoothed by a small sigma, start chains of Hamiltonian Monte Carlo on the
-smoothed posterior, as those of Remy et al. (2022) end after annealing; then the guided
-flow carries them to sigma 0. A ladder repeats this with smaller sigmas. Chains never cool:
-few short trajectories would not forget the noise of the sigma before. With more steps the
-samples forget where they began.
+A guided sample and the data give a draw of its noisy map (`white_part`), which starts a
+chain of Hamiltonian Monte Carlo on that map's posterior; then the flow of a sweep draws the
+map given the noisy one. Guided samples forget where they began by conditional draws alone;
+chains also by what the network knows of the noisy map's density. A ladder repeats this with
+smaller sigmas. With more steps the samples forget where they began.
 
 The Gaussian with the mean noise everywhere is rotated exactly, kicks come from the rest
 of the score, and the acceptance takes the likelihood and the Gaussian half of the prior
@@ -21,18 +20,27 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfp_massmap import gaussian_posterior
 from tfp_massmap import mcmc
 from tfp_massmap.mcmc import diagnostics as mcmc_diagnostics
 from tfp_massmap.nn import devices
-from tfp_massmap.samplers import annealed
 from tfp_massmap.samplers import batches
 from tfp_massmap.samplers import guided
-from tfp_massmap.samplers import probability_flow
 from tfp_massmap.samplers import sample_set
+from tfp_massmap.samplers import split_gibbs
+from tfp_massmap.samplers import white_part
 
 _LOG = logging.getLogger(__name__)
 _LOW_ACCEPTANCE = 0.3
+
+# Sigma over the typical noise, and over the least one. Smaller than the first, networks err
+# too much; nearer the second, the pixel with that noise ties the noisy map down.
+_SHARE_OF_TYPICAL, _SHARE_OF_LEAST = 0.4, 0.8
+# But no smaller than this share of the typical noise. The variance of pixels is then cut in
+# two as that of a pixel with this times sigma^2.
+_SMALLEST_SHARE, _MARGIN = 0.25, 1.5
+
+# Of the mean that the rotation turns about.
+_CENTER_RTOL, _CENTER_ITERATIONS = 1e-3, 500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,12 +49,13 @@ class RefineSettings:
 
   Attributes:
     start: `guided.GuidedSettings` of the samples that chains start from.
-    sigmas: falling, of the smoothed posteriors; None is the one at which annealing ends
-      (`annealed.last_sigma`).
+    sigmas: falling, of the noisy maps; None is .8 of the least noise of a pixel, at most
+      .4 and at least .25 of the typical one. Of a pixel whose noise is below 1.22 sigma,
+      what it says beyond that enters in the draw of the map alone, and `sample` warns.
     num_steps: HMC steps at each sigma, at least two.
     step_size: in radians, for a map of 360 x 360 pixels; scaled by pixels^(-1/4).
     num_leapfrog_steps: in one HMC step.
-    num_flow_steps: network evaluations of each flow to sigma 0.
+    num_flow_steps: network evaluations of each flow that draws the map, 3 or more.
   """
 
   start: guided.GuidedSettings = guided.GuidedSettings()
@@ -67,12 +76,18 @@ class RefineSettings:
           "step_size and num_leapfrog_steps must be positive and num_steps at least 2;"
           f" got {self.step_size}, {self.num_leapfrog_steps} and {self.num_steps}."
       )
+    if self.num_flow_steps < 3:
+      raise ValueError(f"num_flow_steps must be 3 or more; got {self.num_flow_steps}.")
 
   def resolve(self, posterior):
     """Settings with sigmas, if they were None."""
     if self.sigmas is not None:
       return self
-    return dataclasses.replace(self, sigmas=(annealed.last_sigma(posterior),))
+    likelihood = posterior.likelihood
+    typical = likelihood.typical_noise_std
+    least = _least_noise(likelihood)
+    sigma = min(_SHARE_OF_TYPICAL * typical, _SHARE_OF_LEAST * least)
+    return dataclasses.replace(self, sigmas=(max(sigma, _SMALLEST_SHARE * typical),))
 
   @property
   def num_sigmas(self):
@@ -88,8 +103,8 @@ class RefineSettings:
 
   @property
   def num_solutions(self):
-    """By conjugate gradients, of the start and the flows."""
-    return self.start.num_solutions + self.num_sigmas * self.num_flow_steps
+    """By conjugate gradients, of the start, and at each sigma of center and flow."""
+    return self.start.num_solutions + self.num_sigmas * (1 + self.num_flow_steps)
 
 
 def sample(posterior, num_samples, seed, settings=None, batch_size=8, output=None,
@@ -105,13 +120,11 @@ def sample(posterior, num_samples, seed, settings=None, batch_size=8, output=Non
 
   Returns:
     A `sample_set.SampleSet`; its diagnostics have the acceptance, and R-hat and
-    effective size of the misfit, -2 log-likelihood, over the chains of a batch at the
-    last sigma.
+    effective size of the noisy map's misfit, -2 log-likelihood, over the chains of a batch
+    at the last sigma (each with a white part of its own, so R-hat may stay above 1).
 
   Raises:
-    RuntimeError: if the mean of the Gaussian posterior takes conjugate gradients more
-      than 5,000 iterations.
-    (others): as `guided.sample`.
+    (all): as `guided.sample`.
   """
   settings = (settings or RefineSettings()).resolve(posterior)
   batch_size = max(1, min(batch_size, num_samples))
@@ -120,14 +133,12 @@ def sample(posterior, num_samples, seed, settings=None, batch_size=8, output=Non
   compile_fn = functools.partial(
       tf.function, autograph=False, jit_compile=jit_compile
   )
-  center = gaussian_posterior.mean(
-      posterior.likelihood.linearised(), posterior.prior, max_iterations=5000
-  )[0]
+  _warn_of_little_noise(posterior.likelihood, settings.sigmas[0])
   begin = compile_fn(
       lambda seed: guided.draw(posterior, batch_size, seed, settings.start)
   )
   walk = compile_fn(
-      lambda state, counts, seed: _walk(posterior, center, state, counts, seed, settings)
+      lambda state, counts, seed: _walk(posterior, state, counts, seed, settings)
   )
 
   def draw_batch(seed, bar):
@@ -166,47 +177,52 @@ def sample(posterior, num_samples, seed, settings=None, batch_size=8, output=Non
   )
 
 
-def _walk(posterior, center, state, counts, seed, settings):
+def _walk(posterior, state, counts, seed, settings):
   """Posterior samples after HMC at every sigma, counts, and the trace of all steps."""
   traces = []
+  start = settings.start
   for sigma in settings.sigmas:
-    seed, noise_seed, chain_seed = tfp.random.split_seed(seed, n=3, salt="refine")
-    noise = tf.random.stateless_normal(state.shape, noise_seed, dtype=state.dtype)
-    state, trace = _run_chain(
-        posterior, center, sigma, state + sigma * noise, chain_seed, settings
+    seed, *seeds = tfp.random.split_seed(seed, n=5, salt="refine")
+    rho = tf.constant(sigma, posterior.dtype)
+    parts = white_part.split(posterior.likelihood, state, rho, seeds[0], _MARGIN)
+    noisy, iterations, trace = _run_chain(posterior, parts, seeds[1], settings)
+    ladder = split_gibbs.sigma_ladder(posterior.prior, sigma, settings.num_flow_steps - 1)
+    state, *more = split_gibbs.draw(
+        posterior.prior, dataclasses.replace(parts, noisy=noisy), ladder, seeds[2:],
+        start.tolerance, start.max_iterations,
     )
-    state, counts = _flow(posterior, state, sigma, counts, settings)
+    more[0] += iterations
+    more[1] += tf.cast(iterations >= _CENTER_ITERATIONS, tf.int32)
+    counts = tuple(a + b for a, b in zip(counts, more))
     traces.append(trace)
   return state, counts, tuple(tf.concat(values, axis=0) for values in zip(*traces))
 
 
-def _make_kernel(posterior, center, sigma, settings):
-  pixels = posterior.shape[0] * posterior.shape[1]
-  step_size = settings.step_size * (360**2 / pixels) ** 0.25
+def _make_kernel(target, shape, center, settings):
+  step_size = settings.step_size * (360**2 / (shape[0] * shape[1])) ** 0.25
   return mcmc.ScoreHamiltonianMonteCarlo(
-      lambda x: posterior.chain_score(x, sigma),
-      step_size=tf.cast(min(step_size, 0.5), posterior.dtype),
+      target.score,
+      step_size=tf.cast(min(step_size, 0.5), center.dtype),
       num_leapfrog_steps=settings.num_leapfrog_steps,
       event_ndims=2,
       path_integral="trajectory",
-      momentum_distribution=mcmc.FourierDiagonalNormal(
-          posterior.fourier_precision(sigma), posterior.shape
-      ),
-      analytic_log_prob_fn=lambda x: posterior.analytic_log_prob(x, sigma),
+      momentum_distribution=mcmc.FourierDiagonalNormal(target.fourier_precision(), shape),
+      analytic_log_prob_fn=target.analytic_log_prob,
       integrator="split",
       gaussian_mean=center,
   )
 
 
-def _run_chain(posterior, center, sigma, state, seed, settings):
-  """The last state alone, and the trace of all: states are large."""
-  kernel = _make_kernel(posterior, center, sigma, settings)
+def _run_chain(posterior, parts, seed, settings):
+  """The last noisy map alone, and the trace of all: states are large."""
+  target = white_part.NoisyPosterior(posterior.prior, parts)
+  center, iterations = target.gaussian_mean(_CENTER_RTOL, _CENTER_ITERATIONS)
+  kernel = _make_kernel(target, posterior.shape, center, settings)
+  state = parts.noisy
 
   def trace_fn(state, results):
-    return (
-        tf.exp(tf.minimum(results.log_accept_ratio, 0)),
-        -2 * posterior.log_likelihood(state, sigma),
-    )
+    acceptance = tf.exp(tf.minimum(results.log_accept_ratio, 0))
+    return acceptance, -2 * posterior.likelihood.log_prob(state)
 
   results = kernel.bootstrap_results(state)
   seeds = tf.random.split(seed, settings.num_steps)
@@ -224,16 +240,21 @@ def _run_chain(posterior, center, sigma, state, seed, settings):
   _, state, _, arrays = tf.while_loop(
       lambda index, *_: index < settings.num_steps, step, (0, state, results, arrays)
   )
-  return state, tuple(array.stack() for array in arrays)
+  return state, iterations, tuple(array.stack() for array in arrays)
 
 
-def _flow(posterior, state, sigma, counts, settings):
-  """Guided flow to sigma 0, and the counts with its own."""
-  smallest = probability_flow.smallest_sigma(posterior.prior, sigma)
-  smallest = min(smallest, 0.5 * sigma)  # where the network was not trained
-  ladder = probability_flow.sigma_ladder(sigma, smallest, settings.num_flow_steps)
-  start = dataclasses.replace(settings.start, integrator="multistep")
-  return guided.flow(posterior, state, ladder, counts, start)
+def _warn_of_little_noise(likelihood, sigma):
+  least, needed = _least_noise(likelihood), _MARGIN**0.5 * sigma
+  if least < needed:
+    _LOG.warning(
+        "The least noise of a pixel is %.3g, below %.2f sigma = %.3g of the chains: what such"
+        " pixels say beyond that does not guide them. Sigmas of %.3g and less have no such"
+        " pixels.", least, _MARGIN**0.5, needed, least / _MARGIN**0.5,
+    )
+
+
+def _least_noise(likelihood):
+  return float(likelihood.noise_std_quantiles([0.0])[0])
 
 
 def _diagnostics(trace, settings):

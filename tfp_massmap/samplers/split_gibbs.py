@@ -7,7 +7,7 @@ rho everywhere, and the rest. With s the white part,
 
 x and s are drawn in turn, each given the other and the data (Vono, Dobigeon & Chainais
 2019; Coeurdoux et al. 2024, who have no second part and pay for rho with a bias). Given x,
-every pixel of s is a Gaussian of its own: no equations to solve, masked or not. Given s,
+every pixel of s is a Gaussian of its own (`white_part.split`), masked or not. Given s,
 x is a map seen through white noise, for A' s = x + rho n: its posterior smoothed by sigma
 has the denoiser
 
@@ -21,7 +21,9 @@ left, N^-1 - rho^-2. That part of the data, none for rho below all noise, enters
 `guided`: by conjugate gradients, with the covariance that D leaves at t, for which there
 is only a model. A larger rho forgets more of the start and leans more on the model. In
 masked pixels the start is forgotten by a share rho^2 / (S + rho^2) of a mode of power S:
-large structures stay, which are Gaussian and right from the start.
+large structures stay, which are Gaussian and right from the start. Data do not move the
+mean of a map, which they do not see: a model in which haloes are the most uncertain would
+raise it with every halo that the start had not.
 """
 
 import tensorflow as tf
@@ -31,6 +33,7 @@ from tfp_massmap import gaussian_posterior
 from tfp_massmap import lensing
 from tfp_massmap import spectra
 from tfp_massmap.samplers import probability_flow
+from tfp_massmap.samplers import white_part
 
 # Sigma over rho where the flow begins.
 _START = 4.0
@@ -61,10 +64,25 @@ def sweep(posterior, x, rho, sigmas, seed, tolerance=5e-4, max_iterations=60):
     all, and steps in which they reached their cap, int32.
   """
   rho = tf.convert_to_tensor(rho, x.dtype)
-  sigmas = tf.convert_to_tensor(sigmas, x.dtype)
-  prior, shape = posterior.prior, posterior.shape
-  split_seed, start_seed, noise_seed = tfp.random.split_seed(seed, n=3, salt="sweep")
-  observed, shear, extra = _split(posterior.likelihood, x, rho, split_seed)
+  split_seed, *seeds = tfp.random.split_seed(seed, n=3, salt="sweep")
+  parts = white_part.split(posterior.likelihood, x, rho, split_seed)
+  return draw(posterior.prior, parts, sigmas, seeds, tolerance, max_iterations)
+
+
+def draw(prior, parts, sigmas, seeds, tolerance=5e-4, max_iterations=60):
+  """Draws x given the white part and the data.
+
+  Args:
+    prior: has `denoise` and `mode_variance`, and perhaps an `error_scale`.
+    parts: `white_part.Split`; `noisy` may have moved since.
+    sigmas: as `sweep`.
+    seeds: two stateless TFP seeds.
+    tolerance, max_iterations, and what is returned: as `sweep`.
+  """
+  observed, shear, extra, rho = parts.noisy, parts.shear, parts.extra, parts.rho
+  sigmas = tf.convert_to_tensor(sigmas, observed.dtype)
+  start_seed, noise_seed = seeds
+  field_seed, shear_seed = tfp.random.split_seed(start_seed, n=2)
   weighted = gaussian_posterior.Weighted(extra)
 
   def denoise(x, sigma):
@@ -79,19 +97,19 @@ def sweep(posterior, x, rho, sigmas, seed, tolerance=5e-4, max_iterations=60):
         tf.signal.rfft2d(scale * lensing.convergence_from_shear(data)[0]), rtol=0.0,
         atol=tolerance, max_iterations=max_iterations,
     )
-    moved = clean + scale * tf.signal.irfft2d(modes, fft_length=list(shape))
-    return moved, iterations, tf.cast(iterations >= max_iterations, tf.int32)
+    moves = scale * tf.signal.irfft2d(modes, fft_length=list(observed.shape[-2:]))
+    moves -= tf.reduce_mean(moves, axis=(-2, -1), keepdims=True)
+    return clean + moves, iterations, tf.cast(iterations >= max_iterations, tf.int32)
 
   def residual(clean):
     return shear - lensing.shear_from_convergence(clean)
 
   def start():
     clean, variance, scale = with_error(prior, observed, rho)
-    field_seed, shear_seed = tfp.random.split_seed(start_seed, n=2)
-    error = _normal(clean, field_seed)
+    error = white_part.normal(clean, field_seed)
     clean += scale * spectra.fourier_filter(error, tf.sqrt(variance))
     data = extra * residual(clean)
-    data -= tf.sqrt(extra) * _normal(data, shear_seed)
+    data -= tf.sqrt(extra) * white_part.normal(data, shear_seed)
     return update(clean, variance, scale, data)
 
   def step(x, sigma, counts):
@@ -100,7 +118,7 @@ def sweep(posterior, x, rho, sigmas, seed, tolerance=5e-4, max_iterations=60):
     return mean, tuple(a + b for a, b in zip(counts, more))
 
   x, *counts = start()
-  x += sigmas[0] * _normal(x, noise_seed)
+  x += sigmas[0] * white_part.normal(x, noise_seed)
   mean_extra = tf.reduce_mean(extra, axis=(-3, -2, -1))[..., tf.newaxis, tf.newaxis]
   precision = 1 / prior.mode_variance + 1 / tf.square(rho) + mean_extra
   variance = typical_variance(prior, precision)
@@ -140,27 +158,3 @@ def typical_variance(prior, precision):
   """
   share = 1 if getattr(prior, "error_scale", None) is None else _TYPICAL
   return share / precision
-
-
-def _split(likelihood, x, rho, seed):
-  """A' s plus the mean of the map, the shear, and the inverse variance left of it."""
-  shear_seed, mean_seed = tfp.random.split_seed(seed, n=2)
-  shear, weight = likelihood.equivalent_shear(x)
-  measured = weight > 0
-  rest = tf.maximum(1 / tf.where(measured, weight, 1) - tf.square(rho), 0)
-  # What x and the shear weigh in the mean of s.
-  share = tf.where(measured, rest / (rest + tf.square(rho)), 1)
-  model = lensing.shear_from_convergence(x)
-  split = share * model + (1 - share) * shear
-  split += rho * tf.sqrt(share) * _normal(model, shear_seed)
-  observed = lensing.convergence_from_shear(split)[0]
-  # Shear does not know the mean of the map; the white part has one.
-  pixels = tf.cast(x.shape[-1] * x.shape[-2], x.dtype)
-  level = tf.reduce_mean(x, axis=(-2, -1), keepdims=True)
-  level += rho * tf.math.rsqrt(pixels) * _normal(level, mean_seed)
-  observed += level - tf.reduce_mean(observed, axis=(-2, -1), keepdims=True)
-  return observed, shear, tf.maximum(weight - 1 / tf.square(rho), 0)
-
-
-def _normal(like, seed):
-  return tf.random.stateless_normal(tf.shape(like), seed, dtype=like.dtype)
