@@ -297,13 +297,15 @@ def variance_difference(a, b):
   """Mean squared relative difference of the variances of two sets of samples.
 
   The product of what the two halves of the samples say, so that their scatter does not
-  add to it, nor the correlation of `a` with `b`, pair by pair.
+  add to it, nor the correlation of `a` with `b`, pair by pair. It is over the variances of
+  all four halves: those about the means of both halves would know, where samples are skewed,
+  whether both halves say the same, and equal sets of 16 samples would differ. Where the
+  variances of so many samples scatter by themselves, differences come out smaller than they
+  are: by two fifths of 6 % with 16 samples of these posteriors, next to nothing with 64.
   """
-  scale = a.var(axis=0, ddof=1) + b.var(axis=0, ddof=1)
-  first, second = (
-      2 * (b[half].var(axis=0, ddof=1) - a[half].var(axis=0, ddof=1)) / scale
-      for half in (slice(0, None, 2), slice(1, None, 2))
-  )
+  halves = slice(0, None, 2), slice(1, None, 2)
+  of_a, of_b = (np.stack([x[h].var(axis=0, ddof=1) for h in halves]) for x in (a, b))
+  first, second = 4 * (of_b - of_a) / np.sum(of_a + of_b, axis=0)
   return np.mean(first * second)
 
 
@@ -316,7 +318,7 @@ def variance_by_mean(a, b):
 
 
 def refine_section(options, survey, prior):
-  num_truths, num = (16, 16) if options.full else (2, 8)
+  num_truths, num = (16, 64) if options.full else (2, 8)
   survey, prior = in_the_middle(options, survey)
   mask = survey.mask
   truths = simulated_truths(num_truths, options.size)
