@@ -22,7 +22,7 @@ class Posterior:
 
   `score` is the sum of the two, each smoothed, as in the paper (Eq. 25). Smoothing the
   product is not the product of the smoothed factors: variances come out up to
-  2 sigma^2 / noise^2 too small, and means move. Samplers take `smoothed_score`, of the
+  2 sigma^2 / noise^2 too small, and means move. `annealed` takes `smoothed_score`, of the
   posterior smoothed by white noise of standard deviation sigma: with x_s = x + sigma z,
 
     p(x_s | gamma) ~ p(x_s) p(gamma | x_s),
@@ -33,7 +33,7 @@ class Posterior:
   noise. In pixels that is a variance of sigma^2 <w>, with <w> = sum w^2 / sum w the mean
   where w x_s has its power. Variances of a Gaussian posterior are then within .3 % of the
   exact smoothed ones where sigma is a quarter of the noise, and the mean hardly moves.
-  `smoothing="factors"` makes samplers take the paper's. At sigma = 0 both are the same.
+  `smoothing="factors"` makes it take the paper's. At sigma = 0 both are the same.
 
   Args:
     likelihood: has `score(x, sigma)`, `log_prob(x, sigma)` and
