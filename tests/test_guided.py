@@ -218,9 +218,9 @@ def test_sweeps_from_the_gaussian_half_reach_the_posterior(fiducial, make_shear_
 
 
 def test_refinement_reaches_the_exact_posterior(fiducial, make_shear_map):
-  """Total variance and mean of 600 draws, 24 evaluations each at the end.
+  """Total variance and mean of 600 draws.
 
-  4 % of the variance are 4 standard errors, and the largest of 120 offsets of the mean has
+  5 % of the variance are 5 standard errors, and the largest of 120 offsets of the mean has
   4 by chance once in 130 runs; the seed is fixed.
   """
   posterior, mean, exact = _mixture_problem(fiducial, make_shear_map)
