@@ -41,7 +41,7 @@ names = ("histograms.png", "detection_rate.png", "cutouts.png", "detections.ecsv
 paths = [options.output / f"cluster_{name}" for name in names]
 for path in paths:
   io.check_writable(path, options.overwrite)
-num_fields, num_samples, SIZE = (6, 40, 128) if options.full else (1, 12, 64)
+num_fields, num_samples, SIZE = (6, 40, 128) if options.full else (2, 12, 64)
 SHOWN = (9e13, 3e14, 6e14)  # the paper's masses
 SCALE = 4  # an aperture of 4.6 arcmin, as wide as these haloes
 masses, concentrations = [*SHOWN, 1.5e15], {1.0: "c = 1"}
@@ -51,7 +51,8 @@ if options.full:
 
 # %% [markdown]
 # ## Fields without a cluster
-# Corners of a simulated map no training saw; the standard deviation is that of the map.
+# Corners of a simulated map no training saw, behind the galaxies of one survey; the
+# standard deviation is that of the whole map.
 
 # %%
 large = geometry.PixelGrid((1024, 1024), 0.29 * u.arcmin)
@@ -61,11 +62,11 @@ sky = next(iter(simulator.maps(1)))
 std = detection.background_std(sky, SCALE)
 corners = np.random.default_rng(options.seed).integers(0, 1024 - SIZE, [num_fields, 2])
 survey = simulate.uniform_survey(64.2 / u.arcmin**2, 0.305)
-mocks = [
-    simulate.mock_observation(sky[r : r + SIZE, c : c + SIZE], grid, survey, seed=r)
-    for r, c in corners
-]
-noise = [simulate.observe_like(np.zeros(grid.shape), mocks[0], k) for k in range(20)]
+nothing = np.zeros(grid.shape)
+empty = simulate.mock_observation(nothing, grid, survey, seed=options.seed)
+fields = [sky[row : row + SIZE, column : column + SIZE] for row, column in corners]
+mocks = [simulate.observe_like(field, empty, 100 + k) for k, field in enumerate(fields)]
+noise = [simulate.observe_like(nothing, empty, k) for k in range(20)]
 noise = [baselines.kaiser_squires.estimate(n, 0 * u.arcmin).kappa for n in noise]
 backgrounds = {
     "simulated field": detection.aperture_mass(sky, SCALE) / std,
@@ -105,6 +106,7 @@ def draw(number):
 settings = dict(
     prior=options.prior, weights=prior.card["weights_sha256"], seed=options.seed,
     full=options.full, threshold=options.threshold, scale=SCALE, background_std=std,
+    fields=num_fields,
 )
 records = options.output / "cluster_records"
 drawn = resumable.collect(draw, len(cases), records, str(settings), unit="mock")
