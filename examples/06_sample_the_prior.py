@@ -57,7 +57,7 @@ header = grid.to_header()
 header.update(
     io.provenance_header(
         dict(
-            prior=str(options.prior), weights=prior.card["weights_sha256"],
+            prior=str(options.prior), card=prior.card["card_sha256"],
             seed=options.seed, num_evaluations=len(sigmas),
         )
     )

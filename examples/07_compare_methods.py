@@ -112,7 +112,7 @@ def compare(number):
 
 
 settings = dict(seed=options.seed, prior=str(options.prior), num_samples=num_samples,
-                weights=prior.card["weights_sha256"], methods=", ".join(names))
+                card=prior.card["card_sha256"], methods=", ".join(names))
 records = options.output / "compare_methods_records"
 results = resumable.collect(compare, len(mocks), records, f"{settings}, {mocks}")
 

@@ -51,8 +51,7 @@ if options.full:
 
 # %% [markdown]
 # ## Fields without a cluster
-# Corners of a simulated map no training saw, behind the galaxies of one survey; the
-# standard deviation is that of the whole map.
+# Parts of a simulated map no training saw, seen by one survey; std is of the whole map.
 
 # %%
 large = geometry.PixelGrid((1024, 1024), 0.29 * u.arcmin)
@@ -64,9 +63,10 @@ corners = np.random.default_rng(options.seed).integers(0, 1024 - SIZE, [num_fiel
 survey = simulate.uniform_survey(64.2 / u.arcmin**2, 0.305)
 nothing = np.zeros(grid.shape)
 empty = simulate.mock_observation(nothing, grid, survey, seed=options.seed)
-fields = [sky[row : row + SIZE, column : column + SIZE] for row, column in corners]
-mocks = [simulate.observe_like(field, empty, 100 + k) for k, field in enumerate(fields)]
-noise = [simulate.observe_like(nothing, empty, k) for k in range(20)]
+fields = [sky[r : r + SIZE, c : c + SIZE] for r, c in corners]
+first = 1000 * options.seed  # of the seeds of noise and samples
+mocks = [simulate.observe_like(f, empty, first + 100 + k) for k, f in enumerate(fields)]
+noise = [simulate.observe_like(nothing, empty, first + k) for k in range(20)]
 noise = [baselines.kaiser_squires.estimate(n, 0 * u.arcmin).kappa for n in noise]
 backgrounds = {
     "simulated field": detection.aperture_mass(sky, SCALE) / std,
@@ -97,16 +97,15 @@ def draw(number):
     observed, kappa = detection.inject_cluster(
         observed, mass * u.Msun, concentration=concentration, center=center)
     snr = detection.aperture_mass(kappa, SCALE).max() / std
-  samples = sample(observed, index)
+  samples = sample(observed, first + index)
   highest = detection.highest_coefficient(samples, grid, center, scale=SCALE) / std
   cutouts = detection.aperture_mass(samples, SCALE)[:, zoom, zoom] / std
   return dict(snr=snr, highest=highest, cutouts=cutouts)
 
 
 settings = dict(
-    prior=options.prior, weights=prior.card["weights_sha256"], seed=options.seed,
+    prior=options.prior, card=prior.card["card_sha256"], seed=options.seed, fields=num_fields,
     full=options.full, threshold=options.threshold, scale=SCALE, background_std=std,
-    fields=num_fields,
 )
 records = options.output / "cluster_records"
 drawn = resumable.collect(draw, len(cases), records, str(settings), unit="mock")

@@ -39,7 +39,7 @@ parser = argparse.ArgumentParser(description="Reliability of detections.")
 parser.add_argument("--output", default=pathlib.Path("."), type=pathlib.Path)
 parser.add_argument("--prior", default="cosmos-halo", help="name, or path of a card")
 parser.add_argument("--threshold", default=2.0, type=float)
-parser.add_argument("--full", action="store_true", help="24 simulated fields, not 1")
+parser.add_argument("--full", action="store_true", help="96 simulated fields, not 1")
 parser.add_argument("--seed", default=0, type=int)
 parser.add_argument("--overwrite", action="store_true")
 options = parser.parse_args()
@@ -47,7 +47,7 @@ picture = options.output / "detection_reliability.png"
 product = options.output / "detection_reliability.ecsv"
 for path in (picture, product):
   io.check_writable(path, options.overwrite)
-num_mocks, num_fields, SIZE = (200, 24, 128) if options.full else (12, 1, 64)
+num_mocks, num_fields, SIZE = (200, 96, 128) if options.full else (12, 1, 64)
 NUM_SAMPLES, SCALE, MASS = 31, 4, 3e14 * u.Msun
 EDGES = np.linspace(0, 1, 6)
 settings = dict(
@@ -59,6 +59,7 @@ records = options.output / "detection_records"
 grid = geometry.PixelGrid((SIZE, SIZE), 0.29 * u.arcmin)
 survey = simulate.uniform_survey(64.2 / u.arcmin**2, 0.305)
 middle = (SIZE // 2, SIZE // 2)
+first = 1000 * options.seed  # of the seeds of noise and samples
 empty = simulate.mock_observation(np.zeros(grid.shape), grid, survey, seed=options.seed)
 kappa_cluster = detection.inject_cluster(empty, MASS, center=middle)[1]
 
@@ -81,7 +82,7 @@ std = detection.background_std(gaussian.sample([50], (options.seed, 0)), SCALE)
 
 def draw_known(mock):
   kappa, has_cluster = known.draw((options.seed, 2 * mock + 1))
-  observed = simulate.observe_like(kappa, empty, seed=mock)
+  observed = simulate.observe_like(kappa, empty, seed=first + mock)
   seed = (options.seed, 2 * mock + 2)
   drawn, _ = known.sample(observed, NUM_SAMPLES, seed, rtol=1e-4)
   found = [detects(maps, middle, std) for maps in (drawn, kappa[np.newaxis])]
@@ -112,17 +113,17 @@ prior = hybrid_prior.HybridPrior.load(options.prior, grid)
 sample = calibration.guided_sampler(prior, NUM_SAMPLES, batch_size=NUM_SAMPLES)
 places = np.meshgrid(*[SIZE // 2 + np.array([-0.3, 0, 0.3]) * SIZE] * 2)
 places = tuple(axis.ravel() for axis in places)
-settings |= dict(weights=prior.card["weights_sha256"])
+settings |= dict(card=prior.card["card_sha256"], background_std=std)
 
 
 def draw_trained(index):
   row, column = corners[index % len(corners)]
   field = skies[index // len(corners)][row : row + SIZE, column : column + SIZE]
   field = field - field.mean()
-  plain = simulate.observe_like(field, empty, seed=index)
+  plain = simulate.observe_like(field, empty, seed=first + index)
   with_cluster, _ = detection.inject_cluster(plain, MASS, center=middle)
   pairs = (plain, field), (with_cluster, field + kappa_cluster)
-  drawn = [detects(sample(shear_map, index), places, std) for shear_map, _ in pairs]
+  drawn = [detects(sample(shear_map, first + index), places, std) for shear_map, _ in pairs]
   truths = [detects(truth[np.newaxis], places, std)[0] for _, truth in pairs]
   return dict(samples=drawn, truths=truths)
 

@@ -33,7 +33,7 @@ parser.add_argument("--output", default=pathlib.Path("."), type=pathlib.Path)
 parser.add_argument("--samples", type=pathlib.Path, help="FITS cube of samples")
 parser.add_argument("--num-samples", type=int)
 parser.add_argument("--prior", default="cosmos-halo", help="a trained prior")
-parser.add_argument("--full", action="store_true", help="128 samples, not 8")
+parser.add_argument("--full", action="store_true", help="128 samples, not 32")
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--overwrite", action="store_true")
 options = parser.parse_args()
@@ -53,13 +53,18 @@ grid = geometry.PixelGrid.plate_carree(
     pixel_scale=1.74 * u.deg / 360,
 )
 shear_map = catalog.bin_catalogue(catalogue, grid, flip_e2=True)
+xray = options.data / "xray.txt"
+xray = xray if xray.is_file() else options.data.resolve().parent / "xray.txt"
+ra, dec = np.loadtxt(xray, usecols=(1, 2)).T
 if options.samples:
-  samples = fits.getdata(options.samples)
+  samples, header = fits.getdata(options.samples, header=True)
+  made = dict(io.read_settings(header), samples=options.samples.name)
 else:
   prior = hybrid_prior.HybridPrior.load(options.prior, grid)
   target = posterior.Posterior(likelihood.ShearLikelihood(shear_map), prior)
-  num_samples = options.num_samples or (128 if options.full else 8)
+  num_samples = options.num_samples or (128 if options.full else 32)
   samples = target.sample(num_samples, options.seed).samples
+  made = dict(prior=options.prior, card=prior.card["card_sha256"], seed=options.seed)
 
 # %% [markdown]
 # ## Structures
@@ -84,9 +89,6 @@ for row in structures[:8]:
 # as many random positions in the area, and the pattern of the clusters, moved about.
 
 # %%
-xray = options.data / "xray.txt"
-xray = xray if xray.is_file() else options.data.resolve().parent / "xray.txt"
-ra, dec = np.loadtxt(xray, usecols=(1, 2)).T
 region = detection.covered(shear_map.mask)
 figures = {}
 radius = 1.5 * u.arcmin
@@ -107,10 +109,7 @@ for least in (0.1, 0.3, 0.5):
   figures[f"P {least:g} all"] = f"{everywhere} of {len(ra)}"
   print(f"  of all clusters in the catalogue: {everywhere} of {len(ra)}")
 
-settings = dict(
-    figures, data="COSMOS, Schrabback et al. 2010", prior=options.prior,
-    seed=options.seed, samples=options.samples and options.samples.name,
-)
+settings = dict(made, **figures, data="COSMOS, Schrabback et al. 2010")
 io.write_table(product, structures, settings, options.overwrite)
 
 # %%

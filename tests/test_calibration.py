@@ -137,7 +137,7 @@ def test_population_of_pieces_is_kept(tmp_path, capsys):
     calls.append(index)
     return large[index]
 
-  path = tmp_path / "records" / "power.npy"
+  path = tmp_path / "records" / "power.npz"
   run = lambda num: calibration.population(maps, num, GRID, MASK, SETTINGS, path)
   run(2)
   power = run(3)
@@ -149,9 +149,13 @@ def test_population_of_pieces_is_kept(tmp_path, capsys):
   np.testing.assert_allclose(power[1], one)
   np.testing.assert_array_equal(run(2), power[:2])
   assert calls == [0, 1, 2] and "power of maps" in capsys.readouterr().err
-  np.save(path, power[:, 1:])
-  with pytest.raises(ValueError, match="delete it"):
-    run(3)
+  for change in (
+      dict(grid=geometry.PixelGrid((32, 32), 0.6 * u.arcmin)), dict(mask=None),
+      dict(settings=dataclasses.replace(SETTINGS, remove_mean=True)), dict(label="more"),
+  ):
+    given = dict(grid=GRID, mask=MASK, settings=SETTINGS, path=path) | change
+    with pytest.raises(ValueError, match="powers of other maps"):
+      calibration.population(maps, 3, **given)
   with pytest.raises(ValueError, match="maps must be"):
     calibration.population(lambda _: np.ones([1, 32, 40]), 2, GRID)
 
@@ -325,6 +329,9 @@ def test_runs_go_on_and_refuse_others(tmp_path):
   assert again[1].settings == SETTINGS
   with pytest.raises(ValueError, match="of another run"):
     calibration.run(draw, 3, GRID, SETTINGS, tmp_path, "b")
+  coarse = geometry.PixelGrid(GRID.shape, 0.6 * u.arcmin)
+  with pytest.raises(ValueError, match="another size or pixel scale"):
+    calibration.run(draw, 3, coarse, SETTINGS, tmp_path, "a")
   wanted = [f"truth_0000{i}.npz" for i in range(3)]
   assert sorted(p.name for p in tmp_path.iterdir()) == wanted
   np.savez(tmp_path / "x.npz", a=1)
@@ -458,6 +465,37 @@ def test_table_and_figures(calibrated, tmp_path):
     assert drawn.get_ylabel() and len(drawn.get_legend().get_texts()) == 2
 
 
+def test_small_surveys_have_no_distances_of_the_map(calibrated):
+  """Less than half of the map is observed: the ranks of no distance were p = .0005."""
+  mask = np.zeros(GRID.shape, bool)
+  mask[8:24, 4:24] = True
+  records = []
+  for index in range(3):
+    maps = field(np.random.default_rng(index), 5)
+    records.append(calibration.measure(maps[1:], maps[0], GRID, mask, SETTINGS, index))
+  assert calibration.names(records, "distances") == ["distances: patches"]
+  tests = [row["test"] for row in calibration.table(records)]
+  assert sum("TARP" in test for test in tests) == 1
+  both = {"small": records, "toy": calibrated}
+  assert "TARP" in calibration.compare(both)
+
+
+def test_figure_has_classes_that_only_some_runs_have():
+  """A run without gaps has no pixels near them; its point is under its own name."""
+  whole = []
+  for index in range(2):
+    maps = field(np.random.default_rng(index), NUM + 1)
+    whole.append(calibration.measure(maps[1:], maps[0], GRID, None, SETTINGS, index))
+  gaps = toy_records(num_truths=2)
+  for runs, place in (({"gaps": gaps, "none": whole}, 1.15),
+                      ({"none": whole, "gaps": gaps}, 0.85)):  # pyformat: disable
+    _, axes = figures.plot_classes(runs)
+    labels = [text.get_text() for text in axes[3].get_xticklabels()]
+    assert labels == ["0 to 1 arcmin", "beyond 1 arcmin"]
+    points = axes[3].containers[list(runs).index("none")].lines[0]
+    np.testing.assert_allclose(points.get_xdata(), [place])
+
+
 def test_the_table_shows_a_shift():
   """Half a standard deviation, for every class of many pixels and in the ranks."""
   rows = calibration.table(toy_records(shift=0.5, num_truths=20))
@@ -495,6 +533,8 @@ def test_bad_input():
     calibration.coverage(pair, "pixels: observed")
   with pytest.raises(ValueError, match="No record has a test"):
     calibration.coverage(pair[:1], "nothing")
+  with pytest.raises(ValueError, match="more samples than bands"):
+    calibration.chi_square(pair[:1])
   with pytest.raises(ValueError, match="8 records or more"):
     calibration.population_power(7 * pair[:1], np.ones([9, 4]))
   for population in (np.ones([9, 3]), np.ones(4), np.ones([1, 4])):

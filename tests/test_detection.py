@@ -101,6 +101,10 @@ def test_injection_adds_the_cluster_where_there_is_data():
   )
   assert not after.shear[:, ~mask].any() and not np.any(before.shear - noise)
   assert after.settings["cluster_mass_msun"] == 3e14
+  assert after.settings["cluster_center"] == "50, 30"
+  both, _ = detection.inject_cluster(after, 2 * MASS)
+  assert both.settings.items() >= after.settings.items()
+  assert both.settings["cluster2_mass_msun"] == 6e14
   peak = np.unravel_index(detection.aperture_mass(kappa).argmax(), GRID.shape)
   assert peak == (50, 30)
   denser = detection.inject_cluster(before, MASS, concentration=None)[1]
@@ -270,6 +274,18 @@ def test_reliability_with_few_samples_is_not_biased():
     detection.reliability(np.ones([5, 3]), np.ones(5))
   with pytest.raises(ValueError, match="num_cases"):
     detection.reliability(np.ones([5, 3]), np.ones(4))
+  with pytest.raises(ValueError, match="samples must be true or false; got .* 0.4"):
+    detection.reliability(np.full([5, 3], 0.4), np.ones(5))
+  with pytest.raises(ValueError, match="edges must increase from 0 to 1"):
+    detection.reliability(cases[:, 1:], cases[:, 0], [0.2, 0.8])
+
+
+def test_reliability_has_shares_on_an_edge_in_the_bin_above():
+  """Of ten, .3 and .6 and .7 are not what `linspace` makes of them."""
+  cases = np.arange(10) < np.arange(1, 10)[:, np.newaxis]
+  result = detection.reliability(cases[:, 1:], cases[:, 0])
+  np.testing.assert_array_equal(result.count, np.ones(9))
+  np.testing.assert_allclose(result.predicted, np.arange(1, 10) / 10)
 
 
 # The catalogue.
@@ -345,12 +361,41 @@ def test_background_of_the_samples_themselves():
 @pytest.mark.parametrize("arguments, message", [
     (dict(samples=np.zeros([3, 8, 8])), "samples must be"),
     (dict(background_std=0.0), "background_std"),
+    (dict(background_std=np.nan), "background_std"),
+    (dict(threshold=-3.0), "threshold must be positive"),
+    (dict(threshold=np.nan), "threshold must be positive"),
+    (dict(mask=np.ones([8, 8])), "mask must have the shape"),
+    (dict(mask=np.zeros(GRID.shape)), "mask is empty"),
+    (dict(samples=np.full([3, *GRID.shape], np.nan), background_std=1.0), "not finite"),
     (dict(min_probability=1.2), "min_probability"),
     (dict(scale=7), "num_scales"),
 ])  # pyformat: disable
 def test_impossible_catalogues(arguments, message):
   with pytest.raises(ValueError, match=message):
     detection.peak_probabilities(**{**dict(samples=_samples(), grid=GRID), **arguments})
+
+
+def test_catalogue_of_few_samples_says_that_it_is_biased(caplog):
+  """Of noise: the places are chosen for what the samples have there."""
+  noise = np.random.default_rng(5).standard_normal([40, *GRID.shape])
+  few, others = noise[:8], noise[8:]
+  table = detection.peak_probabilities(few, GRID, min_probability=0)
+  assert "8 samples choose the structures and measure them" in caplog.text
+  again = detection.aperture_mass(others)[:, table["row"], table["column"]].mean()
+  assert table["aperture_mass"].mean() > 5 * abs(again)
+  caplog.clear()
+  detection.peak_probabilities(noise, GRID)
+  assert not caplog.text
+
+
+def test_histogram_shows_coefficients_beyond_the_usual():
+  values = np.array([3.0, 20.0, 20.0, 20.0])
+  noise = np.array([-1.0, 0.0, 1.0])
+  _, axes = figures.plot_coefficients({"noise": noise}, {"cluster": values}, 3)
+  filled = axes.patches[-1].get_xy()
+  assert axes.get_xlim()[1] > 20
+  # Three of four values, in a bin of half a standard deviation.
+  assert filled[filled[:, 0] > 15, 1].max() == pytest.approx(0.75 / 0.5)
 
 
 def test_matches_and_chance():
@@ -396,6 +441,17 @@ def test_impossible_matches():
     detection.match_positions(([1], [1]), ([1], [1]), region, GRID, null="none")
   with pytest.raises(ValueError, match="None of the 1 objects"):
     detection.match_positions(([1], [1]), ([200], [1]), region, GRID)
+  with pytest.raises(ValueError, match="region must have the shape"):
+    detection.match_positions(([1], [1]), ([1], [1]), region[1:], GRID)
+  for wrong in (dict(radius=-1 * u.arcmin), dict(num_random=0)):
+    with pytest.raises(ValueError, match="radius and num_random must be positive"):
+      detection.match_positions(([1], [1]), ([1], [1]), region, GRID, **wrong)
+
+
+def test_one_object_may_be_numbers():
+  region = np.ones(GRID.shape, bool)
+  found = detection.match_positions((9, 9), (10.0, 9.0), region, GRID, num_random=5)
+  assert found.num_matched == 1
 
 
 def test_shifts_that_never_keep_half_of_the_objects_are_refused():

@@ -153,6 +153,21 @@ def test_make_all_figures(run, tmp_path):
   assert run("figures/make_all.py", "--output", "made", *only).count("there already") == 2
 
 
+def test_make_all_tells_options_apart(run, tmp_path):
+  """What was made with other options, or has failed, is not there already."""
+  only = ("--output", "made", "--only", "signal_to_noise")
+  made = tmp_path / "made" / "signal_to_noise"
+  made.mkdir(parents=True)
+  (made / "complete").write_text("--full", encoding="utf-8")
+  with pytest.raises(SystemExit):
+    run("figures/make_all.py", *only)
+  (tmp_path / "data").mkdir()  # without the COSMOS catalogue: a survey like it
+  assert "FAILED" not in run(
+      "figures/make_all.py", *only, "--overwrite", "--data", "data"
+  )
+  assert (made / "complete").read_text(encoding="utf-8") == "--data data"
+
+
 def test_three_ways_to_the_gaussian_mean(run, tmp_path):
   output = run("figures/gaussian_validation.py", "--num-samples", "8")
   maximum, mean = re.search(

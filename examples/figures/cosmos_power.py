@@ -4,7 +4,7 @@
 #     python examples/figures/cosmos_power.py --data DIR --samples FILE
 #
 # FILE is the `samples.fits` of `01_reconstruct_cosmos.py`. Beside it: samples of a mock
-# of the same survey, and simulated maps like those the prior was trained on. Writes
+# of the same survey with the same noise, and simulated maps like those the prior was trained on. Writes
 # `cosmos_power.png`.
 
 # %%
@@ -31,14 +31,14 @@ parser.add_argument("--samples", required=True, type=pathlib.Path)
 parser.add_argument("--num-samples", type=int, help="of the mock")
 parser.add_argument("--prior", default="cosmos-halo", help="name, or path of a card")
 options = parser.parse_args()
-if options.data is None:
+if options.data is None or not paper_mock.find(options.data, "nhweight_int.fits"):
   parser.error("--data is needed: the folder of the COSMOS catalogue.")
 num_samples = options.num_samples or (64 if options.full else 8)
 picture = options.output / "cosmos_power.png"
 io.check_writable(picture, options.overwrite)
 
 # %%
-_, name, shear_map = paper_mock.observe(options.data, options.seed)
+_, name, shear_map = paper_mock.observe(options.data, options.seed, noise="weighted")
 grid = shear_map.grid
 prior = hybrid_prior.HybridPrior.load(options.prior, grid)
 target = posterior.Posterior(likelihood.ShearLikelihood(shear_map), prior)

@@ -7,7 +7,8 @@ Each figure is an example of its own, which this runs with a folder under --outp
 it prints is in `log.txt` there. DIR holds the COSMOS catalogue, and the kappaTNG field
 of the paper's mocks, there or below; without it those figures that need the real field
 are left out, and mocks are simulated. An example that fails does not stop the others; a
-folder that is complete is not made again without --overwrite.
+folder that is complete is not made again without --overwrite, nor one that was made
+with other options replaced.
 """
 
 import argparse
@@ -60,6 +61,12 @@ def arguments_of(needs, options):
 def run(script, arguments, folder, options):
   """Runs one example; returns what became of it."""
   folder.mkdir(parents=True, exist_ok=True)
+  complete, how = folder / "complete", " ".join(["--full"] * options.full + arguments)
+  if complete.is_file() and not options.overwrite:
+    if complete.read_text(encoding="utf-8") == how:
+      return "there already"
+    return "FAILED: there with other options; give --overwrite, or another --output"
+  complete.unlink(missing_ok=True)
   flags = ["--full"] * options.full + ["--overwrite"] * options.overwrite
   command = [sys.executable, str(EXAMPLES / script), "--output", str(folder)]
   start = time.monotonic()
@@ -70,7 +77,7 @@ def run(script, arguments, folder, options):
     ).returncode
   if code:
     return f"FAILED, see {folder / 'log.txt'}"
-  (folder / "complete").touch()
+  complete.write_text(how, encoding="utf-8")
   return f"{time.monotonic() - start:.0f} s"
 
 
@@ -98,8 +105,6 @@ def main():
     elif arguments is None:
       missing = "--data" if options.data is None else "its data, or samples of COSMOS"
       outcome = f"left out: needs {missing}"
-    elif (folder / "complete").is_file() and not options.overwrite:
-      outcome = "there already"
     else:
       outcome = run(script, arguments, folder, options)
       failed |= outcome.startswith("FAILED")

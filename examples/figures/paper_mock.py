@@ -23,20 +23,24 @@ def find(data, name):
   return paths[0] if paths else None
 
 
-def cosmos_shear_map(data):
-  """The COSMOS catalogue of Schrabback et al. (2010), binned as in the paper."""
-  catalogue = catalog.read_schrabback2010(find(data, "nhweight_int.fits").parent)
+def cosmos_shear_map(data, noise="unweighted"):
+  """The COSMOS catalogue of Schrabback et al. (2010), binned as in the paper; or None."""
+  path = None if data is None else find(data, "nhweight_int.fits")
+  if path is None:
+    return None
+  catalogue = catalog.read_schrabback2010(path.parent)
   grid = geometry.PixelGrid.plate_carree(
       center=(np.median(catalogue.ra), np.median(catalogue.dec)),
       shape=SHAPE, pixel_scale=1.74 * u.deg / SHAPE[0],
   )
-  return catalog.bin_catalogue(catalogue, grid, flip_e2=True, noise="unweighted")
+  return catalog.bin_catalogue(catalogue, grid, flip_e2=True, noise=noise)
 
 
-def empty_survey(data):
-  """`ShearMap` without signal: COSMOS with `data`, a survey like it without."""
-  if data is not None:
-    return cosmos_shear_map(data)
+def empty_survey(data, noise="unweighted"):
+  """`ShearMap` to observe with: COSMOS if `data` has it, a survey like it if not."""
+  real = cosmos_shear_map(data, noise)
+  if real is not None:
+    return real
   grid = geometry.PixelGrid(SHAPE, 0.29 * u.arcmin)
   survey = simulate.cosmos_like_survey()
   return simulate.mock_observation(np.zeros(SHAPE), grid, survey, seed=1)
@@ -52,10 +56,10 @@ def truth(data, seed):
   return next(iter(simulator.maps(1)))[: SHAPE[0], : SHAPE[1]], "simulated field"
 
 
-def observe(data, seed):
+def observe(data, seed, noise="unweighted"):
   """`(kappa, name, shear_map)`: the truth and its mock observation."""
   kappa, name = truth(data, seed)
-  return kappa, name, simulate.observe_like(kappa, empty_survey(data), seed)
+  return kappa, name, simulate.observe_like(kappa, empty_survey(data, noise), seed)
 
 
 def add_options(parser, full):

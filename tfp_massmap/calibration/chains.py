@@ -49,7 +49,8 @@ def diagnose(states, grid, mask=None, num_bands=8, max_components=2000):
     A `ChainDiagnostics`.
 
   Raises:
-    ValueError: for another shape, or fewer steps or chains.
+    ValueError: for another shape, fewer steps or chains, an empty mask, or states that are
+      not finite.
   """
   states = np.asarray(states)
   fits = states.ndim == 4 and states.shape[2:] == grid.shape
@@ -59,6 +60,13 @@ def diagnose(states, grid, mask=None, num_bands=8, max_components=2000):
         f" {grid.shape}, with at least four steps of two chains; got {states.shape}."
     )
   mask = np.ones(grid.shape, bool) if mask is None else np.asarray(mask, bool)
+  if mask.shape != grid.shape or not mask.any():
+    raise ValueError(
+        f"mask must be of shape {grid.shape} with at least one pixel; got shape"
+        f" {mask.shape} with {np.count_nonzero(mask)}."
+    )
+  if bad := np.count_nonzero(~np.isfinite(states)):
+    raise ValueError(f"{bad} of {states.size} values of the states are not finite.")
   edges = spectra.band_edges(grid, num_bands)
   flat = states.reshape([-1, *grid.shape]).astype(np.float64)
   modes, bands, _ = record.modes(flat, mask, grid, edges)

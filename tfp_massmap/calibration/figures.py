@@ -43,17 +43,13 @@ def plot_classes(runs, level=0.68):
   axes = figure.subplots(2, 2).ravel()
   shift = np.linspace(-0.15, 0.15, len(runs)) if len(runs) > 1 else [0]
   for axis, (title, group) in zip(axes, _CLASSES.items()):
-    labels = []
     by_scale = group == "modes"
+    present = [_class_names(records, group) for records in runs.values()]
+    everywhere = _merged(present)
     for index, (label, records) in enumerate(runs.items()):
-      names = report.names(records, group)
-      if group == "pixels":
-        names = [n for n in names if n.endswith("from a gap")]
+      names = present[index]
       estimates = [report.coverage(records, n, [level]) for n in names]
-      if len(names) > len(labels):
-        labels = [n.split(": ")[1].split(", ")[-1] for n in names]
-        labels = [label.removesuffix(" from a gap") for label in labels]
-      place = np.arange(len(names)) + shift[index]
+      place = np.array([everywhere.index(n) for n in names]) + shift[index]
       if by_scale:
         edges = records[0].band_edges
         place = np.sqrt(edges[1:] * edges[:-1]) * np.exp(shift[index])
@@ -67,6 +63,8 @@ def plot_classes(runs, level=0.68):
     if by_scale:
       axis.set(xscale="log", xlabel=r"multipole $\ell$")
     else:
+      labels = [n.split(": ")[1].split(", ")[-1] for n in everywhere]
+      labels = [text.removesuffix(" from a gap") for text in labels]
       axis.set_xticks(range(len(labels)), labels, rotation=20, ha="right", fontsize=8)
     axis.set_title(title, fontsize=10)
     axis.set_ylabel(f"{level:.0%} coverage - expected [%]")
@@ -182,3 +180,21 @@ def _band(axis, x, middle, error, color):
         x, middle - width * error, middle + width * error, color=color, alpha=0.15,
         linewidth=0,
     )
+
+
+def _class_names(records, group):
+  names = report.names(records, group)
+  if group == "pixels":
+    names = [n for n in names if n.endswith("from a gap")]
+  return names
+
+
+def _merged(lists):
+  """All names once, each list's in its own order."""
+  merged = []
+  for names in lists:
+    for position, name in enumerate(names):
+      if name not in merged:
+        before = [merged.index(n) for n in names[:position]]
+        merged.insert(max(before, default=-1) + 1, name)
+  return merged

@@ -40,7 +40,8 @@ class Settings:
     num_bands: of multipoles, from the longest wave to Nyquist's; 0 for no test in
       Fourier space.
     patch: side, in pixels, of the patches in which distances from random reference
-      points are ranked (TARP); 0 for none.
+      points are ranked (TARP); 0 for none. Patches of which less than half is observed
+      do not count, nor does the whole map if less than half of it is.
     num_references: reference points a patch.
   """
 
@@ -163,8 +164,9 @@ def measure(samples, truth, grid, mask=None, settings=Settings(), seed=0, label=
   if settings.patch:
     for name, side in (("patches", settings.patch), ("map", max(grid.shape))):
       distances = _distances(members, mask, side, settings.num_references, rng)
-      everywhere = np.ones(distances.shape[1], bool)
-      groups.append(("distances", distances, {name: everywhere}))
+      if distances.shape[1]:
+        everywhere = np.ones(distances.shape[1], bool)
+        groups.append(("distances", distances, {name: everywhere}))
   ranks, residuals = {}, {}
   for group, values, classes in groups:
     for name, (histogram, sums) in tally(values, classes, rng).items():

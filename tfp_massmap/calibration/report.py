@@ -283,8 +283,14 @@ def chi_square(records):
     An `Estimate`; the p-value is by permutation.
 
   Raises:
-    ValueError: as `names`.
+    ValueError: as `names`; for no more samples than bands.
   """
+  num_samples, num_bands = _checked(records)[0].num_samples, len(records[0].band_power[0])
+  if num_samples <= num_bands:
+    raise ValueError(
+        f"chi-square of {num_bands} band powers needs more samples than bands; the records"
+        f" have {num_samples} samples."
+    )
   squares = np.stack([_mahalanobis(np.log(r.band_power)) for r in _checked(records)])
   value = squares[:, 0].mean()
   error = stats.sem(squares[:, 0]) if len(squares) > 1 else np.nan
@@ -359,6 +365,8 @@ def _permutation(members, statistic, num_permutations, seed):
 
 def _share_above(null, value):
   """p-value of a positive statistic; equal values count, but for rounding."""
+  if np.isnan(value):
+    return np.nan
   return float((1 + np.sum(null >= value * (1 - 1e-12))) / (1 + len(null)))
 
 

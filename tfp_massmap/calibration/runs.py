@@ -1,11 +1,15 @@
 """Runs over many truths, which go on where they were stopped."""
 
+import hashlib
+import json
 import pathlib
 
+from astropy import units as u
 import numpy as np
 import tqdm.auto
 
 from tfp_massmap import io
+from tfp_massmap import spectra
 from tfp_massmap.calibration import record as record_lib
 
 
@@ -28,14 +32,15 @@ def run(draw, num_truths, grid, settings=record_lib.Settings(), folder=None, lab
     List of `Record`.
 
   Raises:
-    ValueError: if the folder holds records of another run.
+    ValueError: if the folder holds records of another run: of other settings, label or
+      grid.
   """
   records = []
   for index in tqdm.auto.trange(num_truths, unit="truth", disable=not progress):
     path = None if folder is None else pathlib.Path(folder) / f"truth_{index:05d}.npz"
     if path is not None and path.exists():
       found = record_lib.Record.load(path)
-      _check_same(path, found, settings, label)
+      _check_same(path, found, grid, settings, label)
     else:
       truth, samples, mask = draw(index)
       found = record_lib.measure(samples, truth, grid, mask, settings, index, label)
@@ -45,7 +50,8 @@ def run(draw, num_truths, grid, settings=record_lib.Settings(), folder=None, lab
   return records
 
 
-def population(maps, num_maps, grid, mask=None, settings=record_lib.Settings(), path=None):
+def population(maps, num_maps, grid, mask=None, settings=record_lib.Settings(), path=None,
+               label=""):
   """Band powers of many maps like the truths, for `population_power`.
 
   Args:
@@ -53,23 +59,21 @@ def population(maps, num_maps, grid, mask=None, settings=record_lib.Settings(), 
       numbers; sides may be multiples of the grid's, and are cut in pieces.
     num_maps: how many numbers.
     grid, mask, settings: as `record.map_band_power`.
-    path: None, or an `.npy` file to keep them in as they come; numbers that an earlier
+    path: None, or an `.npz` file to keep them in as they come; numbers that an earlier
       run has kept are not made again.
+    label: what the maps are, to tell files apart.
 
   Returns:
     `[num_maps, settings.num_bands]`, each the mean over the maps of a number.
 
   Raises:
-    ValueError: as `record.map_band_power`; for a file of other bands.
+    ValueError: as `record.map_band_power`; for a file of other maps, by label, grid, mask
+      or settings.
   """
-  power = np.empty([0, settings.num_bands])
-  if path is not None and pathlib.Path(path).exists():
-    power = np.load(path, allow_pickle=False)
-    if power.shape[1:] != (settings.num_bands,):
-      raise ValueError(
-          f"{path} has powers of shape {power.shape}, not of {settings.num_bands} bands:"
-          " delete it, or choose another."
-      )
+  file = None if path is None else _PowerFile(path, grid, mask, settings, label)
+  power = file.read() if file else None
+  if power is None:
+    power = np.empty([0, settings.num_bands])
   remaining = range(len(power), num_maps)
   for index in tqdm.auto.tqdm(
       remaining, desc="power of maps", unit="map", initial=len(power), total=num_maps,
@@ -78,10 +82,8 @@ def population(maps, num_maps, grid, mask=None, settings=record_lib.Settings(), 
     found = _pieces(np.asarray(maps(index)), grid.shape)
     found = record_lib.map_band_power(found, grid, mask, settings).mean(axis=0)
     power = np.concatenate([power, found[np.newaxis]])
-    if path is not None:
-      with io.atomic_path(path, overwrite=True) as temporary:
-        with open(temporary, "wb") as file:
-          np.save(file, power, allow_pickle=False)
+    if file:
+      file.write(power)
   return power[:num_maps]
 
 
@@ -123,9 +125,48 @@ def samples_of_intervals(mean, std, num_samples, seed):
   return mean + std * noise
 
 
-def _check_same(path, found, settings, label):
+def _check_same(path, found, grid, settings, label):
   if (found.settings, found.label) != (settings, label):
     raise ValueError(
         f"{path} is of another run: label {found.label!r} and {found.settings}, not"
         f" {label!r} and {settings}. Choose another folder, or delete this one."
     )
+  if settings.num_bands:
+    edges = spectra.band_edges(grid, settings.num_bands)
+    if not np.allclose(found.band_edges, edges):
+      raise ValueError(
+          f"{path} is of maps of another size or pixel scale: its bands reach from ell ="
+          f" {found.band_edges[0]:.0f} to {found.band_edges[-1]:.0f}, those of the grid from"
+          f" {edges[0]:.0f} to {edges[-1]:.0f}. Choose another folder, or delete this one."
+      )
+
+
+class _PowerFile:
+  """Band powers of maps in an `.npz`, with what they are of."""
+
+  def __init__(self, path, grid, mask, settings, label):
+    self._path = pathlib.Path(path)
+    mask = np.ones(grid.shape, bool) if mask is None else np.asarray(mask, bool)
+    self._header = json.dumps(dict(
+        label=label, shape=grid.shape, mask=hashlib.sha256(mask.tobytes()).hexdigest()[:16],
+        pixel_arcmin=round(float(grid.pixel_scale.to_value(u.arcmin)), 9),
+        num_bands=settings.num_bands, remove_mean=settings.remove_mean,
+    ))  # pyformat: disable
+
+  def read(self):
+    """`[n, num_bands]`, or None without a file."""
+    if not self._path.exists():
+      return None
+    with np.load(self._path, allow_pickle=False) as arrays:
+      header = str(arrays["header"])
+      if header != self._header:
+        raise ValueError(
+            f"{self._path} has powers of other maps: {header}, not {self._header}. Delete"
+            " it, or choose another."
+        )
+      return arrays["power"]
+
+  def write(self, power):
+    with io.atomic_path(self._path, overwrite=True) as temporary:
+      with open(temporary, "wb") as file:
+        np.savez(file, power=power, header=np.array(self._header))

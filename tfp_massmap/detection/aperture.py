@@ -25,9 +25,14 @@ def aperture_mass(maps, scale=DEFAULT_SCALE):
     float64, shape of `maps`; dimensionless as the convergence.
 
   Raises:
-    ValueError: for a scale that does not fit the map.
+    ValueError: for a scale that does not fit the map, or values that are not finite.
   """
   maps = np.asarray(maps, np.float64)
+  if bad := np.count_nonzero(~np.isfinite(maps)):
+    raise ValueError(
+        f"{bad} of {maps.size} values of the maps are not finite: give masked pixels a"
+        " value, such as 0, and leave failed samples out."
+    )
   return wavelets.starlet(maps, scale)[..., scale - 1, :, :].numpy()
 
 
@@ -40,6 +45,9 @@ def blocks(maps, scale=DEFAULT_SCALE):
 
   Yields:
     float64 `[num, ny, nx]`, in the order of the maps.
+
+  Raises:
+    ValueError: as `aperture_mass`.
   """
   num = max(1, _BLOCK_VALUES // int(np.prod(np.shape(maps)[1:])))
   for first in range(0, len(maps), num):
@@ -59,12 +67,11 @@ def background_std(background, scale=DEFAULT_SCALE, mask=None):
     A float.
 
   Raises:
-    ValueError: for a scale that does not fit the map.
-    IndexError: for a mask of another shape than the maps.
+    ValueError: as `aperture_mass`; for a mask of another shape than the maps, or empty.
   """
   coefficients = aperture_mass(background, scale)
   if mask is not None:
-    coefficients = coefficients[..., np.asarray(mask, bool)]
+    coefficients = coefficients[..., checked_mask(mask, coefficients.shape[-2:])]
   return float(np.std(coefficients))
 
 
@@ -82,7 +89,17 @@ def input_snr(cluster, background, scale=DEFAULT_SCALE, mask=None):
     background's, `[...]`.
 
   Raises:
-    ValueError, IndexError: as `background_std`.
+    ValueError: as `background_std`.
   """
   highest = aperture_mass(cluster, scale).max(axis=(-2, -1))
   return highest / background_std(background, scale, mask)
+
+
+def checked_mask(mask, shape):
+  """The mask as bool of that shape; all pixels for None. ValueError if it has none."""
+  mask = np.ones(shape, bool) if mask is None else np.asarray(mask, bool)
+  if mask.shape != tuple(shape):
+    raise ValueError(f"mask must have the shape {tuple(shape)} of maps; got {mask.shape}.")
+  if not mask.any():
+    raise ValueError("The mask is empty: no pixel is measured.")
+  return mask

@@ -6,7 +6,8 @@ from scipy import stats
 
 from tfp_massmap.detection import criterion
 
-_BINS = np.linspace(-5, 14, 77)
+# Of the histograms, in standard deviations; higher coefficients widen them.
+_LOWEST, _HIGHEST, _WIDTH = -5.0, 14.0, 0.25
 
 
 def plot_coefficients(backgrounds, clusters, threshold):
@@ -20,25 +21,27 @@ def plot_coefficients(backgrounds, clusters, threshold):
   """
   figure = mpl_figure.Figure(figsize=(7, 4.4), layout="constrained")
   axes = figure.subplots()
+  highest = max(np.max(values) for values in clusters.values()) if clusters else 0
+  bins = np.arange(_LOWEST, max(_HIGHEST, highest) + 2 * _WIDTH, _WIDTH)
   hatches = ("////", "....")
   for hatch, (label, values) in zip(hatches, backgrounds.items()):
     axes.hist(
-        np.ravel(values), _BINS, density=True, histtype="step", color="0.35",
-        hatch=hatch, label=label,
+        np.clip(values, bins[0], bins[-1]).ravel(), bins, density=True, histtype="step",
+        color="0.35", hatch=hatch, label=label,
     )
   axes.plot(
-      _BINS, stats.norm.pdf(_BINS, np.mean(values), np.std(values)), "k:", lw=1.2,
+      bins, stats.norm.pdf(bins, np.mean(values), np.std(values)), "k:", lw=1.2,
       label="Gaussian of the same width",
   )
   for index, (label, values) in enumerate(clusters.items()):
     axes.hist(
-        values, _BINS[::2], density=True, histtype="stepfilled", alpha=0.55,
+        np.maximum(values, bins[0]), bins[::2], density=True, histtype="stepfilled", alpha=0.55,
         color=f"C{index}", label=label,
     )
   axes.axvline(threshold, color="k", ls="--", lw=1)
   axes.set(
       xlabel="aperture mass / standard deviation of the field without cluster",
-      ylabel="probability density", xlim=(_BINS[0], _BINS[-1]),
+      ylabel="probability density", xlim=(bins[0], bins[-1]),
   )
   axes.legend(fontsize=8)
   return figure, axes

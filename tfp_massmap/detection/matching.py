@@ -44,8 +44,8 @@ def match_positions(
   """Matches objects to structures, on the flat map.
 
   Args:
-    structures: `(row, column)` of the structures, arrays.
-    objects: `(row, column)` of the objects, fractional, arrays.
+    structures: `(row, column)` of the structures, numbers or arrays.
+    objects: `(row, column)` of the objects, fractional, numbers or arrays.
     region: bool `[ny, nx]`, where both can be.
     grid: `geometry.PixelGrid`.
     radius: of a match, an angle.
@@ -53,20 +53,30 @@ def match_positions(
       together, with the opposite edges of the region's box joined, which keeps their
       clustering. A shift that leaves less than half of them in the region is drawn
       again; the number of matches is scaled to the number inside.
-    num_random: number of random sets.
+    num_random: number of random sets, positive.
     seed: integer.
 
   Returns:
     `Matches`.
 
   Raises:
-    ValueError: for another null, no object in the region, or a region so thin that no
-      shift keeps half of the objects in it.
+    ValueError: for another null, a region of another shape than the grid, no object in
+      it, one so thin that no shift keeps half of the objects in it, or a radius or number
+      that is not positive.
   """
   if null not in NULLS:
     raise ValueError(f"null must be one of {NULLS}; got {null!r}.")
   region = np.asarray(region, bool)
-  objects = np.stack([np.asarray(c, float) for c in objects], axis=-1)
+  if region.shape != grid.shape:
+    raise ValueError(
+        f"region must have the shape {grid.shape} of the grid; got {region.shape}."
+    )
+  reach = (radius / grid.pixel_scale).to_value(u.one)
+  if not reach > 0 or num_random < 1:
+    raise ValueError(
+        f"radius and num_random must be positive; got {radius} and {num_random}."
+    )
+  objects = _positions(objects)
   inside = _in_region(objects, region)
   num_inside = int(inside.sum())
   if not num_inside:
@@ -74,9 +84,8 @@ def match_positions(
         f"None of the {len(objects)} objects lies in the region of {region.sum()}"
         " pixels."
     )
-  places = np.stack([np.asarray(c, float) for c in structures], axis=-1)
+  places = _positions(structures)
   separation = _nearest(places, objects)
-  reach = (radius / grid.pixel_scale).to_value(u.one)
   matched = inside & (separation <= reach)
   rng = np.random.default_rng(seed)
   draw = _uniform if null == "uniform" else _shifted
@@ -95,6 +104,10 @@ def match_positions(
       expected_std=float(numbers.std()),
       p_value=float((1 + as_many) / (1 + num_random)),
   )
+
+
+def _positions(coordinates):
+  return np.stack([np.atleast_1d(np.asarray(c, float)) for c in coordinates], axis=-1)
 
 
 def _nearest(places, objects):

@@ -45,21 +45,25 @@ def reliability(samples, truths, edges=None):
   Args:
     samples: bool `[num_cases, num_samples]`, whether a sample has the cluster.
     truths: bool `[num_cases]`, whether the truth has.
-    edges: of the bins of probability, increasing; None for ten of equal width.
+    edges: of the bins of probability, increasing, from 0 to 1; None for ten of equal
+      width.
 
   Returns:
     A `Reliability`.
 
   Raises:
-    ValueError: for shapes that do not agree, or no case whose outcome is open.
+    ValueError: for shapes that do not agree, values other than 0 and 1, edges that do
+      not span 0 to 1, or no case whose outcome is open.
   """
-  samples, truths = np.asarray(samples, bool), np.asarray(truths, bool)
+  samples, truths = _as_bool(samples, "samples"), _as_bool(truths, "truths")
   if samples.ndim != 2 or truths.shape != samples.shape[:1]:
     raise ValueError(
         "samples must be [num_cases, num_samples] and truths [num_cases]; got"
         f" {samples.shape} and {truths.shape}."
     )
   edges = np.linspace(0, 1, 11) if edges is None else np.asarray(edges, float)
+  if edges.ndim != 1 or edges[0] > 0 or edges[-1] < 1 or (np.diff(edges) <= 0).any():
+    raise ValueError(f"edges must increase from 0 to 1; got {edges.tolist()}.")
   probability = (samples.sum(axis=1) + truths) / (samples.shape[1] + 1)
   variance = probability * (1 - probability)
   if not np.any(variance > 0):
@@ -67,7 +71,9 @@ def reliability(samples, truths, edges=None):
         "In every case truth and samples agree: nothing to compare. Choose a threshold"
         " that some of them pass."
     )
-  bins = np.clip(np.searchsorted(edges, probability, "right") - 1, 0, len(edges) - 2)
+  # Shares on an edge belong to the bin above, whatever the rounding of both.
+  bins = np.searchsorted(edges - 1e-9, probability, "right") - 1
+  bins = np.minimum(bins, len(edges) - 2)
   total = lambda values: np.bincount(bins, values, minlength=len(edges) - 1)
   count = total(None)
   used = count > 0
@@ -86,6 +92,14 @@ def reliability(samples, truths, edges=None):
       z=float(excess.sum() / np.sqrt(spread.sum())),
       p_value=float(stats.chi2.sf(chi_square, wide.sum())) if wide.any() else np.nan,
   )
+
+
+def _as_bool(values, name):
+  values = np.asarray(values)
+  other = values[~np.isin(values, (0, 1))]
+  if other.size:
+    raise ValueError(f"{name} must be true or false; got values such as {other.flat[0]}.")
+  return values.astype(bool)
 
 
 def reliability_table(results):
