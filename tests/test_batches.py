@@ -87,12 +87,29 @@ def test_a_finished_run_is_read_and_that_of_others_kept(tmp_path):
     _run(other)
 
 
+def test_an_unfinished_run_gives_way_if_it_is_empty_or_to_overwrite(tmp_path):
+  path = tmp_path / "samples.fits"
+  other = dict(RECORD, tolerance=0.2)
+  for kill_at, options in ((0, {}), (2, dict(overwrite=True))):
+    with pytest.raises(_Killed):
+      _run(path, kill_at=kill_at)
+    calls = []
+    samples, *_ = _run(path, calls=calls, record=other, **options)
+    assert calls == [(3, 0), (3, 1), (3, 2)]
+    assert fits.getheader(path)["MASSMAP tolerance"] == 0.2
+    assert [p.name for p in tmp_path.iterdir()] == ["samples.fits"]
+    del samples
+    path.unlink()
+
+
 def test_an_unfinished_run_of_other_settings_is_not_mixed(tmp_path):
   path = tmp_path / "samples.fits"
   with pytest.raises(_Killed):
     _run(path, kill_at=1)
   with pytest.raises(ValueError, match="another num_samples and tolerance"):
     _run(path, num_samples=12, record=dict(RECORD, tolerance=0.2))
+  with pytest.raises(ValueError, match=r"posterior \(data, noise, pixels or prior\)"):
+    _run(path, record=dict(RECORD, posterior="b"))
   (tmp_path / "samples.fits.part").unlink()
   with pytest.raises(ValueError, match="are gone. Remove it"):
     _run(path)

@@ -248,6 +248,24 @@ def test_processes_make_the_same_maps(capsys):
   assert "3/3" in capsys.readouterr().err
 
 
+def test_scripts_that_start_themselves_anew_end(tmp_path):
+  """A process imports the script that it was started by, which here starts one."""
+  script = tmp_path / "script.py"
+  script.write_text(
+      "from astropy import units as u\n"
+      "from tfp_massmap import geometry, simulate\n"
+      "grid = geometry.PixelGrid((32, 32), 2 * u.arcmin)\n"
+      "simulator = simulate.ConvergenceSimulator(grid, mode='fast')\n"
+      "list(simulator.maps(3, num_processes=2))\n",
+      encoding="utf-8",
+  )
+  ended = subprocess.run(
+      [sys.executable, str(script)], capture_output=True, text=True, timeout=300,
+      check=False,
+  )
+  assert ended.returncode and "under `if __name__ ==" in ended.stderr
+
+
 @pytest.mark.parametrize("shape", [(41, 64), (64, 41)])
 def test_any_shape(shape):
   grid = geometry.PixelGrid(shape, 1.5 * u.arcmin)

@@ -117,7 +117,7 @@ class Reconstruction:
 def reconstruct(shear_map, prior, num_samples, seed, method="guided", sampler=None,
                 truth=None, settings=None, batch_size=8, samples_path=None,
                 overwrite=False, quantiles=(), thresholds=(), source_redshifts=None,
-                progress=True):
+                reduced_shear=False, progress=True):
   """Samples the posterior of a shear map.
 
   Args:
@@ -136,6 +136,10 @@ def reconstruct(shear_map, prior, num_samples, seed, method="guided", sampler=No
     quantiles, thresholds: see `summary.summarise`.
     source_redshifts: None, or redshifts of the galaxies; those that a trained prior is
       not for give a warning.
+    reduced_shear: whether shapes measure shear / (1 - kappa), which they do, instead of
+      the shear, which differs little but in clusters
+      (`likelihood.ReducedShearLikelihood`); not with "annealed". The Wiener filter and
+      the Kaiser-Squires map take it for shear.
     progress: whether to show a progress bar.
 
   Returns:
@@ -143,14 +147,18 @@ def reconstruct(shear_map, prior, num_samples, seed, method="guided", sampler=No
 
   Raises:
     ValueError: before any sampling, for a truth of another shape, a spectrum that
-      does not cover the map, or settings that no header can hold.
+      does not cover the map, settings that no header can hold, quantiles or thresholds
+      out of their range, or reduced shear with a method that cannot take it.
     RuntimeError: before any sampling, if the Wiener filter does not converge.
   """
   grid = shear_map.grid
   if truth is not None and np.shape(truth) != grid.shape:
     raise ValueError(f"truth must have shape {grid.shape}; got {np.shape(truth)}.")
   io.provenance_header({**shear_map.settings, **(settings or {})})
+  summary_lib.check_levels(quantiles, thresholds)
   likelihood = likelihood_lib.ShearLikelihood(shear_map)
+  if reduced_shear:
+    likelihood = likelihood_lib.ReducedShearLikelihood(shear_map)
   prior, description = _make_prior(prior, grid, source_redshifts)
   # What is cheap and can fail comes first, before the sampling.
   gaussian = getattr(prior, "gaussian", prior)
@@ -171,7 +179,8 @@ def reconstruct(shear_map, prior, num_samples, seed, method="guided", sampler=No
           **(settings or {}),
           "seed": int(seed),
           "num_samples": int(num_samples),
-          "batch_size": int(batch_size),
+          "batch_size": min(int(batch_size), int(num_samples)),
+          "reduced_shear": bool(reduced_shear),
           "method": sample_set.method,
           "prior": description,
           "score evaluations per sample": sample_set.num_score_evaluations,

@@ -36,14 +36,13 @@ def summarise(samples, quantiles=(), thresholds=()):
     thresholds: convergences whose probability to be exceeded is wanted.
 
   Raises:
-    ValueError: for another shape, or levels outside of (0, 1).
+    ValueError: for another shape, or as `check_levels`.
   """
   if np.ndim(samples) != 3 or not len(samples):
     raise ValueError(
         f"samples must be [num_samples, ny, nx]; got shape {np.shape(samples)}."
     )
-  if any(not 0 < level < 1 for level in quantiles):
-    raise ValueError(f"Quantiles must lie in (0, 1); got {tuple(quantiles)}.")
+  check_levels(quantiles, thresholds)
   num, ny, nx = np.shape(samples)
   rows = max(1, _BLOCK_VALUES // (num * nx))
   blocks = [
@@ -55,6 +54,14 @@ def summarise(samples, quantiles=(), thresholds=()):
       mean, std, num, dict(zip(map(float, quantiles), levels)),
       dict(zip(map(float, thresholds), shares)),
   )
+
+
+def check_levels(quantiles, thresholds):
+  """Raises ValueError for quantiles outside of (0, 1), or thresholds not finite."""
+  if any(not 0 < level < 1 for level in quantiles):
+    raise ValueError(f"Quantiles must lie in (0, 1); got {tuple(quantiles)}.")
+  if not np.isfinite(np.asarray(thresholds, float)).all():
+    raise ValueError(f"Thresholds must be finite; got {tuple(thresholds)}.")
 
 
 def _summarise_rows(samples, quantiles, thresholds):

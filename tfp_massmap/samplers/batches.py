@@ -21,6 +21,9 @@ from tfp_massmap import io
 
 _BLOCK = 2880  # bytes, of FITS
 
+# What users know an entry of a record by.
+_NAMES = {"posterior": "posterior (data, noise, pixels or prior)"}
+
 
 def run(draw_fn, num_samples, batch_size, shape, seed, record, output=None, grid=None,
         overwrite=False, num_steps=1, progress=True):
@@ -38,7 +41,7 @@ def run(draw_fn, num_samples, batch_size, shape, seed, record, output=None, grid
       header, and compared when a run goes on.
     output: None, or name of the FITS cube.
     grid: `geometry.PixelGrid` of the cube.
-    overwrite: whether an output of another run may be replaced.
+    overwrite: whether an output of another run may be replaced, finished or not.
     num_steps: of a batch, for the progress bar.
     progress: whether to show a progress bar.
 
@@ -47,7 +50,8 @@ def run(draw_fn, num_samples, batch_size, shape, seed, record, output=None, grid
     `[num_batches]`, and the wall time of all batches.
 
   Raises:
-    ValueError: for numbers that are not positive, or an unfinished file of another run.
+    ValueError: for numbers that are not positive, or an unfinished file of another run
+      that has samples.
     FileExistsError: if the output exists and is of another run.
     FloatingPointError: if a sample is not finite.
   """
@@ -140,9 +144,7 @@ class _Cube:
       self._read_finished()
       return
     io.check_writable(path, overwrite)
-    if self._log.exists():
-      self._go_on()
-    else:
+    if not (self._log.exists() and self._go_on(overwrite)):
       self._create(grid)
     self._map = np.memmap(
         self._partial, ">f4", "r+", offset=self._offset, shape=self._shape
@@ -213,17 +215,21 @@ class _Cube:
       file.truncate(self._offset + self._padded_size)
     self._write_log()
 
-  def _go_on(self):
+  def _go_on(self, overwrite):
+    """Whether there is a run to go on with."""
     log = json.loads(self._log.read_text(encoding="utf-8"))
     if log["run"] != self._run:
+      if overwrite or not log["batches"]:
+        return False
       before = log["record"]
       differ = sorted(
           k for k in {*before, *self._record} if before.get(k) != self._record.get(k)
       )
       raise ValueError(
-          f"{self._partial} is an unfinished run of another {' and '.join(differ)}."
-          " Choose another output, or the same settings to go on with it; to start"
-          f" anew, remove it and {self._log.name}."
+          f"{self._partial} is an unfinished run of another"
+          f" {' and '.join(_NAMES.get(name, name) for name in differ)}, with"
+          f" {len(log['batches'])} batches. Choose another output, or the same settings to"
+          " go on with it; overwrite starts anew."
       )
     if not self._partial.is_file():
       raise ValueError(
@@ -231,6 +237,7 @@ class _Cube:
           " Remove it to start anew."
       )
     self.batches, self._offset = log["batches"], log["offset"]
+    return True
 
   def _write_log(self):
     log = dict(

@@ -11,9 +11,15 @@ power, known from the halo model, to the wanted one. Born approximation, one cos
 there are no filaments, and haloes have no substructure.
 """
 
+import collections
+from concurrent import futures
+from concurrent.futures import process
 import contextlib
 import dataclasses
 import multiprocessing
+import pathlib
+import pickle
+import tempfile
 
 import numpy as np
 from scipy import fft
@@ -198,6 +204,10 @@ class ConvergenceSimulator:
 
     Yields:
       float32 `[ny, nx]`, those of `map`, whatever the number of processes.
+
+    Raises:
+      ValueError: for numbers out of their range.
+      RuntimeError: if a process dies.
     """
     if num_maps < 0 or first < 0 or num_processes < 1:
       raise ValueError(
@@ -266,23 +276,53 @@ class _Layer:
   smooth: float
 
 
+_UNGUARDED = (
+    "Processes start by importing the script that asks for them. Call"
+    ' `maps(..., num_processes=2)` under `if __name__ == "__main__":`, or leave'
+    " num_processes out."
+)
+
+
 @contextlib.contextmanager
 def _mapper(simulator, num_processes):
   """Yields a function from indices to an iterator over maps."""
   if num_processes <= 1:
     yield lambda indices: map(simulator.map, indices)
     return
-  # Forking is unsafe once TensorFlow or another library has started threads.
-  context = multiprocessing.get_context("spawn")
-  with context.Pool(num_processes, _keep, (simulator,)) as pool:
-    yield lambda indices: pool.imap(_make, indices)
+  # The start of a process looks at this itself, but first makes what it cannot end.
+  if getattr(multiprocessing.current_process(), "_inheriting", False):
+    raise RuntimeError(_UNGUARDED)
+  with tempfile.TemporaryDirectory() as folder:
+    # The start of a process waits for ever to send this much to one that has died.
+    path = pathlib.Path(folder) / "simulator"
+    path.write_bytes(pickle.dumps(simulator))
+    # Forking is unsafe once TensorFlow or another library has started threads.
+    context = multiprocessing.get_context("spawn")
+    executor = futures.ProcessPoolExecutor(num_processes, context, _keep, (path,))
+    try:
+      yield lambda indices: _in_order(executor, indices, 2 * num_processes)
+    except process.BrokenProcessPool as error:
+      raise RuntimeError(f"A process died. For lack of memory, or: {_UNGUARDED}") from error
+    finally:
+      executor.shutdown(cancel_futures=True)
+
+
+def _in_order(executor, indices, num_ahead):
+  """Results in order; no more than `num_ahead` maps wait to be taken."""
+  pending = collections.deque()
+  for index in indices:
+    pending.append(executor.submit(_make, index))
+    if len(pending) > num_ahead:
+      yield pending.popleft().result()
+  while pending:
+    yield pending.popleft().result()
 
 
 _KEPT = {}
 
 
-def _keep(simulator):
-  _KEPT["simulator"] = simulator
+def _keep(path):
+  _KEPT["simulator"] = pickle.loads(path.read_bytes())
 
 
 def _make(index):
