@@ -1,5 +1,7 @@
 """Catalogues: formats, binning against arithmetic, the released maps, bad input."""
 
+import gzip
+import io
 import logging
 
 from astropy import units as u
@@ -43,6 +45,52 @@ def test_formats(tmp_path, suffix):
     np.testing.assert_allclose(getattr(read, role), table[name], rtol=1e-12)
 
 
+@pytest.mark.parametrize("name, options, before", [
+    ("a.txt", dict(format="ascii.basic"), ""),
+    ("a.dat", dict(format="ascii.commented_header"), ""),
+    ("b.dat", dict(format="ascii.commented_header"), "# of a survey\n"),
+    ("a.tsv", dict(format="ascii.tab"), ""),
+    ("a.csv", dict(delimiter=";"), "# of a survey\n# in the south\n"),
+    ("b.csv", dict(), "\ufeff"),
+    ("c.csv", dict(), "\ufeff# of, a, survey\n\n"),
+    ("d.csv", dict(format="ascii.commented_header", delimiter=","), "# of a survey\n"),
+    ("e.csv.gz", dict(delimiter=";"), "\ufeff"),
+])
+def test_text(tmp_path, name, options, before):
+  table, text = _table(5), io.StringIO()
+  table.write(text, **{"format": "ascii.csv", **options})
+  content = (before + text.getvalue()).encode()
+  if name.endswith(".gz"):
+    content = gzip.compress(content)
+  (tmp_path / name).write_bytes(content)
+  read = catalog.read_catalogue(tmp_path / name)
+  np.testing.assert_allclose(read.e2, table["e2"], rtol=1e-12)
+  np.testing.assert_allclose(read.ra, table["ra"], rtol=1e-12)
+
+
+def test_tables_of_a_fits_file(tmp_path, caplog):
+  path, table = tmp_path / "several.fits", _table()
+  hdus = [
+      fits.BinTableHDU(Table(dict(ra=[1.0])), name="FIELDS"),
+      fits.BinTableHDU(table, name="SHAPES"),
+      fits.BinTableHDU(table[:50], name="FEW"),
+  ]
+  fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path)
+  assert len(catalog.read_catalogue(path)) == 200
+  assert "the one read is 2" in caplog.text
+  for hdu in (3, "few"):
+    assert len(catalog.read_catalogue(path, hdu=hdu)) == 50
+  with pytest.raises(ValueError, match="No column for dec"):
+    catalog.read_catalogue(path, hdu=1)
+  with pytest.raises(ValueError, match="no table in HDU 4. Its tables are 1 'FIELDS', 2"):
+    catalog.read_catalogue(path, hdu=4)
+  with pytest.raises(ValueError, match="None of the tables"):
+    catalog.read_catalogue(path, dict(e1="shape"))
+  table.write(tmp_path / "a.csv")
+  with pytest.raises(ValueError, match="is not FITS"):
+    catalog.read_catalogue(tmp_path / "a.csv", hdu=1)
+
+
 def test_columns_are_guessed_or_named():
   names = ["ALPHA_J2000", "DELTA_J2000", "g1", "g2", "z"]
   assert catalog.resolve_columns(names) == dict(
@@ -53,6 +101,8 @@ def test_columns_are_guessed_or_named():
     catalog.resolve_columns(both)
   chosen = catalog.resolve_columns(both, dict(e1="g1", e2="g2", weight=None))
   assert chosen["e1"] == "g1" and chosen["weight"] == "w"
+  with pytest.raises(ValueError, match="'g1' cannot be e1 and e2 at once"):
+    catalog.resolve_columns(both, dict(e1="g1", e2="g1"))
 
 
 def test_units_of_positions_are_honoured():
@@ -222,17 +272,80 @@ def test_bad_values():
   bad[[3, 7]] = np.nan, np.inf
   for name in ("ra", "dec", "e1", "e2"):
     _expect(rf"Column {name} is NaN or infinite in 2 of 200 rows, .* row 3", **{name: bad})
-  _expect("Column weight is negative in 200 of 200", w=-np.ones(200))
+  _expect(r"Column weight \('w'\) is negative in 200 of 200", w=-np.ones(200))
   _expect("Every weight is zero", w=np.zeros(200))
   _expect("Column dec is outside", dec=np.full(200, 150.0))
-  _expect(r"200 of 200 galaxies have \|e\| > 1", e1=np.full(200, 30.0))
-  _expect("must hold one number a row", e1=["a"] * 200)
+  _expect(r"200 of 200 galaxies have \|e\| > 1", e1=np.full(200, 3.0))
+  _expect("row 0 holds 'a'", e1=["a"] * 200)
+  _expect("row 2 holds 'N/A'", e1=["0.1", "0.2", *["N/A"] * 198])
+  _expect("it has type bool", e1=np.ones(200, bool))
 
 
-def test_a_few_large_ellipticities_are_kept():
+def test_a_few_large_ellipticities_are_kept_and_counted(caplog):
   shapes = np.full(200, 0.2)
   shapes[:5] = 1.2
-  assert _catalogue(e1=shapes).e1.max() == 1.2
+  with caplog.at_level(logging.WARNING):
+    assert _catalogue(e1=shapes).e1.max() == 1.2
+  assert "5 of 200 galaxies have |e| > 1" in caplog.text
+
+
+def test_marks_of_failed_measurements_are_refused_or_dropped(caplog):
+  table = _table()
+  table["e1"][3:7] = -99
+  with pytest.raises(ValueError, match=r"\|e\| .* above 10 in 4 of 200 .* row 3 \(99"):
+    catalog.catalogue_from_table(table)
+  table["w"][3] = 0
+  kept = catalog.catalogue_from_table(table, drop_invalid=True)
+  assert len(kept) == 197 and "Dropped 3 of 200 rows" in caplog.text
+  assert kept.ellipticity_std()[0] < 0.4
+
+
+def test_repeated_galaxies_are_counted(caplog):
+  table = _table()
+  catalog.catalogue_from_table(table[[0, 0, *range(200)]])
+  assert "repeat" not in caplog.text
+  catalog.catalogue_from_table(table[np.tile(np.arange(200), 2)])
+  assert "200 of 400 galaxies repeat another" in caplog.text
+
+
+def test_positions_in_radians_look_dense(caplog):
+  table = _table()
+  catalogues = [catalog.catalogue_from_table(table)]
+  for name in ("ra", "dec"):
+    table[name] = np.deg2rad(table[name])
+  catalogues.append(catalog.catalogue_from_table(table))
+  for galaxies, warned in zip(catalogues, (False, True)):
+    grid = catalog.tangent_grid(galaxies, 0.1 * u.arcmin, size=200)
+    catalog.bin_catalogue(galaxies, grid)
+    assert ("are ra and dec in degrees?" in caplog.text) == warned
+
+
+def test_redshifts_are_a_column_like_the_others():
+  table, columns = _table(), dict(redshift="z")
+  redshift = np.linspace(0.1, 2, 200)
+  redshift[3:5] = np.nan, -1
+  table["z"] = MaskedColumn(redshift, mask=np.arange(200) < 2)
+  with pytest.raises(ValueError, match=r"redshift \('z'\) is NaN .* 3 of 200.*row 0"):
+    catalog.catalogue_from_table(table, columns)
+  with pytest.raises(ValueError, match=r"redshift \('z'\) is not positive in 1 of 196"):
+    catalog.catalogue_from_table(table[4:], columns)
+  table["e1"][10] = np.nan
+  kept = catalog.catalogue_from_table(table, columns, drop_invalid=True)
+  good = np.delete(np.arange(200), [0, 1, 3, 4, 10])
+  np.testing.assert_array_equal(kept.redshift, redshift[good])
+  np.testing.assert_array_equal(kept.ra, table["ra"][good])
+  assert kept.columns["redshift"] == "z"
+  assert catalog.catalogue_from_table(table[20:]).redshift_sample() is None
+
+
+def test_a_sample_of_redshifts_follows_the_weights():
+  table = _table()
+  table["z"] = np.where(np.arange(200) < 100, 0.5, 1.0)
+  table["w"] = np.where(np.arange(200) < 100, 3.0, 1.0)
+  table["w"][150:], table["z"][150:] = 0, -99
+  sample = catalog.catalogue_from_table(table, dict(redshift="z")).redshift_sample()
+  assert sample.size == 150 and abs((sample == 0.5).mean() - 6 / 7) < 0.01
+  assert set(sample) == {0.5, 1.0}
 
 
 def test_invalid_rows_are_dropped_only_on_request(caplog):
@@ -257,8 +370,9 @@ def test_missing_columns_and_files(tmp_path):
   with pytest.raises(FileNotFoundError, match="No catalogue at"):
     catalog.read_catalogue(tmp_path / "absent.fits")
   (tmp_path / "broken.fits").write_bytes(b"not a table")
-  with pytest.raises(ValueError, match="astropy cannot read"):
+  with pytest.raises(ValueError, match="astropy cannot read") as caught:
     catalog.read_catalogue(tmp_path / "broken.fits")
+  assert "\n" not in str(caught.value)
   with pytest.raises(FileNotFoundError, match="No ra.fits"):
     catalog.read_schrabback2010(tmp_path)
   with pytest.raises(ValueError, match="The catalogue is empty"):

@@ -1,25 +1,32 @@
 """The commands: products, refusals, and interruptions."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
+import warnings
 
 from astropy import units as u
 from astropy import wcs as astropy_wcs
 from astropy.io import fits
+from astropy.table import MaskedColumn
 from astropy.table import Table
+from astropy.utils import exceptions
 import numpy as np
 from PIL import Image
 import pytest
 from scipy import stats
+import tensorflow as tf
 
 from tfp_massmap import cli
 from tfp_massmap import geometry
 from tfp_massmap import plot
 from tfp_massmap import reconstruction
 from tfp_massmap import spectra
+from tfp_massmap.cli import commands
+from tfp_massmap.cli import console
 from tfp_massmap.samplers import annealed
 from tfp_massmap.samplers import guided
 
@@ -111,6 +118,7 @@ def test_reconstruct_a_catalogue(tmp_path, catalogue, capsys):
   assert cli.main(arguments) == 0
   printed = capsys.readouterr()
   assert "consistent" in printed.out and "WARNING" not in printed.err
+  assert "sigma_e 0.1" in printed.out and "measured." in printed.out
   settings = _header_settings(out)
   assert settings["num_galaxies"] == 60000 and settings["data"] == "shapes.fits"
   assert settings["noise"] == "weighted" and settings["flip_e2"] is False
@@ -150,6 +158,11 @@ def test_wrong_sign_of_e2_is_reported_and_left(tmp_path, catalogue, capsys):
         (["--sigma-e", "-0.3"], "sigma_e must be positive"),
         (["--prior", "euclid"], "The package has the priors ['cosmos-halo']"),
         (["--prior", "cosmos-halo", "--spectrum", "c.csv"], "Give one of the two"),
+        (["--weight", "RA"], "Column 'RA' cannot be ra and weight at once"),
+        (["--redshift", "e1"], "Column 'e1' cannot be e1 and redshift at once"),
+        (["--hdu", "SHAPES"], "no table in HDU 'SHAPES'"),
+        (["--size", "4"], "4 x 4 pixels of 0.29 arcmin, 1.16 x 1.16 arcmin; at least 16"),
+        (["--pixel-scale", "100"], "at least 16 pixels a side"),
     ],
 )
 def test_bad_input_ends_in_one_line(tmp_path, catalogue, capsys, options, message):
@@ -160,6 +173,122 @@ def test_bad_input_ends_in_one_line(tmp_path, catalogue, capsys, options, messag
   assert status == 1 and error.startswith("tfp-massmap: ") and message in error
   assert "Traceback" not in error
   assert not (tmp_path / "out").exists()
+
+
+def _save(folder, **columns):
+  path = folder / "galaxies.ecsv"
+  Table(columns).write(path)
+  return str(path)
+
+
+def test_maps_of_a_few_pixels_are_refused(tmp_path, capsys):
+  rng = np.random.default_rng(0)
+  ra, dec = np.deg2rad(rng.uniform([[150], [2]], [[150.2], [2.2]], (2, 50)))
+  e1, e2 = rng.normal(0, 0.3, (2, 50)).clip(-0.6, 0.6)
+  radians = _save(tmp_path, ra=ra, dec=dec, e1=e1, e2=e2)
+  (tmp_path / "one").mkdir()
+  single = _save(tmp_path / "one", ra=[150.0], dec=[2.0], e1=[0.1], e2=[0.1])
+  out = ["-o", str(tmp_path / "out")]
+  for arguments, message in (
+      (["reconstruct", radians], "Are ra and dec in radians?"),
+      (["reconstruct", single], "Are ra and dec in radians?"),
+      (["demo", "--size", "4"], "Give a larger --size"),
+  ):
+    assert cli.main([*arguments, *out]) == 1
+    error = capsys.readouterr().err
+    assert "at least 16 pixels a side" in error and message in error
+    assert error.count("\n") == 1
+  assert not (tmp_path / "out").exists()
+
+
+def test_errors_of_tensorflow_are_one_line(capsys, monkeypatch):
+  def fail(_):
+    raise tf.errors.InvalidArgumentError(None, None, "paddings\nand more")
+
+  monkeypatch.setitem(commands.COMMANDS, "demo", fail)
+  assert cli.main(["demo"]) == 1
+  error = capsys.readouterr().err
+  assert "InvalidArgumentError: paddings" in error and error.count("\n") == 1
+
+
+def test_warnings_are_one_plain_line_each(capsys, monkeypatch):
+  def warn(_):
+    warnings.warn("of numbers\nin the input", stacklevel=1)
+    warnings.warn("of astropy", exceptions.AstropyUserWarning, stacklevel=1)
+    logging.getLogger("tfp_massmap.catalog").warning("of a catalogue")
+    logging.getLogger("astropy").warning("its own")
+
+  monkeypatch.setitem(commands.COMMANDS, "demo", warn)
+  before = warnings.showwarning
+  assert cli.main(["demo"]) == 0 and warnings.showwarning is before
+  lines = capsys.readouterr().err.splitlines()
+  assert lines[:3] == [
+      "WARNING: of numbers in the input", "WARNING: of astropy",
+      "WARNING: of a catalogue",
+  ]
+  assert len(lines) == 4 and "its own" in lines[3]
+
+
+@pytest.mark.parametrize("error, shown", [(KeyboardInterrupt, 0), (OSError, 1)])
+def test_the_log_of_the_start_is_shown_for_errors_only(capfd, monkeypatch, error, shown):
+  def fail():
+    os.write(2, b"cannot find the drivers\n")
+    raise error
+
+  monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+  monkeypatch.setattr(tf.config, "list_logical_devices", fail)
+  with pytest.raises(error):
+    console.start_tensorflow()
+  assert capfd.readouterr().err.count("cannot find the drivers") == shown
+
+
+def test_redshifts_are_those_of_the_galaxies_used(tmp_path, capsys, monkeypatch):
+  given = {}
+
+  def stop(shear_map, *_, settings, source_redshifts, reduced_shear, **__):
+    given.clear()
+    given.update({**shear_map.settings, **settings}, redshifts=source_redshifts)
+    given["reduced"] = reduced_shear
+    raise ValueError("stopped")
+
+  monkeypatch.setattr(reconstruction, "reconstruct", stop)
+  rng = np.random.default_rng(0)
+  ra, dec = rng.uniform([[150], [2]], [[150.2], [2.2]], (2, 400))
+  e1, e2 = rng.normal(0, 0.3, (2, 400)).clip(-0.6, 0.6)
+  redshift = np.linspace(0.1, 2, 400)
+  redshift[7] = np.nan
+  path = _save(
+      tmp_path, ra=ra, dec=dec, e1=e1, e2=e2, w=np.arange(400) % 2,
+      z=MaskedColumn(redshift, mask=np.arange(400) == 9),
+  )
+  arguments = ["reconstruct", path, "-o", str(tmp_path / "out"), "--redshift", "z"]
+  assert cli.main(arguments) == 1
+  error = capsys.readouterr().err
+  assert "redshift ('z') is NaN" in error and "in 2 of 400 rows" in error
+  assert cli.main([*arguments, "--drop-invalid"]) == 1
+  assert "Dropped 2 of 400 rows" in capsys.readouterr().err
+  # Every second has weight, and two of those were dropped.
+  np.testing.assert_array_equal(given["redshifts"], np.delete(redshift[1::2], [3, 4]))
+  assert given["column redshift"] == "z" and given["drop_invalid"] is True
+  assert given["reduced"] is False
+  gaussian = ["--drop-invalid", "--prior", "gaussian", "--reduced-shear"]
+  assert cli.main([*arguments, *gaussian]) == 1
+  assert "--redshift is for a trained prior" in capsys.readouterr().err
+  assert given["redshifts"] is None and "column redshift" not in given
+  assert given["reduced"] is True
+
+
+@pytest.mark.parametrize("name", ["field.fits.gz", "field.fit.fz", "field.FTS"])
+def test_other_kinds_of_fits_are_no_output(tmp_path, capsys, name):
+  assert cli.main(["demo", "-o", str(tmp_path / name)]) == 1
+  assert f"Give -o {tmp_path / 'field.fits'}" in capsys.readouterr().err
+
+
+def test_the_folder_of_a_prior_is_no_prior(tmp_path, capsys):
+  (tmp_path / "prior.json").touch()
+  arguments = ["demo", "-o", str(tmp_path / "x"), "--prior", str(tmp_path)]
+  assert cli.main(arguments) == 1
+  assert f"Give --prior {tmp_path / 'prior'}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

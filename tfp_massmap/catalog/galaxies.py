@@ -1,0 +1,202 @@
+"""`ShearCatalogue`: galaxies with positions and shapes, and what makes them valid."""
+
+import dataclasses
+import logging
+
+import numpy as np
+
+_LOG = logging.getLogger(__name__)
+
+_ROLES = ("ra", "dec", "e1", "e2", "weight")
+
+# Below this the scatter of the catalogue's own shapes is no measure of sigma_e.
+_MIN_GALAXIES_FOR_SIGMA_E = 30
+
+# Above this fraction of |e| > 1 the shapes are in other units, not a noisy tail:
+# the COSMOS catalogue, with its calibration factors applied, has 0.1 %.
+_MAX_FRACTION_BEYOND_ONE = 0.05
+
+# No measurement is this large: it is a mark, such as -99, of one that failed.
+_LARGEST_ELLIPTICITY = 10
+
+# By chance next to none do, even with positions in single precision.
+_MAX_FRACTION_REPEATED = 0.01
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ShearCatalogue:
+  """Galaxy positions and shapes.
+
+  More than 1 % of galaxies that repeat another, and any with |e| > 1, are logged as
+  warnings.
+
+  Attributes:
+    ra, dec: degrees, float64 `[n]`.
+    e1, e2: ellipticity components, float64 `[n]`.
+    weight: non-negative, float64 `[n]`. Galaxies of weight zero count for nothing.
+    columns: names of the columns the values come from, by role; for headers.
+    redshift: None, or float64 `[n]`.
+
+  Raises:
+    ValueError: if it is empty; a column is not finite; a declination is outside
+      [-90, 90]; a galaxy with weight has |e| > 10 or a redshift that is not positive;
+      more than 5 % of those have |e| > 1; a weight is negative or all are zero.
+  """
+
+  ra: np.ndarray
+  dec: np.ndarray
+  e1: np.ndarray
+  e2: np.ndarray
+  weight: np.ndarray
+  columns: dict = dataclasses.field(default_factory=dict)
+  redshift: np.ndarray | None = None
+
+  def __post_init__(self):
+    values = {}
+    for role in (*_ROLES, *(() if self.redshift is None else ("redshift",))):
+      values[role] = np.asarray(getattr(self, role), np.float64)
+      object.__setattr__(self, role, values[role])
+    _validate(values, self.columns)
+
+  def __len__(self):
+    return len(self.ra)
+
+  def ellipticity_std(self):
+    """Standard deviation of e1 and e2 of the galaxies that have weight, `[2]`.
+
+    Raises:
+      ValueError: if there are fewer than 30 of them, or all have the same shape.
+    """
+    used = self.weight > 0
+    std = np.array([np.std(self.e1[used]), np.std(self.e2[used])])
+    if used.sum() < _MIN_GALAXIES_FOR_SIGMA_E or not (std > 0).all():
+      raise ValueError(
+          f"sigma_e cannot be measured from {used.sum()} galaxies with the scatter"
+          f" {std}; at least {_MIN_GALAXIES_FOR_SIGMA_E} different ones are needed."
+          " Give it: sigma_e=0.3, for example (--sigma-e on the command line)."
+      )
+    return std
+
+  def redshift_sample(self):
+    """Redshifts of the galaxies with weight, each as often as its weight says, `[n]`.
+
+    They are evenly spaced quantiles of the weighted distribution, for what takes
+    redshifts without weights. None for a catalogue without redshifts.
+    """
+    if self.redshift is None:
+      return None
+    used = np.flatnonzero(self.weight > 0)
+    order = used[np.argsort(self.redshift[used])]
+    share = np.cumsum(self.weight[order])
+    middle = (np.arange(order.size) + 0.5) / order.size
+    return self.redshift[order][np.searchsorted(share / share[-1], middle)]
+
+
+def drop_invalid_rows(values):
+  """Leaves out the rows whose faults `ShearCatalogue` raises for, row by row.
+
+  Args:
+    values: dict from role to float64 `[n]`.
+
+  Returns:
+    The same dict with fewer rows; a warning counts those dropped.
+  """
+  keep = np.logical_and.reduce([good for _, _, good, _, _ in _row_faults(values)])
+  if not keep.all():
+    _LOG.warning("Dropped %d of %d rows with invalid values.", (~keep).sum(), len(keep))
+  return {role: value[keep] for role, value in values.items()}
+
+
+def _row_faults(values):
+  """What can be wrong with single rows, so that the others can be used.
+
+  Yields:
+    `(what, value, good, fault, remark)`: the quantity and its values, `[n]`; the rows
+    where it is good; what it is in the others, and what they may be, in words.
+  """
+  for role, value in values.items():
+    yield role, value, np.isfinite(value), "NaN or infinite", ""
+  unused = ~(values["weight"] > 0)
+  size = np.hypot(values["e1"], values["e2"])
+  yield (
+      "|e|", size, (size <= _LARGEST_ELLIPTICITY) | unused,
+      f"above {_LARGEST_ELLIPTICITY}",
+      " Values like -99 mark failed measurements; shapes must be ellipticities or"
+      " shears, not percentages.",
+  )
+  if "redshift" in values:
+    redshift = values["redshift"]
+    yield "redshift", redshift, (redshift > 0) | unused, "not positive", ""
+
+
+def _validate(values, columns):
+  """Raises for values, by role, that cannot be used, and warns of those in doubt."""
+  shapes = {role: value.shape for role, value in values.items()}
+  if len(set(shapes.values())) > 1 or values["ra"].ndim != 1:
+    raise ValueError(f"The columns must be vectors of one length; got {shapes}.")
+  if values["ra"].size == 0:
+    raise ValueError("The catalogue is empty: it has no rows.")
+
+  def label(role):
+    if role == "|e|":
+      return f"{role} of columns {columns.get('e1', 'e1')}, {columns.get('e2', 'e2')}"
+    name = columns.get(role, role)
+    return f"Column {role}" if name == role else f"Column {role} ('{name}')"
+
+  for role, value, good, fault, remark in _row_faults(values):
+    _require_rows(
+        value, good, label(role), fault,
+        "Remove those rows, or have them dropped with drop_invalid=True"
+        f" (--drop-invalid on the command line).{remark}",
+    )
+  _require_rows(
+      values["dec"], np.abs(values["dec"]) <= 90, label("dec"), "outside [-90, 90] deg",
+      "Are right ascension and declination exchanged, or in other units?",
+  )
+  weight = values["weight"]
+  _require_rows(
+      weight, weight >= 0, label("weight"), "negative", "Remove them, or set them to 0."
+  )
+  if not weight.any():
+    raise ValueError("Every weight is zero; leave out the weight column to use none.")
+  used = {role: value[weight > 0] for role, value in values.items()}
+  _check_ellipticities(np.hypot(values["e1"], values["e2"]) > 1, weight > 0)
+  _warn_of_repetition(used)
+
+
+def _check_ellipticities(beyond, used):
+  beyond = beyond & used
+  if beyond.sum() > _MAX_FRACTION_BEYOND_ONE * used.sum():
+    raise ValueError(
+        f"{beyond.sum()} of {used.sum()} galaxies have |e| > 1 in e1, e2, the first in"
+        f" row {np.argmax(beyond)}. Shapes must be ellipticities or shears, not"
+        " percentages, pixel moments or significances."
+    )
+  if beyond.any():
+    _LOG.warning(
+        "%d of %d galaxies have |e| > 1, and are used.", beyond.sum(), used.sum()
+    )
+
+
+def _warn_of_repetition(used):
+  allowed = _MAX_FRACTION_REPEATED * used["ra"].size
+  # One sorted column mostly shows it, in a tenth of the time of sorting whole rows.
+  if (np.diff(np.sort(used["ra"])) == 0).sum() <= allowed:
+    return
+  rows = np.stack([used[role] for role in ("ra", "dec", "e1", "e2")])
+  rows = rows[:, np.lexsort(rows)]
+  repeated = (rows[:, 1:] == rows[:, :-1]).all(axis=0).sum()
+  if repeated > allowed:
+    _LOG.warning(
+        "%d of %d galaxies repeat another in ra, dec, e1 and e2: each galaxy twice makes"
+        " the noise too small. Remove the repetitions.", repeated, rows.shape[1],
+    )
+
+
+def _require_rows(value, good, subject, fault, remedy):
+  if not good.all():
+    first = int(np.argmin(good))
+    raise ValueError(
+        f"{subject} is {fault} in {(~good).sum()} of {good.size} rows, the first in row"
+        f" {first} ({value[first]:.6g}). {remedy}"
+    )

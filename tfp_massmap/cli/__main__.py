@@ -1,0 +1,8 @@
+"""`python -m tfp_massmap.cli`."""
+
+import sys
+
+from tfp_massmap import cli
+
+if __name__ == "__main__":
+  sys.exit(cli.main())
