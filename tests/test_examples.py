@@ -106,7 +106,7 @@ def test_detection_of_clusters(run, tmp_path):
   output = run("09_detect_clusters.py")
   rates = np.array(re.findall(r"detected in (\S+)", output), float)
   # Twelve samples of each of two fields. Places without a cluster exceed 3 standard
-  # deviations in one of 50 samples at most (6 of 240 in six fields): in more than four
+  # deviations in one of 50 samples at most (1 of 240 in six fields): in more than four
   # of 24 once in 10,000. The heaviest cluster has 7, and is missed as rarely. With the
   # same noise and seed for all masses, rates rise but for two samples.
   assert len(rates) == 5 and rates[0] < 4.5 / 24 and rates[-1] > 19.5 / 24

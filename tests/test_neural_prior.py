@@ -124,7 +124,7 @@ def test_training_resumes_exactly_where_it_was_killed(architecture, spectrum, tm
   expected = _losses(whole, spectrum)
   killed = trainer("killed")
   killed._train_step = _killer(killed._train_step, after=5)  # pylint: disable=protected-access
-  with pytest.raises(KeyboardInterrupt):
+  with pytest.raises(_Killed):
     _losses(killed, spectrum)
   resumed = trainer("killed")
   assert int(resumed.step) == 4  # the last checkpoint
@@ -162,7 +162,7 @@ def test_log_of_steps_that_come_again(spectrum, tmp_path):
   settings = dataclasses.replace(SETTINGS, validate_every=1)
   trainer = training.Trainer(spectrum, GRID, TINY, settings, tmp_path)
   trainer._train_step = _killer(trainer._train_step, after=3)  # pylint: disable=protected-access
-  with pytest.raises(KeyboardInterrupt):
+  with pytest.raises(_Killed):
     _losses(trainer, spectrum)
   steps = lambda: [
       line.split(",")[0] for line in (tmp_path / "log.csv").read_text().splitlines()
@@ -292,13 +292,17 @@ def test_all_kernels_of_the_paper_are_bounded():
   assert len(kernels) == len([w for w in weights if len(w.shape) == 4])
 
 
+class _Killed(BaseException):
+  """Stands for the end of a process, which leaves no time to save anything."""
+
+
 def _killer(step, after):
   calls = []
 
   def wrapped(batch):
     calls.append(1)
     if len(calls) > after:
-      raise KeyboardInterrupt
+      raise _Killed
     return step(batch)
 
   return wrapped
@@ -562,15 +566,28 @@ def test_train_command(tmp_path, capsys):
   )
   builder = halo_kappa.Builder(data_dir=str(tmp_path), config=config)
   builder.download_and_prepare()
+  config = dataclasses.replace(config, name="other", seed=1)
+  other = halo_kappa.Builder(data_dir=str(tmp_path), config=config)
+  other.download_and_prepare()
   arguments = [
       "train", "--dataset", str(builder.data_dir), "-o", str(tmp_path / "run"), "--crop",
       "32", "--batch-size", "2", "--quiet",
   ]  # pyformat: disable
   assert cli.main([*arguments, "--num-steps", "2"]) == 0
-  assert "sigma 0.02: mean squared error" in capsys.readouterr().out
+  printed = capsys.readouterr()
+  assert "sigma 0.02: mean squared error" in printed.out
+  # Two validation maps, one crop of each.
+  assert re.search(
+      r"no linear_response and no error_scale: .* have 2048 pixels .*, and 20000 are"
+      r" needed\. .*prior_training\.calibrate\(", printed.err
+  )
   prior = hybrid_prior.HybridPrior.load(tmp_path / "run" / "prior", GRID)
   assert prior.card["training"]["num_steps"] == 2
-  assert prior.card["training"]["data"]["pixel_scale_arcmin"] == 1.16
+  data = prior.card["training"]["data"]
+  assert data["pixel_scale_arcmin"] == 1.16
+  assert data["dataset"] == "halo_kappa/tiny/1.0.0"
+  assert data["splits"] == dict(train=3, validation=2)
+  assert prior.card["training"]["start"] is None
   assert cli.main([*arguments, "--num-steps", "3"]) == 0
   prior = hybrid_prior.HybridPrior.load(tmp_path / "run" / "prior", GRID)
   assert prior.card["training"]["num_steps"] == 3
@@ -579,6 +596,7 @@ def test_train_command(tmp_path, capsys):
       (["--num-steps", "2"], "has 3 steps, and num_steps is 2"),
       (["--num-steps", "3", "--gaussian-weight", "2"], "gaussian_weight must lie"),
       (["--num-steps", "3", "--dataset", "euclid"], "neither a prepared data set"),
+      (["--num-steps", "3", "--dataset", str(other.data_dir)], "seed is 0 there and 1"),
   ):
     assert cli.main([*arguments, *changes]) != 0
     assert message in capsys.readouterr().err
@@ -586,6 +604,11 @@ def test_train_command(tmp_path, capsys):
   fine += ["--start", str(tmp_path / "run" / "prior"), "--learning-rate", "1e-9"]
   assert cli.main(fine) == 0
   tuned = hybrid_prior.HybridPrior.load(tmp_path / "fine" / "prior", GRID)
+  sha256 = prior.card["weights_sha256"]
+  assert tuned.card["training"]["start"]["weights_sha256"] == sha256
+  settings = json.loads((tmp_path / "fine" / "settings.json").read_text())
+  assert settings["start"] == tuned.card["training"]["start"]
+  assert settings["data"] == data
   pairs = zip(tuned.residual.network.weights, prior.residual.network.weights)
   assert all(np.allclose(a, b, atol=1e-6) for a, b in pairs)
 

@@ -1,6 +1,7 @@
 """From a data set of maps to a trained prior: what `tfp-massmap train` does."""
 
 import dataclasses
+import logging
 import os
 import pathlib
 
@@ -16,7 +17,9 @@ from tfp_massmap.nn import linear_response
 from tfp_massmap.nn import network_file
 from tfp_massmap.nn import training
 
+_LOG = logging.getLogger(__name__)
 _ELL = np.geomspace(10, 3e5, 240)
+_MOST_CROPS = 128
 
 
 def simulator_spectrum(pixel_scale, plane_weights=None):
@@ -76,7 +79,8 @@ def read_maps(builder):
 
   Returns:
     `(maps, pixel_scale, metadata)`: dict of split to float32 `[n, ny, nx]`, the pixel
-    side as an angle, and what the data set says of itself.
+    side as an angle, and what the data set says of itself, with its full name as
+    `dataset` and the sizes of its splits as `splits`.
 
   Raises:
     ValueError: if it has no maps `kappa`, no splits train and validation, or does not
@@ -102,6 +106,8 @@ def read_maps(builder):
       )
       for split in ("train", "validation")
   }
+  metadata["dataset"] = builder.info.full_name
+  metadata["splits"] = {split: len(kappa) for split, kappa in maps.items()}
   return maps, metadata["pixel_scale_arcmin"] * u.arcmin, metadata
 
 
@@ -130,6 +136,7 @@ def train(
     start=None,
     strategy=None,
     progress=True,
+    start_name=None,
 ):
   """Trains a prior, or goes on with it, and writes it as `prior` into a folder.
 
@@ -141,23 +148,33 @@ def train(
     architecture: `nn.unet.Architecture`, or the name of a preset.
     settings: `nn.training.TrainingSettings`.
     periodic: whether the maps are tori.
-    data: dict that describes them, for the card.
+    data: dict that describes them, for the card; a training goes on only with data of
+      the same description.
     start: `hybrid_prior.HybridPrior` whose weights a new training starts from.
     strategy: None, or a `tf.distribute` strategy, see `nn.training.Trainer`.
     progress: whether to show a progress bar.
+    start_name: what `start` is called, for the card; None for the name that it ships
+      with, if it does. The card has the checksum of its weights in any case.
 
   Returns:
-    The `hybrid_prior.HybridPrior` on maps of the size of the crops.
+    The `hybrid_prior.HybridPrior` on maps of the size of the crops. Without the linear
+    response and the error scale, and with a warning, if the validation maps are too few
+    for them.
 
   Raises:
     FloatingPointError, ValueError: as `nn.training.Trainer` and its `train`.
   """
   grid = geometry.PixelGrid((settings.crop, settings.crop), pixel_scale)
-  trainer = training.Trainer(spectrum, grid, architecture, settings, folder, start, strategy)
+  if start is not None and start_name is None:
+    start_name = _shipped_name(start)
+  trainer = training.Trainer(
+      spectrum, grid, architecture, settings, folder, start, strategy, data, start_name
+  )
   losses = trainer.train(maps, validation_maps, periodic, progress)
   path = pathlib.Path(folder) / "prior"
   record = dict(
-      data=data or {},
+      trainer.origin,
+      data=data or trainer.origin.get("data") or {},
       num_maps=len(maps),
       settings=trainer.record,
       num_steps=int(trainer.step.read_value()),
@@ -167,14 +184,35 @@ def train(
     hybrid_prior.save(
         path, trainer.denoiser, spectrum, pixel_scale,
         settings.sigma_range, record,
-        plane_weights=(data or {}).get("plane_weights"), overwrite=True,
+        plane_weights=record["data"].get("plane_weights"), overwrite=True,
     )  # pyformat: disable
-  if np.size(validation_maps) >= error_scale.FEWEST_PIXELS:
+  num_pixels = np.size(_crops(validation_maps, settings.crop, _MOST_CROPS))
+  if num_pixels >= error_scale.FEWEST_PIXELS:
     calibrate(path, validation_maps, settings.crop)
+  else:
+    _LOG.warning(
+        "The prior gets no linear_response and no error_scale: the validation maps have %d"
+        " pixels in crops of %d x %d, and %d are needed. Without them samples may have"
+        " too much or too little power on large scales, and samplers take the network's"
+        " error for a Gaussian field's, at haloes too, where it is larger. Give more"
+        " validation maps, or call prior_training.calibrate(%r, maps, %d) with other maps"
+        " of that kind.",
+        num_pixels, settings.crop, settings.crop, error_scale.FEWEST_PIXELS, str(path),
+        settings.crop,
+    )  # pyformat: disable
   return hybrid_prior.HybridPrior.load(path, grid)
 
 
-def calibrate(path, maps, side, most=128):
+def _shipped_name(prior):
+  """Name of the shipped prior that has these weights; None for another one."""
+  checksum = prior.card.get("weights_sha256")
+  for name in hybrid_prior.shipped():
+    if network_file.find(name, "prior", ())[0]["weights_sha256"] == checksum:
+      return name
+  return None
+
+
+def calibrate(path, maps, side, most=_MOST_CROPS):
   """Measures the linear response and the error scale of a prior, for its card.
 
   Args:

@@ -136,8 +136,8 @@ def _train(options):
           **{name: value for name, value in vars(options).items() if name in names}
       ),
       periodic=bool(metadata.get("periodic", False)),
-      data=metadata, start=start, strategy=prior_training.choose_strategy(),
-      progress=not options.quiet,
+      data=metadata, start=start, start_name=options.start,
+      strategy=prior_training.choose_strategy(), progress=not options.quiet,
   )
   losses = prior.card["training"]["validation_loss"]
   for sigma, loss in losses.items():

@@ -5,26 +5,26 @@ of the Gaussian one ("error", so that every sigma counts alike), or over sigma^2
 is Eq. 24 ("score").
 """
 
-import csv
+import contextlib
 import dataclasses
-import hashlib
-import importlib.util
 import json
+import logging
 import math
 import pathlib
 
-from astropy import units as u
 import keras
 import numpy as np
 import tensorflow as tf
 import tqdm
 
-from tfp_massmap import io
 from tfp_massmap import prior as prior_lib
 from tfp_massmap.nn import input_pipeline
 from tfp_massmap.nn import muon
 from tfp_massmap.nn import residual
+from tfp_massmap.nn import training_folder
 from tfp_massmap.nn import unet
+
+_LOG = logging.getLogger(__name__)
 
 WEIGHTINGS = ("error", "score")
 OPTIMIZERS = ("muon", "adam")
@@ -135,20 +135,29 @@ class Trainer:
     settings: `TrainingSettings`.
     folder: where checkpoints, `log.csv` and, with TensorBoard installed, its events go.
       If it holds a checkpoint of the same settings, but for num_steps and the learning
-      rates, the training goes on there.
+      rates, and of the same data, the training goes on there.
     start: None, or a prior with a `residual` of the same architecture, whose weights a
       new training starts from.
     strategy: None, or a `tf.distribute` strategy, over whose replicas every batch is
       split; on several machines, each calls this with the same arguments, and a folder
       of its own for all but the first.
+    data: None, or dict for JSON that describes the maps, such as name and seed.
+    start_name: None, or what `start` is called, for the record.
+
+  Attributes:
+    denoiser: `nn.residual.ResidualDenoiser` of the network.
+    step: variable, the number of steps done.
+    origin: dict of `data` and `start`, what this training is of, as its folder has them.
 
   Raises:
-    ValueError: if the folder's checkpoint is of other settings, pixels or power, the grid
-      of another size, the name that of no preset, or `start` of another architecture.
+    ValueError: if the folder's checkpoint is of other settings, pixels, power, data or
+      start, the grid of another size, the name that of no preset, or `start` of another
+      architecture.
   """
 
   def __init__(
-      self, spectrum, grid, architecture, settings, folder, start=None, strategy=None
+      self, spectrum, grid, architecture, settings, folder, start=None, strategy=None,
+      data=None, start_name=None,
   ):
     if grid.shape != (settings.crop, settings.crop):
       raise ValueError(
@@ -165,7 +174,6 @@ class Trainer:
       )
     self.folder = pathlib.Path(folder)
     self._gaussian = prior_lib.GaussianPrior.from_spectrum(spectrum, grid)
-    self._data = _describe(spectrum, grid)
     keras.utils.set_random_seed(settings.seed)
     scales = residual.Scales.from_spectrum(spectrum, grid.pixel_scale)
     with self._strategy.scope():
@@ -180,6 +188,7 @@ class Trainer:
       self._optimizer = _make_optimizer(settings)
       self._optimizer.build(network.trainable_variables)
       self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+      self._is_averaged = tf.Variable(False, trainable=False)
     self.denoiser = residual.ResidualDenoiser(network, architecture, scales)
     checkpoint = tf.train.Checkpoint(
         weights=_values(network.weights),
@@ -190,15 +199,23 @@ class Trainer:
     self._manager = tf.train.CheckpointManager(
         checkpoint, str(self.folder / "checkpoints"), max_to_keep=2
     )
-    self._check_folder()
-    self._board = None
-    if importlib.util.find_spec("tensorboard"):
-      self._board = tf.summary.create_file_writer(str(self.folder / "tensorboard"))
+    fixed = {k: v for k, v in self.record.items() if k not in _MAY_CHANGE}
+    self._notes = training_folder.TrainingFolder(
+        self.folder, fixed | training_folder.describe_field(spectrum, grid),
+        {k: self.record[k] for k in _MAY_CHANGE}, data,
+        training_folder.describe_start(start, start_name),
+        goes_on=bool(self._manager.latest_checkpoint),
+    )  # pyformat: disable
+    self.origin = self._notes.origin
     if self._manager.latest_checkpoint:
       checkpoint.restore(self._manager.latest_checkpoint).assert_consumed()
 
   def train(self, maps, validation_maps, periodic=False, progress=True):
     """Trains until `num_steps`, from the last checkpoint.
+
+    An interruption (KeyboardInterrupt) saves the last complete step, and is raised again.
+    Not so on several machines, which must go on from one step: that of the checkpoint
+    they have in common.
 
     Args:
       maps: `[n, ny, nx]`, or a `tf.data.Dataset` of them.
@@ -220,7 +237,7 @@ class Trainer:
           f"The training in {self.folder} has {done} steps, and num_steps is"
           f" {settings.num_steps}. Ask for {done} or more, or choose another folder."
       )
-    self._cut_log(done)
+    logged = self._notes.cut_log(done)
     examples = input_pipeline.training_examples(
         maps, (settings.crop, settings.crop), settings.batch_size,
         settings.make_sigma_law(), settings.seed, first_batch=done, periodic=periodic,
@@ -231,9 +248,11 @@ class Trainer:
         total=settings.num_steps, initial=done, unit="step", disable=not progress
     )
     losses, recent = {}, []
-    if done == settings.num_steps:
-      losses = self.validate(validation)
-    with bar:
+    with bar, self._kept_when_interrupted():
+      if done and (done == settings.num_steps or done % settings.validate_every == 0):
+        losses = self.validate(validation)
+        if logged < done:  # The interruption came before the end of the validation.
+          self._log(done, np.nan, losses)
       for batch in self._distributed(examples.take(settings.num_steps - done)):
         self._optimizer.learning_rate.assign(settings.rate_at(int(self.step.read_value())))
         recent.append(self._train_step(batch))
@@ -250,6 +269,35 @@ class Trainer:
           self._manager.save(checkpoint_number=step)
         bar.update()
     return losses
+
+  @contextlib.contextmanager
+  def _kept_when_interrupted(self):
+    """Context that leaves a checkpoint of the last complete step when interrupted."""
+    try:
+      yield
+    except KeyboardInterrupt:
+      self._save_interrupted()
+      raise
+
+  def _save_interrupted(self):
+    # Each machine is interrupted at a step of its own.
+    if isinstance(self._strategy, tf.distribute.MultiWorkerMirroredStrategy):
+      return
+    if bool(self._is_averaged.read_value()):
+      self._exchange_weights()
+    step = int(self.step.read_value())
+    latest = self._manager.latest_checkpoint
+    if step == 0 or (latest and latest.endswith(f"-{step}")):
+      return
+    try:
+      self._check_finite(step)
+    except FloatingPointError as error:
+      _LOG.warning("The interrupted training is not saved: %s", error)
+      return
+    self._manager.save(checkpoint_number=step)
+
+  def _log(self, step, loss, validation):
+    self._notes.log(step, loss, self.settings.rate_at(step), validation)
 
   def _check_finite(self, step):
     """Before a checkpoint replaces a good one by weights that are lost."""
@@ -276,9 +324,23 @@ class Trainer:
           for sigma, batches in examples.items()
       }
 
+  @contextlib.contextmanager
   def averaged_weights(self):
     """Context within which the network has its averaged weights."""
-    return _Swapped(self.denoiser.network.weights, self._average)
+    self._exchange_weights()
+    try:
+      yield
+    finally:
+      self._exchange_weights()
+
+  @tf.function(autograph=False)
+  def _exchange_weights(self):
+    """All at once, with a note of it: an interruption finds them exchanged or not."""
+    for one, other in zip(self.denoiser.network.weights, self._average):
+      value = tf.identity(one.value)
+      one.assign(tf.identity(other))
+      other.assign(value)
+    self._is_averaged.assign(tf.logical_not(self._is_averaged))
 
   def _loss(self, batch, training):
     noisy, sigma = batch["noisy"], batch["sigma"]
@@ -352,49 +414,6 @@ class Trainer:
     )
     return json.loads(json.dumps(record))
 
-  def _check_folder(self):
-    """Keeps the settings beside the checkpoints, and compares them."""
-    record = {k: v for k, v in self.record.items() if k not in _MAY_CHANGE} | self._data
-    path = self.folder / "settings.json"
-    if path.exists():
-      before = json.loads(path.read_text(encoding="utf-8"))
-      differ = sorted(k for k in record if before.get(k) != record[k])
-      if differ:
-        raise ValueError(
-            f"{self.folder} has a training with another {' and '.join(differ)}. Choose"
-            " another folder, or what that training has, to go on with it."
-        )
-      return
-    self.folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({**self.record, **self._data}, indent=2)
-    path.write_text(text, encoding="utf-8")
-
-  def _cut_log(self, done):
-    """Takes out the lines of steps after the checkpoint, which come again."""
-    path = self.folder / "log.csv"
-    if not path.exists():
-      return
-    title, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if int(line.split(",")[0]) <= done]
-    with io.atomic_path(path, overwrite=True) as temporary:
-      pathlib.Path(temporary).write_text("".join([title, *kept]), encoding="utf-8")
-
-  def _log(self, step, loss, validation):
-    path = self.folder / "log.csv"
-    new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-      writer = csv.writer(file)
-      if new:
-        writer.writerow(["step", "loss", *(f"sigma_{s:g}" for s in validation)])
-      writer.writerow([step, f"{loss:.6f}", *(f"{v:.6f}" for v in validation.values())])
-    if self._board is None:
-      return
-    with self._board.as_default(step=step):
-      tf.summary.scalar("loss", loss)
-      tf.summary.scalar("learning_rate", self.settings.rate_at(step))
-      for sigma, value in validation.items():
-        tf.summary.scalar(f"validation/sigma_{sigma:g}", value)
-
 
 _MAY_CHANGE = (
     "num_steps", "learning_rate", "final_learning_rate", "warmup_steps",
@@ -426,15 +445,6 @@ def _scale_noise(batch, sigma):
   return dict(clean=batch["clean"], noisy=noisy, sigma=sigma * batch["sigma"])
 
 
-def _describe(spectrum, grid):
-  """What a training depends on besides its settings, for JSON."""
-  values = np.concatenate([spectrum.ell, spectrum.c_ell])
-  return dict(
-      spectrum=hashlib.sha256(values.astype("<f8").tobytes()).hexdigest()[:16],
-      pixel_scale_arcmin=grid.pixel_scale.to_value(u.arcmin),
-  )
-
-
 def _make_optimizer(settings):
   if settings.optimizer == "muon":
     return muon.Muon(settings.rate_at(0))
@@ -449,25 +459,6 @@ def _copy_weights(denoiser, network, architecture):
     )
   for weight, given in zip(network.weights, denoiser.network.weights):
     weight.assign(given)
-
-
-class _Swapped:
-  """Context that exchanges the values of two lists of variables."""
-
-  def __init__(self, some, others):
-    self._some, self._others = some, others
-
-  def __enter__(self):
-    self._swap()
-
-  def __exit__(self, *unused):
-    self._swap()
-
-  def _swap(self):
-    for one, other in zip(self._some, self._others):
-      value = tf.identity(one.value)
-      one.assign(tf.identity(other))
-      other.assign(value)
 
 
 def _values(variables):
