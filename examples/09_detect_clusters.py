@@ -61,12 +61,11 @@ sky = next(iter(simulator.maps(1)))
 std = detection.background_std(sky, SCALE)
 corners = np.random.default_rng(options.seed).integers(0, 1024 - SIZE, [num_fields, 2])
 survey = simulate.uniform_survey(64.2 / u.arcmin**2, 0.305)
-nothing = np.zeros(grid.shape)
-empty = simulate.mock_observation(nothing, grid, survey, seed=options.seed)
+empty = simulate.mock_observation(0 * sky[:SIZE, :SIZE], grid, survey, options.seed)
 fields = [sky[r : r + SIZE, c : c + SIZE] for r, c in corners]
-first = 1000 * options.seed  # of the seeds of noise and samples
+first = 1000 * options.seed
 mocks = [simulate.observe_like(f, empty, first + 100 + k) for k, f in enumerate(fields)]
-noise = [simulate.observe_like(nothing, empty, first + k) for k in range(20)]
+noise = [simulate.observe_like(np.zeros(grid.shape), empty, first + k) for k in range(20)]
 noise = [baselines.kaiser_squires.estimate(n, 0 * u.arcmin).kappa for n in noise]
 backgrounds = {
     "simulated field": detection.aperture_mass(sky, SCALE) / std,
