@@ -139,7 +139,8 @@ for name in options.runs or RUNS:
   found = calibration.run(draw, num_truths, grid_of(size), settings, folder, label)
   records[name] = found
   if len(found) >= 8 and kind != "gaussian" and not less and "truth" not in flaws:
-    others = grid_of(size), mocks.survey.mask, settings, folder.parent / f"{kind}.npz"
+    kept = folder.parent / f"{kind} population".replace(" ", "_")
+    others = grid_of(size), mocks.survey.mask, settings, kept
     populations[name] = calibration.population(more, 100, *others, label=kind)
   print(calibration.compare({name: found}, populations), flush=True)
 

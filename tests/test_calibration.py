@@ -137,8 +137,8 @@ def test_population_of_pieces_is_kept(tmp_path, capsys):
     calls.append(index)
     return large[index]
 
-  path = tmp_path / "records" / "power.npz"
-  run = lambda num: calibration.population(maps, num, GRID, MASK, SETTINGS, path)
+  folder = tmp_path / "records"
+  run = lambda num: calibration.population(maps, num, GRID, MASK, SETTINGS, folder)
   run(2)
   power = run(3)
   pieces = [
@@ -148,13 +148,13 @@ def test_population_of_pieces_is_kept(tmp_path, capsys):
   one = calibration.map_band_power(pieces, GRID, MASK, SETTINGS).mean(axis=0)
   np.testing.assert_allclose(power[1], one)
   np.testing.assert_array_equal(run(2), power[:2])
-  assert calls == [0, 1, 2] and "power of maps" in capsys.readouterr().err
+  assert calls == [0, 1, 2] and "map/s" in capsys.readouterr().err
   for change in (
       dict(grid=geometry.PixelGrid((32, 32), 0.6 * u.arcmin)), dict(mask=None),
       dict(settings=dataclasses.replace(SETTINGS, remove_mean=True)), dict(label="more"),
   ):
-    given = dict(grid=GRID, mask=MASK, settings=SETTINGS, path=path) | change
-    with pytest.raises(ValueError, match="powers of other maps"):
+    given = dict(grid=GRID, mask=MASK, settings=SETTINGS, folder=folder) | change
+    with pytest.raises(ValueError, match="is of another run"):
       calibration.population(maps, 3, **given)
   with pytest.raises(ValueError, match="maps must be"):
     calibration.population(lambda _: np.ones([1, 32, 40]), 2, GRID)

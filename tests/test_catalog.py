@@ -335,17 +335,7 @@ def test_redshifts_are_a_column_like_the_others():
   np.testing.assert_array_equal(kept.redshift, redshift[good])
   np.testing.assert_array_equal(kept.ra, table["ra"][good])
   assert kept.columns["redshift"] == "z"
-  assert catalog.catalogue_from_table(table[20:]).redshift_sample() is None
-
-
-def test_a_sample_of_redshifts_follows_the_weights():
-  table = _table()
-  table["z"] = np.where(np.arange(200) < 100, 0.5, 1.0)
-  table["w"] = np.where(np.arange(200) < 100, 3.0, 1.0)
-  table["w"][150:], table["z"][150:] = 0, -99
-  sample = catalog.catalogue_from_table(table, dict(redshift="z")).redshift_sample()
-  assert sample.size == 150 and abs((sample == 0.5).mean() - 6 / 7) < 0.01
-  assert set(sample) == {0.5, 1.0}
+  assert catalog.catalogue_from_table(table[20:]).redshift is None
 
 
 def test_invalid_rows_are_dropped_only_on_request(caplog):

@@ -245,9 +245,10 @@ def test_the_log_of_the_start_is_shown_for_errors_only(capfd, monkeypatch, error
 def test_redshifts_are_those_of_the_galaxies_used(tmp_path, capsys, monkeypatch):
   given = {}
 
-  def stop(shear_map, *_, settings, source_redshifts, reduced_shear, **__):
+  def stop(shear_map, *_, settings, source_redshifts, source_counts, reduced_shear, **__):
     given.clear()
     given.update({**shear_map.settings, **settings}, redshifts=source_redshifts)
+    given["counts"] = source_counts
     given["reduced"] = reduced_shear
     raise ValueError("stopped")
 
@@ -267,8 +268,8 @@ def test_redshifts_are_those_of_the_galaxies_used(tmp_path, capsys, monkeypatch)
   assert "redshift ('z') is NaN" in error and "in 2 of 400 rows" in error
   assert cli.main([*arguments, "--drop-invalid"]) == 1
   assert "Dropped 2 of 400 rows" in capsys.readouterr().err
-  # Every second has weight, and two of those were dropped.
-  np.testing.assert_array_equal(given["redshifts"], np.delete(redshift[1::2], [3, 4]))
+  np.testing.assert_array_equal(given["redshifts"], np.delete(redshift, [7, 9]))
+  np.testing.assert_array_equal(given["counts"], np.delete(np.arange(400) % 2, [7, 9]))
   assert given["column redshift"] == "z" and given["drop_invalid"] is True
   assert given["reduced"] is False
   gaussian = ["--drop-invalid", "--prior", "gaussian", "--reduced-shear"]

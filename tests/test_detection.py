@@ -364,7 +364,7 @@ def test_background_of_the_samples_themselves():
     (dict(background_std=np.nan), "background_std"),
     (dict(threshold=-3.0), "threshold must be positive"),
     (dict(threshold=np.nan), "threshold must be positive"),
-    (dict(mask=np.ones([8, 8])), "mask must have the shape"),
+    (dict(mask=np.ones([8, 8])), "mask must have shape"),
     (dict(mask=np.zeros(GRID.shape)), "mask is empty"),
     (dict(samples=np.full([3, *GRID.shape], np.nan), background_std=1.0), "not finite"),
     (dict(min_probability=1.2), "min_probability"),

@@ -29,6 +29,7 @@ from tfp_massmap.nn import muon
 from tfp_massmap.nn import residual
 from tfp_massmap.nn import spectral_norm
 from tfp_massmap.nn import training
+from tfp_massmap.nn import training_settings
 from tfp_massmap.nn import unet
 from tfp_massmap.simulate import source_planes
 
@@ -39,7 +40,7 @@ TINY_PAPER = unet.Architecture(
 )
 GRID = geometry.PixelGrid((32, 32), 1.16 * u.arcmin)
 CARD_GRID = geometry.PixelGrid((32, 32), 0.29 * u.arcmin)
-SETTINGS = training.TrainingSettings(
+SETTINGS = training_settings.TrainingSettings(
     num_steps=6, batch_size=4, crop=32, warmup_steps=2, validate_every=3,
     num_validation=4, checkpoint_every=2,
 )  # pyformat: disable
@@ -205,7 +206,7 @@ def test_learning_rate_rises_and_falls():
 def test_weighting_by_the_score(spectrum, tmp_path):
   """Eq. 24 of the same examples: the other loss, times c^2 / sigma^2."""
   losses = []
-  for weighting in training.WEIGHTINGS:
+  for weighting in training_settings.WEIGHTINGS:
     settings = dataclasses.replace(SETTINGS, weighting=weighting)
     trainer = training.Trainer(spectrum, GRID, TINY, settings, tmp_path / weighting)
     examples = training.validation_examples(_maps(spectrum, seed=5), settings, False)
@@ -504,6 +505,10 @@ def test_other_redshifts_give_a_warning_with_numbers(spectrum, tmp_path, recwarn
   counts = np.round(1e4 * np.array(source_planes.COSMOS_WEIGHTS)).astype(int)
   load(np.repeat(source_planes.source_redshifts()[:-1], counts[:-1]).tolist()
        + [2.57] * counts[-1])
+  hybrid_prior.HybridPrior.load(
+      tmp_path / "prior", GRID, source_counts=counts,
+      source_redshifts=[*source_planes.source_redshifts()[:-1], 2.57],
+  )
   assert not [w for w in recwarn if "redshift" in str(w.message)]
   with pytest.warns(UserWarning, match=r"redshift 1.35 and is used for 0.5\d: .* 0.2"):
     load(np.full(100, 0.5))

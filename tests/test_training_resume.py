@@ -18,11 +18,12 @@ from tfp_massmap import spectra
 from tfp_massmap.nn import error_scale
 from tfp_massmap.nn import network_file
 from tfp_massmap.nn import training
+from tfp_massmap.nn import training_settings
 from tfp_massmap.nn import unet
 
 TINY = unet.Architecture(channels=(4, 4), num_blocks=(1, 1))
 GRID = geometry.PixelGrid((16, 16), 1.16 * u.arcmin)
-SETTINGS = training.TrainingSettings(
+SETTINGS = training_settings.TrainingSettings(
     num_steps=6, batch_size=2, crop=16, warmup_steps=2, validate_every=3,
     num_validation=2, checkpoint_every=4,
 )  # pyformat: disable
@@ -38,7 +39,7 @@ def _maps(num, seed):
 
 
 def _trainer(folder, start=None, **changes):
-  names = [f.name for f in dataclasses.fields(training.TrainingSettings)]
+  names = [f.name for f in dataclasses.fields(training_settings.TrainingSettings)]
   settings = {n: changes.pop(n) for n in list(changes) if n in names}
   settings = dataclasses.replace(SETTINGS, **settings)
   grid = geometry.PixelGrid((settings.crop, settings.crop), GRID.pixel_scale)

@@ -182,6 +182,24 @@ def half_plane_multiplicity(shape):
   return count
 
 
+def checked_mask(mask, shape):
+  """A mask of measured pixels, all of them for None, as bool `[ny, nx]`.
+
+  Args:
+    mask: None, or bool `[ny, nx]`.
+    shape: `(ny, nx)`.
+
+  Raises:
+    ValueError: for another shape, or a mask without a pixel.
+  """
+  mask = np.ones(shape, bool) if mask is None else np.asarray(mask, bool)
+  if mask.shape != tuple(shape):
+    raise ValueError(f"mask must have shape {tuple(shape)}; got {mask.shape}.")
+  if not mask.any():
+    raise ValueError("The mask is empty: no pixel is measured.")
+  return mask
+
+
 def _check_orientation(wcs, step):
   matrix = wcs.celestial.pixel_scale_matrix
   if not np.allclose(matrix, step * np.eye(2), atol=1e-6 * step, rtol=1e-6):

@@ -153,7 +153,9 @@ class HybridPrior:
     return tf.reshape(score, tf.shape(x))
 
   @classmethod
-  def load(cls, path, grid, compute_dtype="auto", source_redshifts=None):
+  def load(
+      cls, path, grid, compute_dtype="auto", source_redshifts=None, source_counts=None
+  ):
     """Reads a trained prior.
 
     Args:
@@ -166,6 +168,7 @@ class HybridPrior:
         elsewhere.
       source_redshifts: None, or redshifts of the galaxies, to be compared with those
         the prior was trained for.
+      source_counts: weight of each galaxy; None counts each once.
 
     Returns:
       A `HybridPrior`, float32. A pixel scale or redshifts that the network was not
@@ -179,7 +182,7 @@ class HybridPrior:
     card, weights_path = network_file.find(path, "prior", _CARD)
     _check_pixel_scale(card, grid)
     if source_redshifts is not None:
-      _check_redshifts(card, grid, source_redshifts)
+      _check_redshifts(card, grid, source_redshifts, source_counts)
     spectrum = spectra.PowerSpectrum(**card["spectrum"])
     architecture = unet.Architecture(**card["architecture"])
     network = unet.build(architecture, devices.resolve_compute_dtype(compute_dtype))
@@ -263,7 +266,7 @@ def _check_pixel_scale(card, grid):
     )
 
 
-def _check_redshifts(card, grid, redshifts):
+def _check_redshifts(card, grid, redshifts, counts):
   """Compares the power that the galaxies see with that of the training."""
   if card["plane_weights"] is None:
     warnings.warn(
@@ -271,7 +274,7 @@ def _check_redshifts(card, grid, redshifts):
         " be compared with those of the galaxies.", stacklevel=3,
     )
     return
-  weights = source_planes.weights_from_redshifts(redshifts)
+  weights = source_planes.weights_from_redshifts(redshifts, counts)
   powers = [
       simulate.ConvergenceSimulator(
           geometry.PixelGrid((32, 32), grid.pixel_scale), planes, mode="fast"

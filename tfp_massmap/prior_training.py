@@ -16,6 +16,7 @@ from tfp_massmap.nn import error_scale
 from tfp_massmap.nn import linear_response
 from tfp_massmap.nn import network_file
 from tfp_massmap.nn import training
+from tfp_massmap.nn import training_settings
 
 _LOG = logging.getLogger(__name__)
 _ELL = np.geomspace(10, 3e5, 240)
@@ -130,7 +131,7 @@ def train(
     spectrum,
     folder,
     architecture="default",
-    settings=training.TrainingSettings(),
+    settings=training_settings.TrainingSettings(),
     periodic=False,
     data=None,
     start=None,
@@ -146,7 +147,7 @@ def train(
     spectrum: `spectra.PowerSpectrum` of the maps.
     folder: of the prior, the checkpoints and the log.
     architecture: `nn.unet.Architecture`, or the name of a preset.
-    settings: `nn.training.TrainingSettings`.
+    settings: `nn.training_settings.TrainingSettings`.
     periodic: whether the maps are tori.
     data: dict that describes them, for the card; a training goes on only with data of
       the same description.

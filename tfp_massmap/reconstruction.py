@@ -117,7 +117,7 @@ class Reconstruction:
 def reconstruct(shear_map, prior, num_samples, seed, method="guided", sampler=None,
                 truth=None, settings=None, batch_size=8, samples_path=None,
                 overwrite=False, quantiles=(), thresholds=(), source_redshifts=None,
-                reduced_shear=False, progress=True):
+                source_counts=None, reduced_shear=False, progress=True):
   """Samples the posterior of a shear map.
 
   Args:
@@ -136,6 +136,7 @@ def reconstruct(shear_map, prior, num_samples, seed, method="guided", sampler=No
     quantiles, thresholds: see `summary.summarise`.
     source_redshifts: None, or redshifts of the galaxies; those that a trained prior is
       not for give a warning.
+    source_counts: weight of each of these galaxies; None counts each once.
     reduced_shear: whether shapes measure shear / (1 - kappa), which they do, instead of
       the shear, which differs little but in clusters
       (`likelihood.ReducedShearLikelihood`); not with "annealed". The Wiener filter and
@@ -159,7 +160,7 @@ def reconstruct(shear_map, prior, num_samples, seed, method="guided", sampler=No
   likelihood = likelihood_lib.ShearLikelihood(shear_map)
   if reduced_shear:
     likelihood = likelihood_lib.ReducedShearLikelihood(shear_map)
-  prior, description = _make_prior(prior, grid, source_redshifts)
+  prior, description = _make_prior(prior, grid, source_redshifts, source_counts)
   # What is cheap and can fail comes first, before the sampling.
   gaussian = getattr(prior, "gaussian", prior)
   wiener = baselines.wiener.estimate(shear_map, gaussian, max_iterations=5000)
@@ -190,7 +191,7 @@ def reconstruct(shear_map, prior, num_samples, seed, method="guided", sampler=No
   )
 
 
-def _make_prior(prior, grid, source_redshifts):
+def _make_prior(prior, grid, source_redshifts, source_counts):
   """A prior and its description, of all that `reconstruct` takes for one."""
   if isinstance(prior, spectra.PowerSpectrum):
     description = f"Gaussian, {prior.name}"
@@ -198,7 +199,7 @@ def _make_prior(prior, grid, source_redshifts):
   if isinstance(prior, (str, pathlib.Path)):
     name = pathlib.Path(prior).name
     prior = hybrid_prior.HybridPrior.load(
-        prior, grid, source_redshifts=source_redshifts
+        prior, grid, source_redshifts=source_redshifts, source_counts=source_counts
     )
     checksum = prior.card["weights_sha256"][:16]
     return prior, f"{name}, weights {checksum}, {prior.compute_dtype}"

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import tensorflow_probability as tfp
 
+from tfp_massmap import geometry
 from tfp_massmap import spectra
 from tfp_massmap.calibration import record
 from tfp_massmap.mcmc import diagnostics
@@ -59,12 +60,7 @@ def diagnose(states, grid, mask=None, num_bands=8, max_components=2000):
         "states must be [num_steps, num_chains, ny, nx] on the grid"
         f" {grid.shape}, with at least four steps of two chains; got {states.shape}."
     )
-  mask = np.ones(grid.shape, bool) if mask is None else np.asarray(mask, bool)
-  if mask.shape != grid.shape or not mask.any():
-    raise ValueError(
-        f"mask must be of shape {grid.shape} with at least one pixel; got shape"
-        f" {mask.shape} with {np.count_nonzero(mask)}."
-    )
+  mask = geometry.checked_mask(mask, grid.shape)
   if bad := np.count_nonzero(~np.isfinite(states)):
     raise ValueError(f"{bad} of {states.size} values of the states are not finite.")
   edges = spectra.band_edges(grid, num_bands)

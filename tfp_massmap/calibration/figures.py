@@ -45,7 +45,8 @@ def plot_classes(runs, level=0.68):
   for axis, (title, group) in zip(axes, _CLASSES.items()):
     by_scale = group == "modes"
     present = [_class_names(records, group) for records in runs.values()]
-    everywhere = _merged(present)
+    longest_first = sorted(present, key=len, reverse=True)
+    everywhere = list(dict.fromkeys(n for names in longest_first for n in names))
     for index, (label, records) in enumerate(runs.items()):
       names = present[index]
       estimates = [report.coverage(records, n, [level]) for n in names]
@@ -187,14 +188,3 @@ def _class_names(records, group):
   if group == "pixels":
     names = [n for n in names if n.endswith("from a gap")]
   return names
-
-
-def _merged(lists):
-  """All names once, each list's in its own order."""
-  merged = []
-  for names in lists:
-    for position, name in enumerate(names):
-      if name not in merged:
-        before = [merged.index(n) for n in names[:position]]
-        merged.insert(max(before, default=-1) + 1, name)
-  return merged

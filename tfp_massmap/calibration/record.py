@@ -23,6 +23,7 @@ from astropy import units as u
 import numpy as np
 from scipy import ndimage
 
+from tfp_massmap import geometry
 from tfp_massmap import io
 from tfp_massmap import spectra
 
@@ -144,8 +145,8 @@ def measure(samples, truth, grid, mask=None, settings=Settings(), seed=0, label=
       not finite.
   """
   samples, truth = np.asarray(samples), np.asarray(truth)
-  mask = np.ones(grid.shape, bool) if mask is None else np.asarray(mask, bool)
-  _check(samples, truth, mask, grid)
+  mask = geometry.checked_mask(mask, grid.shape)
+  _check(samples, truth, grid)
   rng = np.random.default_rng(seed)
   members = np.concatenate([truth[np.newaxis].astype(samples.dtype), samples])
   members = members.astype(np.float64)
@@ -190,11 +191,10 @@ def map_band_power(maps, grid, mask=None, settings=Settings()):
     ValueError: for shapes that do not fit, or values that are not finite.
   """
   maps = np.asarray(maps, np.float64)
-  mask = np.ones(grid.shape, bool) if mask is None else np.asarray(mask, bool)
-  if maps.ndim != 3 or {maps.shape[1:], mask.shape} != {grid.shape}:
+  mask = geometry.checked_mask(mask, grid.shape)
+  if maps.ndim != 3 or maps.shape[1:] != grid.shape:
     raise ValueError(
-        f"maps must be [n, {grid.shape[0]}, {grid.shape[1]}], and the mask one of them;"
-        f" got shapes {maps.shape} and {mask.shape}."
+        f"maps must be [n, {grid.shape[0]}, {grid.shape[1]}]; got shape {maps.shape}."
     )
   if not np.isfinite(maps).all():
     raise ValueError("maps hold values that are not finite.")
@@ -354,16 +354,13 @@ def _distances(members, mask, side, num_references, rng):
   return np.concatenate([np.array(r)[:, share >= 0.5] for r in result], axis=1)
 
 
-def _check(samples, truth, mask, grid):
+def _check(samples, truth, grid):
   if samples.ndim != 3 or samples.shape[1:] != grid.shape or len(samples) < 2:
     raise ValueError(
         f"samples must be [num_samples, {grid.shape[0]}, {grid.shape[1]}], at least"
         f" two; got shape {samples.shape}."
     )
-  for name, value in dict(truth=truth, mask=mask).items():
-    if value.shape != grid.shape:
-      raise ValueError(f"{name} must have shape {grid.shape}; got {value.shape}.")
-  if not mask.any():
-    raise ValueError("The mask is empty: no pixel is observed.")
+  if truth.shape != grid.shape:
+    raise ValueError(f"truth must have shape {grid.shape}; got {truth.shape}.")
   if not (np.isfinite(samples).all() and np.isfinite(truth).all()):
     raise ValueError("samples or truth hold values that are not finite.")

@@ -1,14 +1,14 @@
 """Runs over many truths, which go on where they were stopped."""
 
 import hashlib
-import json
 import pathlib
 
 from astropy import units as u
 import numpy as np
 import tqdm.auto
 
-from tfp_massmap import io
+from tfp_massmap import geometry
+from tfp_massmap import resumable
 from tfp_massmap import spectra
 from tfp_massmap.calibration import record as record_lib
 
@@ -50,8 +50,8 @@ def run(draw, num_truths, grid, settings=record_lib.Settings(), folder=None, lab
   return records
 
 
-def population(maps, num_maps, grid, mask=None, settings=record_lib.Settings(), path=None,
-               label=""):
+def population(maps, num_maps, grid, mask=None, settings=record_lib.Settings(),
+               folder=None, label=""):
   """Band powers of many maps like the truths, for `population_power`.
 
   Args:
@@ -59,32 +59,29 @@ def population(maps, num_maps, grid, mask=None, settings=record_lib.Settings(), 
       numbers; sides may be multiples of the grid's, and are cut in pieces.
     num_maps: how many numbers.
     grid, mask, settings: as `record.map_band_power`.
-    path: None, or an `.npz` file to keep them in as they come; numbers that an earlier
-      run has kept are not made again.
-    label: what the maps are, to tell files apart.
+    folder: None, or where they are kept as they come, see `resumable.collect`; numbers
+      that an earlier run has kept are not made again.
+    label: what the maps are, to tell folders apart.
 
   Returns:
     `[num_maps, settings.num_bands]`, each the mean over the maps of a number.
 
   Raises:
-    ValueError: as `record.map_band_power`; for a file of other maps, by label, grid, mask
-      or settings.
+    ValueError: as `record.map_band_power`; for a folder of other maps, by label, grid,
+      mask or settings.
   """
-  file = None if path is None else _PowerFile(path, grid, mask, settings, label)
-  power = file.read() if file else None
-  if power is None:
-    power = np.empty([0, settings.num_bands])
-  remaining = range(len(power), num_maps)
-  for index in tqdm.auto.tqdm(
-      remaining, desc="power of maps", unit="map", initial=len(power), total=num_maps,
-      disable=not remaining,
-  ):
-    found = _pieces(np.asarray(maps(index)), grid.shape)
-    found = record_lib.map_band_power(found, grid, mask, settings).mean(axis=0)
-    power = np.concatenate([power, found[np.newaxis]])
-    if file:
-      file.write(power)
-  return power[:num_maps]
+  mask = geometry.checked_mask(mask, grid.shape)
+
+  def power_of(index):
+    pieces = _pieces(np.asarray(maps(index)), grid.shape)
+    return dict(power=record_lib.map_band_power(pieces, grid, mask, settings).mean(axis=0))
+
+  given = dict(
+      maps=label, pixel_arcmin=float(grid.pixel_scale.to_value(u.arcmin)), shape=grid.shape,
+      mask=hashlib.sha256(mask.tobytes()).hexdigest()[:16], num_bands=settings.num_bands,
+      remove_mean=settings.remove_mean,
+  )  # pyformat: disable
+  return resumable.collect(power_of, num_maps, folder, str(given), unit="map")["power"]
 
 
 def _pieces(maps, shape):
@@ -139,34 +136,3 @@ def _check_same(path, found, grid, settings, label):
           f" {found.band_edges[0]:.0f} to {found.band_edges[-1]:.0f}, those of the grid from"
           f" {edges[0]:.0f} to {edges[-1]:.0f}. Choose another folder, or delete this one."
       )
-
-
-class _PowerFile:
-  """Band powers of maps in an `.npz`, with what they are of."""
-
-  def __init__(self, path, grid, mask, settings, label):
-    self._path = pathlib.Path(path)
-    mask = np.ones(grid.shape, bool) if mask is None else np.asarray(mask, bool)
-    self._header = json.dumps(dict(
-        label=label, shape=grid.shape, mask=hashlib.sha256(mask.tobytes()).hexdigest()[:16],
-        pixel_arcmin=round(float(grid.pixel_scale.to_value(u.arcmin)), 9),
-        num_bands=settings.num_bands, remove_mean=settings.remove_mean,
-    ))  # pyformat: disable
-
-  def read(self):
-    """`[n, num_bands]`, or None without a file."""
-    if not self._path.exists():
-      return None
-    with np.load(self._path, allow_pickle=False) as arrays:
-      header = str(arrays["header"])
-      if header != self._header:
-        raise ValueError(
-            f"{self._path} has powers of other maps: {header}, not {self._header}. Delete"
-            " it, or choose another."
-        )
-      return arrays["power"]
-
-  def write(self, power):
-    with io.atomic_path(self._path, overwrite=True) as temporary:
-      with open(temporary, "wb") as file:
-        np.savez(file, power=power, header=np.array(self._header))

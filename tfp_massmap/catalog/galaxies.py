@@ -77,20 +77,6 @@ class ShearCatalogue:
       )
     return std
 
-  def redshift_sample(self):
-    """Redshifts of the galaxies with weight, each as often as its weight says, `[n]`.
-
-    They are evenly spaced quantiles of the weighted distribution, for what takes
-    redshifts without weights. None for a catalogue without redshifts.
-    """
-    if self.redshift is None:
-      return None
-    used = np.flatnonzero(self.weight > 0)
-    order = used[np.argsort(self.redshift[used])]
-    share = np.cumsum(self.weight[order])
-    middle = (np.arange(order.size) + 0.5) / order.size
-    return self.redshift[order][np.searchsorted(share / share[-1], middle)]
-
 
 def drop_invalid_rows(values):
   """Leaves out the rows whose faults `ShearCatalogue` raises for, row by row.

@@ -98,9 +98,7 @@ def _reconstruct(options):
   }
   if options.hdu is not None:
     settings["hdu"] = options.hdu
-  result = _sample(
-      options, shear_map, prior, None, settings, fits_path, catalogue.redshift_sample()
-  )
+  result = _sample(options, shear_map, prior, None, settings, fits_path, catalogue)
   _write(options, result, fits_path, png_path, pathlib.Path(options.catalogue).name)
 
 
@@ -110,7 +108,7 @@ def _train(options):
   from tfp_massmap import hybrid_prior  # pylint: disable=g-import-not-at-top
   from tfp_massmap import prior_training  # pylint: disable=g-import-not-at-top
   from tfp_massmap import spectra  # pylint: disable=g-import-not-at-top
-  from tfp_massmap.nn import training  # pylint: disable=g-import-not-at-top
+  from tfp_massmap.nn import training_settings  # pylint: disable=g-import-not-at-top
 
   builder = prior_training.open_dataset(options.dataset, options.data_dir)
   maps, pixel_scale, metadata = prior_training.read_maps(builder)
@@ -128,11 +126,11 @@ def _train(options):
     _require_no_folder("--start", options.start)
     grid = geometry.PixelGrid((options.crop, options.crop), pixel_scale)
     start = hybrid_prior.HybridPrior.load(options.start, grid)
-  names = {f.name for f in dataclasses.fields(training.TrainingSettings)}
+  names = {f.name for f in dataclasses.fields(training_settings.TrainingSettings)}
   prior = prior_training.train(
       maps["train"], maps["validation"], pixel_scale, spectrum, options.output,
       architecture=options.preset,
-      settings=training.TrainingSettings(
+      settings=training_settings.TrainingSettings(
           **{name: value for name, value in vars(options).items() if name in names}
       ),
       periodic=bool(metadata.get("periodic", False)),
@@ -222,7 +220,7 @@ def _require_size(shape, pixel_scale, option=None):
   )
 
 
-def _sample(options, shear_map, prior, truth, settings, fits_path, redshifts=None):
+def _sample(options, shear_map, prior, truth, settings, fits_path, catalogue=None):
   from tfp_massmap import reconstruction  # pylint: disable=g-import-not-at-top
 
   return reconstruction.reconstruct(
@@ -230,7 +228,8 @@ def _sample(options, shear_map, prior, truth, settings, fits_path, redshifts=Non
       settings=settings, batch_size=options.batch_size,
       samples_path=_samples_path(fits_path), overwrite=options.overwrite,
       quantiles=options.quantiles, thresholds=options.thresholds,
-      source_redshifts=redshifts, progress=not options.quiet,
+      source_redshifts=getattr(catalogue, "redshift", None),
+      source_counts=getattr(catalogue, "weight", None), progress=not options.quiet,
       reduced_shear=getattr(options, "reduced_shear", False),
   )
 

@@ -7,6 +7,7 @@ of 2^j pixels; the filter is positive within about half of that and ends at twic
 
 import numpy as np
 
+from tfp_massmap import geometry
 from tfp_massmap import wavelets
 
 DEFAULT_SCALE = 3
@@ -71,7 +72,7 @@ def background_std(background, scale=DEFAULT_SCALE, mask=None):
   """
   coefficients = aperture_mass(background, scale)
   if mask is not None:
-    coefficients = coefficients[..., checked_mask(mask, coefficients.shape[-2:])]
+    coefficients = coefficients[..., geometry.checked_mask(mask, coefficients.shape[-2:])]
   return float(np.std(coefficients))
 
 
@@ -93,13 +94,3 @@ def input_snr(cluster, background, scale=DEFAULT_SCALE, mask=None):
   """
   highest = aperture_mass(cluster, scale).max(axis=(-2, -1))
   return highest / background_std(background, scale, mask)
-
-
-def checked_mask(mask, shape):
-  """The mask as bool of that shape; all pixels for None. ValueError if it has none."""
-  mask = np.ones(shape, bool) if mask is None else np.asarray(mask, bool)
-  if mask.shape != tuple(shape):
-    raise ValueError(f"mask must have the shape {tuple(shape)} of maps; got {mask.shape}.")
-  if not mask.any():
-    raise ValueError("The mask is empty: no pixel is measured.")
-  return mask

@@ -7,6 +7,7 @@ from astropy.table import Table
 import numpy as np
 from scipy import ndimage
 
+from tfp_massmap import geometry
 from tfp_massmap.detection import aperture
 from tfp_massmap.detection import criterion
 
@@ -85,7 +86,7 @@ def peak_probabilities(
   ).items():
     if not 0 <= value <= 1:
       raise ValueError(f"{name} must lie between 0 and 1; got {value}.")
-  mask = aperture.checked_mask(mask, grid.shape)
+  mask = geometry.checked_mask(mask, grid.shape)
   if len(samples) < _FEW_SAMPLES:
     _LOG.warning(
         "%d samples choose the structures and measure them: aperture masses and"

@@ -88,7 +88,7 @@ def plot_detection_rate(series, background_rate, threshold):
       xlabel="input signal-to-noise ratio", ylim=(-0.02, 1.04),
       ylabel=rf"share of samples above {threshold:g}$\sigma$",
   )
-  axes.legend(fontsize=8, loc="upper left")
+  axes.legend(fontsize=8, loc="lower right")
   return figure, axes
 
 

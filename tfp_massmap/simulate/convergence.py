@@ -276,22 +276,12 @@ class _Layer:
   smooth: float
 
 
-_UNGUARDED = (
-    "Processes start by importing the script that asks for them. Call"
-    ' `maps(..., num_processes=2)` under `if __name__ == "__main__":`, or leave'
-    " num_processes out."
-)
-
-
 @contextlib.contextmanager
 def _mapper(simulator, num_processes):
   """Yields a function from indices to an iterator over maps."""
   if num_processes <= 1:
     yield lambda indices: map(simulator.map, indices)
     return
-  # The start of a process looks at this itself, but first makes what it cannot end.
-  if getattr(multiprocessing.current_process(), "_inheriting", False):
-    raise RuntimeError(_UNGUARDED)
   with tempfile.TemporaryDirectory() as folder:
     # The start of a process waits for ever to send this much to one that has died.
     path = pathlib.Path(folder) / "simulator"
@@ -302,7 +292,12 @@ def _mapper(simulator, num_processes):
     try:
       yield lambda indices: _in_order(executor, indices, 2 * num_processes)
     except process.BrokenProcessPool as error:
-      raise RuntimeError(f"A process died. For lack of memory, or: {_UNGUARDED}") from error
+      raise RuntimeError(
+          "A process that makes maps died: for lack of memory, or because processes start"
+          " by importing the script that asks for them. Scripts have to call"
+          ' `maps(..., num_processes=2)` under `if __name__ == "__main__":`, or leave'
+          " num_processes out."
+      ) from error
     finally:
       executor.shutdown(cancel_futures=True)
 
