@@ -136,13 +136,12 @@ for name in options.runs or RUNS:
   label += f", network {getattr(prior, 'card', {}).get('card_sha256', '')[:16]}"
   folder = options.output / "records" / name.replace(", ", "-").replace(" ", "_")
   draw = mocks.draw(sampler_of(sampler, prior))
-  found = calibration.run(draw, num_truths, grid_of(size), settings, folder, label)
-  records[name] = found
-  if len(found) >= 8 and kind != "gaussian" and not less and "truth" not in flaws:
-    kept = folder.parent / f"{kind} population".replace(" ", "_")
-    others = grid_of(size), mocks.survey.mask, settings, kept
-    populations[name] = calibration.population(more, 100, *others, label=kind)
-  print(calibration.compare({name: found}, populations), flush=True)
+  records[name] = calibration.run(draw, num_truths, grid_of(size), settings, folder, label)
+  if num_truths >= 8 and kind != "gaussian" and not less and "truth" not in flaws:
+    kept = folder.with_name(f"{folder.name.split('-')[0]}-population")
+    others = grid_of(size), mocks.survey.mask, settings, kept, kind
+    populations[name] = calibration.population(more, 100, *others)
+  print(calibration.compare({name: records[name]}, populations), flush=True)
 
 # %%
 calibration.write_tables(options.output / "calibration.md", records, populations)
