@@ -298,8 +298,8 @@ def test_kaiser_squires_smooths_a_point_by_a_gaussian():
 
 
 def _cosmos_like_problem(fiducial):
-  """A mock survey of 360 x 360 pixels, and its exact posterior."""
-  grid = geometry.PixelGrid((360, 360), 0.29 * u.arcmin)
+  """A mock survey of 240 x 240 pixels, and its exact posterior."""
+  grid = geometry.PixelGrid((240, 240), 0.29 * u.arcmin)
   prior = prior_lib.GaussianPrior.from_spectrum(fiducial, grid)
   truth = prior.sample(seed=(1, 2)).numpy()
   shear_map = simulate.mock_observation(
@@ -309,12 +309,12 @@ def _cosmos_like_problem(fiducial):
   return shear_map, posterior_lib.Posterior(likelihood, prior)
 
 
-def test_annealed_samples_at_full_size_against_conjugate_gradients(fiducial):
-  """Bands of a 360 x 360 map: mean within 3 errors, standard deviation within 5 %.
+def test_annealed_samples_of_a_survey_against_conjugate_gradients(fiducial):
+  """Bands of a 240 x 240 map: mean within 3 errors, standard deviation within 5 %.
 
-  8 chains; the two widest bands, of 30 and 100 modes, have a Monte-Carlo error of
-  their own of up to 6 %, so they are compared within 3 of those errors.
-  `examples/benchmarks/annealed.py --full` does it with 64 chains.
+  8 chains; the three widest bands have a Monte-Carlo error of their own of 11, 6 and
+  3 %, so they are compared within 3 of those errors. `examples/benchmarks/annealed.py
+  --full` does it with 64 chains of 360 x 360 pixels.
   """
   shear_map, posterior = _cosmos_like_problem(fiducial)
   grid, num_samples = shear_map.grid, 8
