@@ -20,12 +20,12 @@ import pathlib
 from astropy import units as u
 import numpy as np
 
-from tfp_massmap import b_modes
 from tfp_massmap import catalog
 from tfp_massmap import geometry
 from tfp_massmap import io
 from tfp_massmap import posterior
 from tfp_massmap import reconstruction
+from tfp_massmap import sign_check
 
 parser = argparse.ArgumentParser(description="Reconstructs the COSMOS field.")
 parser.add_argument("--data", required=True, type=pathlib.Path)
@@ -51,14 +51,14 @@ num_samples = options.num_samples or (64 if options.full else 8)
 catalogue = catalog.read_schrabback2010(options.data)
 num_pixels = 360
 grid = geometry.PixelGrid.plate_carree(
-    center=(np.median(catalogue.ra), np.median(catalogue.dec)),
-    shape=(num_pixels, num_pixels),
-    pixel_scale=1.74 * u.deg / num_pixels,
+  center=(np.median(catalogue.ra), np.median(catalogue.dec)),
+  shape=(num_pixels, num_pixels),
+  pixel_scale=1.74 * u.deg / num_pixels,
 )
 shear_map = catalog.bin_catalogue(catalogue, grid, flip_e2=True)
 print(
-    f"{len(catalogue)} galaxies; {shear_map.mask.mean():.1%} of {num_pixels}^2 pixels"
-    f" measured\n{b_modes.check_handedness(shear_map)}"
+  f"{len(catalogue)} galaxies; {shear_map.mask.mean():.1%} of {num_pixels}^2 pixels"
+  f" measured\n{sign_check.check_handedness(shear_map)}"
 )
 xray = options.data / "xray.txt"
 xray = xray if xray.is_file() else options.data.resolve().parent / "xray.txt"
@@ -69,38 +69,40 @@ cluster_ra, cluster_dec = np.loadtxt(xray, usecols=(1, 2)).T
 
 # %%
 result = reconstruction.reconstruct(
-    shear_map,
-    options.prior,
-    num_samples=num_samples,
-    seed=options.seed,
-    method=options.method,
-    settings={"data": "COSMOS, Schrabback et al. 2010"},
-    samples_path=options.output / "samples.fits",
-    overwrite=options.overwrite,
-    thresholds=(0.05, 0.1) if options.full else (),
+  shear_map,
+  options.prior,
+  num_samples=num_samples,
+  seed=options.seed,
+  method=options.method,
+  settings={"data": "COSMOS, Schrabback et al. 2010"},
+  samples_path=options.output / "samples.fits",
+  overwrite=options.overwrite,
+  thresholds=(0.05, 0.1) if options.full else (),
 )
 samples = result.sample_set
 print(
-    f"{num_samples} samples, {samples.num_score_evaluations:.0f} score evaluations"
-    f" each, {samples.seconds:.0f} s"
+  f"{num_samples} samples, {samples.num_score_evaluations:.0f} score evaluations"
+  f" each, {samples.seconds:.0f} s"
 )
 
-row, column = (np.rint(p).astype(int) for p in grid.world_to_pixel(cluster_ra, cluster_dec))
+row, column = (
+  np.rint(p).astype(int) for p in grid.world_to_pixel(cluster_ra, cluster_dec)
+)
 inside = (row >= 0) & (row < num_pixels) & (column >= 0) & (column < num_pixels)
 inside[inside] = shear_map.mask[row[inside], column[inside]]
 at_clusters = result.summary.mean[row[inside], column[inside]]
 error = at_clusters.std(ddof=1) / np.sqrt(inside.sum())
 print(
-    f"Mean kappa at {inside.sum()} X-ray clusters: {at_clusters.mean():.4f} +- {error:.4f};"
-    f" in the whole mask: {result.summary.mean[shear_map.mask].mean():.4f}"
+  f"Mean kappa at {inside.sum()} X-ray clusters: {at_clusters.mean():.4f} +- {error:.4f};"
+  f" in the whole mask: {result.summary.mean[shear_map.mask].mean():.4f}"
 )
 
 # %%
 result.save_products(
-    options.output / "posterior.fits",
-    options.output / "posterior.png",
-    options.overwrite,
-    markers=(cluster_ra, cluster_dec),
-    title="COSMOS: posterior of the convergence, and X-ray clusters (circles)",
+  options.output / "posterior.fits",
+  options.output / "posterior.png",
+  overwrite=options.overwrite,
+  markers=(cluster_ra, cluster_dec),
+  title="COSMOS: posterior of the convergence, and X-ray clusters (circles)",
 )
 print(f"Wrote {options.output}/posterior.fits, posterior.png and samples.fits")

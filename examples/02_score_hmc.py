@@ -61,6 +61,7 @@ def score_fn(x, sigma):
 # %% [markdown]
 # ## Figure 1: score field, a noisy point, and the same point denoised
 
+
 # %%
 def show_field(axis, sigma, arrows=19, size=2.4):
   """Density and score of the moons smoothed by sigma."""
@@ -69,14 +70,21 @@ def show_field(axis, sigma, arrows=19, size=2.4):
   fine = tf.constant(fine, tf.float32)
   density = tf.exp(moons(fine, sigma_of(fine))[0])
   axis.imshow(
-      density, origin="lower", extent=[-size, size] * 2, cmap="Blues", vmax=None
+    density, origin="lower", extent=[-size, size] * 2, cmap="Blues", vmax=None
   )
   coarse = np.stack(np.meshgrid(*[np.linspace(-size, size, arrows)] * 2), axis=-1)
   coarse = tf.constant(coarse, tf.float32)
   field = (WIDTH**2 + sigma**2) * score_fn(coarse, sigma_of(coarse)).numpy()
   axis.quiver(
-      coarse[..., 0], coarse[..., 1], field[..., 0], field[..., 1], angles="xy",
-      scale_units="xy", scale=4, width=0.003, alpha=0.7,
+    coarse[..., 0],
+    coarse[..., 1],
+    field[..., 0],
+    field[..., 1],
+    angles="xy",
+    scale_units="xy",
+    scale=4,
+    width=0.003,
+    alpha=0.7,
   )
   axis.set(xlim=(-size, size), ylim=(-size, size), xlabel="$x_1$", ylabel="$x_2$")
 
@@ -94,7 +102,9 @@ for start, end in zip(noisy, denoised):
   axes.annotate("", end, start, arrowprops=dict(arrowstyle="->"))
 axes.legend(loc="lower left")
 axes.set_title(rf"Score field of two moons, $\sigma$ = {sigma}")
-io.write_figure(options.output / NAMES[0], figure, vars(options), options.overwrite)
+io.write_figure(
+  options.output / NAMES[0], figure, settings=vars(options), overwrite=options.overwrite
+)
 
 # %% [markdown]
 # ## Figure 2: annealing
@@ -104,19 +114,28 @@ io.write_figure(options.output / NAMES[0], figure, vars(options), options.overwr
 # %%
 num_chains = 10000 if options.full else 1000
 kernel = mcmc.TemperedMC(
-    score_fn,
-    lambda score, sigma: mcmc.ScoreHamiltonianMonteCarlo(
-        score, 0.5 * tf.sqrt(WIDTH**2 + sigma**2)[:, tf.newaxis], 4, event_ndims=1
-    ),
-    initial_sigma=2.0, min_sigma=0.01, cooling=0.9, min_steps=4,
+  score_fn,
+  lambda score, sigma: mcmc.ScoreHamiltonianMonteCarlo(
+    score,
+    0.5 * tf.sqrt(WIDTH**2 + sigma**2)[:, tf.newaxis],
+    num_leapfrog_steps=4,
+    event_ndims=1,
+  ),
+  initial_sigma=2.0,
+  min_sigma=0.01,
+  cooling=0.9,
+  min_steps=4,
 )
 start = 2.0 * tf.random.stateless_normal([num_chains, 2], seed=(1, 2))
 states, (sigmas, ratio) = tf.function(
-    lambda: tfp.mcmc.sample_chain(
-        240, start, kernel=kernel, seed=(3, 4),
-        trace_fn=lambda _, r: (r.sigma[0], r.inner_results.log_accept_ratio),
-    ),
-    jit_compile=True,
+  lambda: tfp.mcmc.sample_chain(
+    240,
+    start,
+    kernel=kernel,
+    seed=(3, 4),
+    trace_fn=lambda _, r: (r.sigma[0], r.inner_results.log_accept_ratio),
+  ),
+  jit_compile=True,
 )()
 figure = mpl_figure.Figure(figsize=(9, 9), layout="constrained")
 for axis, wanted in zip(figure.subplots(2, 2).ravel(), (2.0, 0.5, 0.2, 0.01)):
@@ -125,12 +144,14 @@ for axis, wanted in zip(figure.subplots(2, 2).ravel(), (2.0, 0.5, 0.2, 0.01)):
   show_field(axis, float(sigmas[index]))
   axis.plot(*states[index][:400].numpy().T, ".", color="red", markersize=2)
   axis.set_title(rf"$\sigma$ = {float(sigmas[index]):.2f}")
-io.write_figure(options.output / NAMES[1], figure, vars(options), options.overwrite)
+io.write_figure(
+  options.output / NAMES[1], figure, settings=vars(options), overwrite=options.overwrite
+)
 last = states[-1]
 distance = tf.reduce_min(tf.norm(centers - last[:, tf.newaxis], axis=-1), axis=-1)
 nearest = tf.argmin(tf.norm(centers - last[:, tf.newaxis], axis=-1), axis=-1)
 print(
-    f"mean acceptance {np.mean(np.exp(np.minimum(ratio, 0))):.2f}; rms distance to the"
-    f" arcs {np.sqrt(np.mean(distance**2)):.3f} (width {WIDTH}); on the upper moon"
-    f" {np.mean(nearest < 100):.2f} +- {0.5 / np.sqrt(num_chains):.2f}"
+  f"mean acceptance {np.mean(np.exp(np.minimum(ratio, 0))):.2f}; rms distance to the"
+  f" arcs {np.sqrt(np.mean(distance**2)):.3f} (width {WIDTH}); on the upper moon"
+  f" {np.mean(nearest < 100):.2f} +- {0.5 / np.sqrt(num_chains):.2f}"
 )

@@ -23,19 +23,23 @@ num_steps = 4000 if options.full else 400
 
 def report(name, samples, mean, std):
   print(
-      f"{name:34s} mean {np.mean(samples):7.3f} (exact {mean:6.3f})   std"
-      f" {np.std(samples):6.3f} (exact {std:6.3f})"
+    f"{name:34s} mean {np.mean(samples):7.3f} (exact {mean:6.3f})   std"
+    f" {np.std(samples):6.3f} (exact {std:6.3f})"
   )
 
 
 def run(kernel, state, **options):
   """Samples after as many burn-in steps, compiled."""
   return tf.function(
-      lambda: tfp.mcmc.sample_chain(
-          num_steps, state, num_burnin_steps=num_steps, kernel=kernel, seed=(1, 2),
-          **{"trace_fn": None, **options},
-      ),
-      jit_compile=True,
+    lambda: tfp.mcmc.sample_chain(
+      num_steps,
+      state,
+      num_burnin_steps=num_steps,
+      kernel=kernel,
+      seed=(1, 2),
+      **{"trace_fn": None, **options},
+    ),
+    jit_compile=True,
   )()
 
 
@@ -44,14 +48,18 @@ def run(kernel, state, **options):
 
 # %%
 kernel = tfp.mcmc.DualAveragingStepSizeAdaptation(
-    mcmc.ScoreHamiltonianMonteCarlo(
-        target_score_fn=lambda x: -(x - 3) / 4, step_size=0.01, num_leapfrog_steps=5,
-        event_ndims=1, path_integral="trajectory",
-    ),
-    num_adaptation_steps=int(0.8 * num_steps), target_accept_prob=0.8,
+  mcmc.ScoreHamiltonianMonteCarlo(
+    target_score_fn=lambda x: -(x - 3) / 4,
+    step_size=0.01,
+    num_leapfrog_steps=5,
+    event_ndims=1,
+    path_integral="trajectory",
+  ),
+  num_adaptation_steps=int(0.8 * num_steps),
+  target_accept_prob=0.8,
 )
 samples, step_size = run(
-    kernel, tf.zeros([50, 10]), trace_fn=lambda _, r: r.new_step_size
+  kernel, tf.zeros([50, 10]), trace_fn=lambda _, r: r.new_step_size
 )
 report(f"dual averaging, step {float(step_size[-1]):.2f}", samples, 3.0, 2.0)
 
@@ -62,8 +70,10 @@ report(f"dual averaging, step {float(step_size[-1]):.2f}", samples, 3.0, 2.0)
 
 # %%
 kernel = tfp.mcmc.TransformedTransitionKernel(
-    mcmc.ScoreHamiltonianMonteCarlo(lambda x: 2 / x - 1, 0.4, 4, event_ndims=1),
-    bijector=tfp.bijectors.Exp(),
+  mcmc.ScoreHamiltonianMonteCarlo(
+    lambda x: 2 / x - 1, 0.4, num_leapfrog_steps=4, event_ndims=1
+  ),
+  bijector=tfp.bijectors.Exp(),
 )
 report("Gamma(3) through Exp", run(kernel, tf.ones([50, 1])), 3.0, np.sqrt(3.0))
 
@@ -73,12 +83,12 @@ report("Gamma(3) through Exp", run(kernel, tf.ones([50, 1])), 3.0, np.sqrt(3.0))
 # %%
 scales = tf.constant([0.1, 1.0, 10.0, 100.0])
 kernel = tfp.experimental.mcmc.DiagonalMassMatrixAdaptation(
-    mcmc.ScoreHamiltonianMonteCarlo(
-        lambda x: -x / scales**2, 0.15, (8, 14), event_ndims=1
-    ),
-    initial_running_variance=tfp.experimental.stats.RunningVariance.from_stats(
-        num_samples=10.0, mean=tf.zeros([4]), variance=scales**2 / 2
-    ),
+  mcmc.ScoreHamiltonianMonteCarlo(
+    lambda x: -x / scales**2, 0.15, num_leapfrog_steps=(8, 14), event_ndims=1
+  ),
+  initial_running_variance=tfp.experimental.stats.RunningVariance.from_stats(
+    num_samples=10.0, mean=tf.zeros([4]), variance=scales**2 / 2
+  ),
 )
 samples = run(kernel, tf.zeros([50, 4]))
 report("learnt mass, x / scale", samples / scales, 0.0, 1.0)
@@ -89,12 +99,15 @@ report("learnt mass, x / scale", samples / scales, 0.0, 1.0)
 # %%
 reducer = tfp.experimental.mcmc.VarianceReducer()
 variance, _, _ = tf.function(
-    lambda: tfp.experimental.mcmc.sample_fold(
-        num_steps, tf.zeros([50, 10]), reducer=reducer, seed=(1, 2),
-        kernel=mcmc.ScoreMetropolisAdjustedLangevinAlgorithm(
-            lambda x: -x, 0.5, event_ndims=1
-        ),
-    )
+  lambda: tfp.experimental.mcmc.sample_fold(
+    num_steps,
+    tf.zeros([50, 10]),
+    reducer=reducer,
+    seed=(1, 2),
+    kernel=mcmc.ScoreMetropolisAdjustedLangevinAlgorithm(
+      lambda x: -x, 0.5, event_ndims=1
+    ),
+  )
 )()
 print(f"{'Langevin, streaming variance':34s} {np.mean(variance):.3f} (exact 1)")
 
@@ -112,17 +125,21 @@ def wells(x, sigma):
 
 
 kernel = mcmc.ScoreReplicaExchangeMC(
-    wells,
-    sigmas=[0.3, 0.8, 1.6, 3.0],
-    make_kernel_fn=lambda score, sigma: mcmc.ScoreHamiltonianMonteCarlo(
-        score, 0.5 * sigma[..., tf.newaxis], 4, event_ndims=1,
-        path_integral="trajectory",
-    ),
+  wells,
+  sigmas=[0.3, 0.8, 1.6, 3.0],
+  make_kernel_fn=lambda score, sigma: mcmc.ScoreHamiltonianMonteCarlo(
+    score,
+    0.5 * sigma[..., tf.newaxis],
+    num_leapfrog_steps=4,
     event_ndims=1,
-    num_intervals=32,
+    path_integral="trajectory",
+  ),
+  event_ndims=1,
+  num_intervals=32,
 )
 samples, swaps = run(
-    kernel, tf.fill([50, 1], 2.0),
-    trace_fn=lambda _, r: tf.reduce_mean(tf.cast(r.is_swap_accepted[1:3], tf.float32)),
+  kernel,
+  tf.fill([50, 1], 2.0),
+  trace_fn=lambda _, r: tf.reduce_mean(tf.cast(r.is_swap_accepted[1:3], tf.float32)),
 )
 report("two wells, all chains from one", samples, 0.0, np.sqrt(4 + 0.3**2))

@@ -12,8 +12,8 @@
 import argparse
 import pathlib
 
-from astropy.io import fits
 from astropy import units as u
+from astropy.io import fits
 from matplotlib import figure as mpl_figure
 import numpy as np
 
@@ -44,21 +44,21 @@ if __name__ == "__main__":  # several processes make the maps
   PIXEL = 300 / 1024 * u.arcmin
   grid = geometry.PixelGrid((1024, 1024), PIXEL)
   simulator = simulate.ConvergenceSimulator(
-      grid, plane_weights=np.full(40, 1 / 40), seed=options.seed
+    grid, plane_weights=np.full(40, 1 / 40), seed=options.seed
   )
   maps = list(
-      simulator.maps(
-          25 if options.full else 2,
-          num_processes=2 if options.full else 1,
-          progress=True,
-      )
+    simulator.maps(
+      25 if options.full else 2,
+      num_processes=2 if options.full else 1,
+      progress=True,
+    )
   )
 
   header = grid.to_header()
   settings = dict(seed=options.seed, mode=simulator.mode, plane_weights="uniform")
   header.update(io.provenance_header(settings))
   image = fits.PrimaryHDU(maps[0], header)
-  io.write_fits(product, [image], options.overwrite)
+  io.write_fits(product, [image], overwrite=options.overwrite)
 
   # %% [markdown]
   # ## Crops
@@ -97,26 +97,26 @@ if __name__ == "__main__":  # several processes make the maps
   for panel, (name, cut), color in zip(panels, crops.items(), ("C0", "k")):
     extent = [0, 256 * PIXEL.value] * 2
     shown = panel.imshow(
-        cut[0], origin="lower", extent=extent, cmap="inferno", vmin=-0.03, vmax=0.1
+      cut[0], origin="lower", extent=extent, cmap="inferno", vmin=-0.03, vmax=0.1
     )
     panel.set(title=name, xlabel="arcmin", ylabel="arcmin")
     figure.colorbar(shown, ax=panel, label=r"convergence $\kappa$", extend="both")
 
-    smooth = map_statistics.smooth(cut, crop_grid, 1 * u.arcmin)
-    power = spectra.band_power(window * cut, crop_grid, ell_edges)
+    smooth = map_statistics.smooth(cut, crop_grid, scale=1 * u.arcmin)
+    power = spectra.band_power(window * cut, crop_grid, edges=ell_edges)
     density = [np.histogram(c, values, density=True)[0] for c in cut]
     peaks = map_statistics.peak_counts(smooth, heights)
     for axis, x, y in (
-        (curves[0], ell, ell**2 / (2 * np.pi) * power),
-        (curves[1], (values[1:] + values[:-1]) / 2, density),
-        (curves[2], (heights[1:] + heights[:-1]) / 2, peaks),
+      (curves[0], ell, ell**2 / (2 * np.pi) * power),
+      (curves[1], (values[1:] + values[:-1]) / 2, density),
+      (curves[2], (heights[1:] + heights[:-1]) / 2, peaks),
     ):
       error = np.std(y, axis=0, ddof=1) / np.sqrt(len(cut))
       axis.errorbar(x, np.mean(y, axis=0), error, color=color, label=name, marker=".")
     moments = [map_statistics.skewness(m).mean() for m in (cut, smooth)]
     print(
-        f"{name}: standard deviation {cut.std():.4f}, skewness {moments[0]:.2f},"
-        f" after 1 arcmin {moments[1]:.2f} ({len(cut)} crops)"
+      f"{name}: standard deviation {cut.std():.4f}, skewness {moments[0]:.2f},"
+      f" after 1 arcmin {moments[1]:.2f} ({len(cut)} crops)"
     )
   if len(crops) == 1:
     panels[1].set_visible(False)
@@ -126,5 +126,7 @@ if __name__ == "__main__":  # several processes make the maps
   curves[2].set(yscale="log", xlabel=r"height of peaks, smoothed by 1 arcmin")
   curves[2].set_ylabel("peaks in a crop (1.6 deg$^2$)")
   curves[0].legend()
-  io.write_figure(picture, figure, vars(options), options.overwrite, dpi=130)
+  io.write_figure(
+    picture, figure, settings=vars(options), overwrite=options.overwrite, dpi=130
+  )
   print(f"wrote {product} and {picture}")

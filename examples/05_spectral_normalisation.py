@@ -54,7 +54,7 @@ def make_network(bound):
 def train(network, rng):
   """Mean squared error of the last tenth of the steps, per coordinate."""
   optimizer = keras.optimizers.Adam(
-      keras.optimizers.schedules.CosineDecay(2e-3, num_steps)
+    keras.optimizers.schedules.CosineDecay(2e-3, num_steps)
   )
   optimizer.build(network.trainable_variables)
 
@@ -123,16 +123,27 @@ for index, (name, network) in enumerate(networks.items()):
   slopes = np.linalg.norm(np.diff(scores.reshape(grid.shape), axis=1), axis=-1)
   slope = (slopes / (side[1] - side[0]))[far.reshape(33, 33)[:, 1:]]
   print(
-      f"{name}: loss {losses[name]:.3f}; error near the roll {error:.2f}; far away:"
-      f" cosine with the exact score {home.mean():.3f}, at least {home.min():.2f}; slope"
-      f" {slope.mean():.1f} +- {slope.std():.1f}"
+    f"{name}: loss {losses[name]:.3f}; error near the roll {error:.2f}; far away:"
+    f" cosine with the exact score {home.mean():.3f}, at least {home.min():.2f}; slope"
+    f" {slope.mean():.1f} +- {slope.std():.1f}"
   )
   axis = figure.add_subplot(1, 2, index + 1)
   axis.scatter(*roll.T, s=2, color="tab:blue", alpha=0.3)
-  axis.quiver(*flat.T, *unit(scores).T, np.log10(np.linalg.norm(scores, axis=-1)),
-              cmap="magma", scale=40, width=0.003, clim=(0, 2.2))
+  axis.quiver(
+    *flat.T,
+    *unit(scores).T,
+    np.log10(np.linalg.norm(scores, axis=-1)),
+    cmap="magma",
+    scale=40,
+    width=0.003,
+    clim=(0, 2.2),
+  )
   axis.set(title=name, aspect="equal", xlabel="$x_1$", ylabel="$x_2$")
-figure.colorbar(axis.collections[-1], ax=figure.axes, label="log10 of the score's length")
+figure.colorbar(
+  axis.collections[-1], ax=figure.axes, label="log10 of the score's length"
+)
 figure.suptitle(rf"Score of a swiss roll, $\sigma$ = {SHOWN_SIGMA:g}")
-io.write_figure(path, figure, vars(options), options.overwrite, dpi=130)
+io.write_figure(
+  path, figure, settings=vars(options), overwrite=options.overwrite, dpi=130
+)
 print(f"Wrote {path}")

@@ -12,16 +12,16 @@
 import argparse
 import pathlib
 
-from astropy.io import fits
 from astropy import units as u
+from astropy.io import fits
 from matplotlib import figure as mpl_figure
 import numpy as np
 import tensorflow as tf
 
 from tfp_massmap import geometry
-from tfp_massmap import hybrid_prior
 from tfp_massmap import io
 from tfp_massmap import map_statistics
+from tfp_massmap import priors
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 from tfp_massmap.samplers import probability_flow
@@ -45,24 +45,28 @@ for path in (picture, product):
 # %%
 SIZE = 360
 grid = geometry.PixelGrid((SIZE, SIZE), 0.29 * u.arcmin)
-prior = hybrid_prior.HybridPrior.load(options.prior, grid)
-sigmas = probability_flow.sigma_ladder(2.0, 0.004, 24)
-draw = tf.function(lambda seed: probability_flow.sample_prior(prior, 2, seed, sigmas))
+prior = priors.HybridPrior.load(options.prior, grid)
+sigmas = probability_flow.sigma_ladder(2.0, 0.004, num_steps=24)
+draw = tf.function(
+  lambda seed: probability_flow.sample_prior(prior, 2, seed=seed, sigmas=sigmas)
+)
 num_batches = 24 if options.full else 1
 samples = np.concatenate(
-    [draw(tf.constant([options.seed, k])).numpy() for k in range(num_batches)]
+  [draw(tf.constant([options.seed, k])).numpy() for k in range(num_batches)]
 )
 
 header = grid.to_header()
 header.update(
-    io.provenance_header(
-        dict(
-            prior=str(options.prior), card=prior.card["card_sha256"],
-            seed=options.seed, num_evaluations=len(sigmas),
-        )
+  io.provenance_header(
+    dict(
+      prior=str(options.prior),
+      card=prior.card["card_sha256"],
+      seed=options.seed,
+      num_evaluations=len(sigmas),
     )
+  )
 )
-io.write_fits(product, [fits.PrimaryHDU(samples, header)], options.overwrite)
+io.write_fits(product, [fits.PrimaryHDU(samples, header)], overwrite=options.overwrite)
 
 # %% [markdown]
 # ## Simulated maps
@@ -72,11 +76,13 @@ io.write_fits(product, [fits.PrimaryHDU(samples, header)], options.overwrite)
 large = geometry.PixelGrid((1024, 1024), grid.pixel_scale)
 simulator = simulate.ConvergenceSimulator(large, seed=options.seed + 10**7)
 corners = [(r, c) for r in (0, 512) for c in (0, 512)]
-crops = np.stack([
+crops = np.stack(
+  [
     kappa[r : r + SIZE, c : c + SIZE]
     for kappa in simulator.maps(12 if options.full else 1)
     for r, c in corners
-])
+  ]
+)
 
 # %% [markdown]
 # ## Side by side
@@ -94,28 +100,38 @@ panels = fields[0].subplots(1, 4, sharey=True)
 curves = fields[1].subplots(1, 3)
 extent = [0, SIZE * grid.pixel_scale.value] * 2
 for index, (name, maps, color) in enumerate(
-    (("simulated", crops, "k"), ("sample of the prior", samples, "C0"))
+  (("simulated", crops, "k"), ("sample of the prior", samples, "C0"))
 ):
   for panel, kappa in zip(panels[2 * index : 2 * index + 2], maps):
     shown = panel.imshow(
-        kappa, origin="lower", extent=extent, cmap="inferno", vmin=-0.05, vmax=0.2
+      kappa, origin="lower", extent=extent, cmap="inferno", vmin=-0.05, vmax=0.2
     )
     panel.set(title=name, xlabel="arcmin")
   maps = maps - maps.mean(axis=(1, 2), keepdims=True)
-  smooth = map_statistics.smooth(maps, grid, 1 * u.arcmin)
+  smooth = map_statistics.smooth(maps, grid, scale=1 * u.arcmin)
   for axis, x, y in (
-      (curves[0], ell, ell**2 / (2 * np.pi) * spectra.band_power(maps, grid, ell_edges)),
-      (curves[1], (values[1:] + values[:-1]) / 2,
-       [np.histogram(kappa, values, density=True)[0] for kappa in maps]),
-      (curves[2], (heights[1:] + heights[:-1]) / 2,
-       map_statistics.peak_counts(smooth, heights)),
+    (
+      curves[0],
+      ell,
+      ell**2 / (2 * np.pi) * spectra.band_power(maps, grid, edges=ell_edges),
+    ),
+    (
+      curves[1],
+      (values[1:] + values[:-1]) / 2,
+      [np.histogram(kappa, values, density=True)[0] for kappa in maps],
+    ),
+    (
+      curves[2],
+      (heights[1:] + heights[:-1]) / 2,
+      map_statistics.peak_counts(smooth, heights),
+    ),
   ):  # pyformat: disable
     error = np.std(y, axis=0, ddof=1) / np.sqrt(len(maps))
     axis.errorbar(x, np.mean(y, axis=0), error, color=color, label=name, marker=".")
   print(
-      f"{name}: standard deviation {maps.std():.4f}, skewness"
-      f" {map_statistics.skewness(maps).mean():.2f}, largest"
-      f" {maps.max(axis=(1, 2)).mean():.2f} ({len(maps)} maps)"
+    f"{name}: standard deviation {maps.std():.4f}, skewness"
+    f" {map_statistics.skewness(maps).mean():.2f}, largest"
+    f" {maps.max(axis=(1, 2)).mean():.2f} ({len(maps)} maps)"
   )
 panels[0].set_ylabel("arcmin")
 fields[0].colorbar(shown, ax=panels, label=r"convergence $\kappa$", extend="both")
@@ -125,5 +141,7 @@ curves[1].set(yscale="log", xlabel=r"$\kappa$", ylabel="probability density")
 curves[2].set(yscale="log", xlabel="height of peaks, smoothed by 1 arcmin")
 curves[2].set_ylabel("peaks in a map")
 curves[0].legend()
-io.write_figure(picture, figure, vars(options), options.overwrite, dpi=120)
+io.write_figure(
+  picture, figure, settings=vars(options), overwrite=options.overwrite, dpi=120
+)
 print(f"wrote {product} and {picture}")

@@ -15,8 +15,8 @@ import shutil
 import sys
 import time
 
-from astropy.io import fits
 from astropy import units as u
+from astropy.io import fits
 from matplotlib import figure as mpl_figure
 import numpy as np
 
@@ -24,13 +24,14 @@ sys.path.append(str(pathlib.Path(__file__).parent / "benchmarks"))
 # pylint: disable=g-import-not-at-top
 import cosmos_survey
 import map_scores
+
 from tfp_massmap import baselines
 from tfp_massmap import geometry
-from tfp_massmap import hybrid_prior
 from tfp_massmap import io
 from tfp_massmap import likelihood as likelihood_lib
 from tfp_massmap import plot
 from tfp_massmap import posterior as posterior_lib
+from tfp_massmap import priors
 from tfp_massmap import resumable
 from tfp_massmap import simulate
 
@@ -43,8 +44,10 @@ parser.add_argument("--full", action="store_true", help="16 truths, 8 seeds, 64 
 parser.add_argument("--num-samples", type=int, help="of the posterior, at least 2")
 parser.add_argument("--seed", default=0, type=int)
 options = parser.parse_args()
-paths = [options.output / f"compare_methods{end}" for end in (
-    ".fits", "_maps.png", "_scales.png")]
+paths = [
+  options.output / f"compare_methods{end}"
+  for end in (".fits", "_maps.png", "_scales.png")
+]
 for path in paths:
   io.check_writable(path, options.overwrite)
 num_truths, num_seeds, num_samples = (16, 8, 64) if options.full else (2, 2, 8)
@@ -59,7 +62,7 @@ size = 360 if options.full or options.data else 180
 grid = geometry.PixelGrid((size, size), 0.29 * u.arcmin)
 survey = cosmos_survey.released_maps(options.data, grid)
 mask = survey.mask
-prior = hybrid_prior.HybridPrior.load(options.prior, grid)
+prior = priors.HybridPrior.load(options.prior, grid)
 gaussian = prior.gaussian
 large = geometry.PixelGrid((1024, 1024), grid.pixel_scale)
 simulator = simulate.ConvergenceSimulator(large, seed=options.seed + 60_000_000)
@@ -69,17 +72,18 @@ if options.data:
   genuine = fits.getdata(path).astype(np.float64)
   mocks += [("genuine", seed, seed) for seed in range(num_seeds)]
 best, _ = baselines.kaiser_squires.choose_smoothing(
-    survey, gaussian.sample([4], seed=(options.seed, 1)).numpy(), options.seed)
+  survey, gaussian.sample([4], seed=(options.seed, 1)).numpy(), seed=options.seed
+)
 methods = {
-    "KS 1 arcmin": baselines.kaiser_squires.estimate,
-    f"KS {best.value:.2f} arcmin":
-        lambda data: baselines.kaiser_squires.estimate(data, best),
-    "KS inpainted":
-        lambda data: baselines.inpainted_kaiser_squires.estimate(data, best),
-    "Wiener": lambda data: baselines.wiener.estimate(data, gaussian),
-    "GLIMPSE": lambda data: baselines.glimpse.estimate(data),
-    "MCALens": lambda data: baselines.mcalens.estimate(data, gaussian),
-    "DeepMass": baselines.deepmass.estimate,
+  "KS 1 arcmin": baselines.kaiser_squires.estimate,
+  f"KS {best.value:.2f} arcmin": lambda data: baselines.kaiser_squires.estimate(
+    data, best
+  ),
+  "KS inpainted": lambda data: baselines.inpainted_kaiser_squires.estimate(data, best),
+  "Wiener": lambda data: baselines.wiener.estimate(data, gaussian),
+  "GLIMPSE": lambda data: baselines.glimpse.estimate(data),
+  "MCALens": lambda data: baselines.mcalens.estimate(data, gaussian),
+  "DeepMass": baselines.deepmass.estimate,
 }  # pyformat: disable
 
 # %% [markdown]
@@ -94,7 +98,7 @@ names = [*methods, "Posterior mean"]
 def compare(number):
   field, index, noise_seed = mocks[number]
   truth = genuine if field == "genuine" else simulator.map(index)[:size, :size]
-  data = simulate.observe_like(truth, survey, noise_seed)
+  data = simulate.observe_like(truth, survey, seed=noise_seed)
   maps, times = [truth], []
   for method in methods.values():
     start = time.perf_counter()
@@ -111,10 +115,17 @@ def compare(number):
   return dict(**map_scores.pack(scores), times=times, maps=maps)
 
 
-settings = dict(seed=options.seed, prior=str(options.prior), num_samples=num_samples,
-                card=prior.card["card_sha256"], methods=", ".join(names))
+settings = dict(
+  seed=options.seed,
+  prior=str(options.prior),
+  num_samples=num_samples,
+  card=prior.card["card_sha256"],
+  methods=", ".join(names),
+)
 records = options.output / "compare_methods_records"
-results = resumable.collect(compare, len(mocks), records, f"{settings}, {mocks}")
+results = resumable.collect(
+  compare, len(mocks), folder=records, label=f"{settings}, {mocks}"
+)
 
 # %%
 kinds = list(dict.fromkeys(field for field, *_ in mocks))
@@ -127,23 +138,30 @@ for kind, pair in zip(kinds, axes):
   print(f"\n{len(rows)} mocks of {kind} truths, {num_samples} posterior samples each")
   map_scores.print_tables(found, ("Wiener", "Posterior mean"))
   times = np.median(some["times"][1:], axis=0)
-  print("median seconds, without the first mock: " + ", ".join(
-      f"{n} {s:.2f}" for n, s in zip([*methods, "a posterior sample"], times)))
+  print(
+    "median seconds, without the first mock: "
+    + ", ".join(f"{n} {s:.2f}" for n, s in zip([*methods, "a posterior sample"], times))
+  )
   map_scores.plot(found, "Wiener", pair, f"{kind} truths")
 axes[0, 1].legend(fontsize=8)
 
 # %%
 truth, *others = results["maps"][-1]
 maps = dict(zip([*names, "Posterior sample", "Posterior std"], others))
-hdus = [io.primary_hdu(truth, grid, "true convergence", settings)]
-hdus += [io.image_hdu(m, grid, n.upper(), "convergence") for n, m in maps.items()]
-io.write_fits(paths[0], hdus, options.overwrite)
+hdus = [io.primary_hdu(truth, grid, description="true convergence", settings=settings)]
+hdus += [
+  io.image_hdu(m, grid, name=n.upper(), description="convergence")
+  for n, m in maps.items()
+]
+io.write_fits(paths[0], hdus, overwrite=options.overwrite)
 shown = {n: m - m[mask].mean() for n, m in {"Truth": truth, **maps}.items()}
 del shown["Posterior std"]
 shown["Standard deviation of the posterior"] = maps["Posterior std"]
 title = "{0} truth, noise {2}".format(*mocks[-1])
-panels, _ = plot.plot_maps(shown, grid, mask, title=title)
+panels, _ = plot.plot_maps(shown, grid, mask=mask, title=title)
 for path, picture in zip(paths[1:], (panels, figure)):
-  io.write_figure(path, picture, settings, options.overwrite, dpi=110)
+  io.write_figure(
+    path, picture, settings=settings, overwrite=options.overwrite, dpi=110
+  )
 shutil.rmtree(records)
 print("Wrote " + ", ".join(map(str, paths)))

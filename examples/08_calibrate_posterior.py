@@ -17,8 +17,7 @@ import numpy as np
 from tfp_massmap import baselines
 from tfp_massmap import calibration
 from tfp_massmap import geometry
-from tfp_massmap import hybrid_prior
-from tfp_massmap import prior as prior_lib
+from tfp_massmap import priors
 from tfp_massmap import samplers
 from tfp_massmap import simulate
 from tfp_massmap import spectra
@@ -40,17 +39,17 @@ few, some, many, num_large = (8, 50, 200, 26) if options.full else (0, 2, 4, 2)
 
 # %%
 grid_of = lambda size: geometry.PixelGrid((size, size), 0.29 * u.arcmin)
-load_hybrid = lambda size: hybrid_prior.HybridPrior.load(options.prior, grid_of(size))
+load_hybrid = lambda size: priors.HybridPrior.load(options.prior, grid_of(size))
 survey_of = lambda size: simulate.mock_observation(
-    np.zeros([size, size]), grid_of(size), simulate.cosmos_like_survey(), seed=1
+  np.zeros([size, size]), grid_of(size), survey=simulate.cosmos_like_survey(), seed=1
 )
 power = spectra.PowerSpectrum.fiducial_cosmos()
-fiducial = prior_lib.GaussianPrior.from_spectrum(power, grid_of(small))
+fiducial = priors.GaussianPrior.from_spectrum(power, grid_of(small))
 simulator = simulate.ConvergenceSimulator(grid_of(1024), seed=31_000_000)
 truths = {
-    "gaussian": lambda index: fiducial.sample(seed=(index, 7)).numpy(),
-    "hybrid": lambda index: simulator.map(index)[:large, :large],
-    "small hybrid": lambda index: simulator.map(index)[:small, :small],
+  "gaussian": lambda index: fiducial.sample(seed=(index, 7)).numpy(),
+  "hybrid": lambda index: simulator.map(index)[:large, :large],
+  "small hybrid": lambda index: simulator.map(index)[:small, :small],
 }
 # By chance a few truths have more power than all simulated maps, or less.
 more = lambda index: simulator.map(10_000 + index)[np.newaxis]
@@ -62,10 +61,10 @@ more = lambda index: simulator.map(10_000 + index)[np.newaxis]
 
 # %%
 METHODS = {
-    "guided": samplers.guided.GuidedSettings(),
-    "flow": samplers.guided.GuidedSettings(16, covariance="gaussian", sweeps=()),
-    "guided+hmc": samplers.refine.RefineSettings(),
-    "annealed": samplers.annealed.AnnealedSettings(),
+  "guided": samplers.guided.GuidedSettings(),
+  "flow": samplers.guided.GuidedSettings(16, covariance="gaussian", sweeps=()),
+  "guided+hmc": samplers.refine.RefineSettings(),
+  "annealed": samplers.annealed.AnnealedSettings(),
 }
 
 
@@ -90,30 +89,33 @@ wiener = lambda prior: intervals(baselines.wiener, half(prior), num_samples=256)
 mcalens = lambda prior: intervals(baselines.mcalens, half(prior), num_realisations=64)
 kaiser_squires = lambda prior: intervals(baselines.kaiser_squires)
 RUNS = {
-    "gaussian, exact": (many, exact, {}),
-    "gaussian, guided": (many, "guided", {}),
-    "gaussian, guided+hmc": (few, "guided+hmc", {}),
-    "gaussian, annealed": (few, "annealed", {}),
-    "gaussian, wiener intervals": (some, wiener, {}),
-    "hybrid, guided": (num_large, "guided", {}),
-    "hybrid, guided+hmc": (2 * few, "guided+hmc", {}),
-    "small hybrid, gaussian half": (some, exact, {}),
-    "small hybrid, guided": (2 * few if options.full else some, "guided", {}),
-    "small hybrid, flow alone": (2 * few, "flow", {}),
-    "small hybrid, guided+hmc": (2 * few, "guided+hmc", {}),
-    "small hybrid, annealed": (few, "annealed", {}),
-    "small hybrid, wiener intervals": (2 * few, wiener, {}),
-    "small hybrid, mcalens intervals": (2 * few, mcalens, {}),
-    "small hybrid, kaiser_squires intervals": (2 * few, kaiser_squires, {}),
+  "gaussian, exact": (many, exact, {}),
+  "gaussian, guided": (many, "guided", {}),
+  "gaussian, guided+hmc": (few, "guided+hmc", {}),
+  "gaussian, annealed": (few, "annealed", {}),
+  "gaussian, wiener intervals": (some, wiener, {}),
+  "hybrid, guided": (num_large, "guided", {}),
+  "hybrid, guided+hmc": (2 * few, "guided+hmc", {}),
+  "small hybrid, gaussian half": (some, exact, {}),
+  "small hybrid, guided": (2 * few if options.full else some, "guided", {}),
+  "small hybrid, flow alone": (2 * few, "flow", {}),
+  "small hybrid, guided+hmc": (2 * few, "guided+hmc", {}),
+  "small hybrid, annealed": (few, "annealed", {}),
+  "small hybrid, wiener intervals": (2 * few, wiener, {}),
+  "small hybrid, mcalens intervals": (2 * few, mcalens, {}),
+  "small hybrid, kaiser_squires intervals": (2 * few, kaiser_squires, {}),
 }
-for kind, num, sampler in (("gaussian", some, exact), ("small hybrid", 2 * few, "guided")):
+for kind, num, sampler in (
+  ("gaussian", some, exact),
+  ("small hybrid", 2 * few, "guided"),
+):
   times = lambda factor, kind=kind: dict(truth=lambda i: factor * truths[kind](i))
   RUNS |= {
-      f"{kind}, noise taken 20 % too large": (num, sampler, dict(noise_factor=1.2)),
-      f"{kind}, noise taken 20 % too small": (num, sampler, dict(noise_factor=0.8)),
-      f"{kind}, sigma_8 taken 10 % too large": (num, sampler, times(1 / 1.1)),
-      f"{kind}, sigma_8 taken 10 % too small": (num, sampler, times(1 / 0.9)),
-      f"{kind}, shear 1 % too large": (num, sampler, dict(shear_bias=0.01)),
+    f"{kind}, noise taken 20 % too large": (num, sampler, dict(noise_factor=1.2)),
+    f"{kind}, noise taken 20 % too small": (num, sampler, dict(noise_factor=0.8)),
+    f"{kind}, sigma_8 taken 10 % too large": (num, sampler, times(1 / 1.1)),
+    f"{kind}, sigma_8 taken 10 % too small": (num, sampler, times(1 / 0.9)),
+    f"{kind}, shear 1 % too large": (num, sampler, dict(shear_bias=0.01)),
   }
 RUNS = {name: run for name, run in RUNS.items() if run[0]}
 if unknown := set(options.runs) - set(RUNS):
@@ -136,7 +138,9 @@ for name in options.runs or RUNS:
   label += f", network {getattr(prior, 'card', {}).get('card_sha256', '')[:16]}"
   folder = options.output / "records" / name.replace(", ", "-").replace(" ", "_")
   draw = mocks.draw(sampler_of(sampler, prior))
-  records[name] = calibration.run(draw, num_truths, grid_of(size), settings, folder, label)
+  records[name] = calibration.run(
+    draw, num_truths, grid=grid_of(size), settings=settings, folder=folder, label=label
+  )
   if num_truths >= 8 and kind != "gaussian" and not less and "truth" not in flaws:
     kept = folder.with_name(f"{folder.name.split('-')[0]}-population")
     others = grid_of(size), mocks.survey.mask, settings, kept, kind
@@ -144,6 +148,8 @@ for name in options.runs or RUNS:
   print(calibration.compare({name: records[name]}, populations), flush=True)
 
 # %%
-calibration.write_tables(options.output / "calibration.md", records, populations)
+calibration.write_tables(
+  options.output / "calibration.md", records, populations=populations
+)
 figures.save_all(options.output, {n: r for n, r in records.items() if "taken" not in n})
 print(f"wrote {options.output}/calibration.md and figures beside it")

@@ -23,8 +23,8 @@ from tfp_massmap import baselines
 from tfp_massmap import calibration
 from tfp_massmap import detection
 from tfp_massmap import geometry
-from tfp_massmap import hybrid_prior
 from tfp_massmap import io
+from tfp_massmap import priors
 from tfp_massmap import resumable
 from tfp_massmap import simulate
 from tfp_massmap.detection import figures
@@ -61,27 +61,35 @@ sky = next(iter(simulator.maps(1)))
 std = detection.background_std(sky, SCALE)
 corners = np.random.default_rng(options.seed).integers(0, 1024 - SIZE, [num_fields, 2])
 survey = simulate.uniform_survey(64.2 / u.arcmin**2, 0.305)
-empty = simulate.mock_observation(0 * sky[:SIZE, :SIZE], grid, survey, options.seed)
+empty = simulate.mock_observation(
+  0 * sky[:SIZE, :SIZE], grid, survey=survey, seed=options.seed
+)
 fields = [sky[r : r + SIZE, c : c + SIZE] for r, c in corners]
 first = 1000 * options.seed
-mocks = [simulate.observe_like(f, empty, first + 100 + k) for k, f in enumerate(fields)]
-noise = [simulate.observe_like(np.zeros(grid.shape), empty, first + k) for k in range(20)]
+mocks = [
+  simulate.observe_like(f, empty, seed=first + 100 + k) for k, f in enumerate(fields)
+]
+noise = [
+  simulate.observe_like(np.zeros(grid.shape), empty, seed=first + k) for k in range(20)
+]
 noise = [baselines.kaiser_squires.estimate(n, 0 * u.arcmin).kappa for n in noise]
 backgrounds = {
-    "simulated field": detection.aperture_mass(sky, SCALE) / std,
-    "noise of the data": detection.aperture_mass(noise, SCALE) / std,
+  "simulated field": detection.aperture_mass(sky, SCALE) / std,
+  "noise of the data": detection.aperture_mass(noise, SCALE) / std,
 }
 for name, values in backgrounds.items():
   skewness, kurtosis = stats.skew(values, None), stats.kurtosis(values, None)
-  print(f"{name}: standard deviation {values.std():.2f}, skewness {skewness:.2f},"
-        f" kurtosis {kurtosis:.2f}")  # pyformat: disable
+  print(
+    f"{name}: standard deviation {values.std():.2f}, skewness {skewness:.2f},"
+    f" kurtosis {kurtosis:.2f}"
+  )  # pyformat: disable
 
 # %% [markdown]
 # ## Samples with clusters of every mass
 # The same noise for all, and the same seed of the sampler. A stopped run goes on.
 
 # %%
-prior = hybrid_prior.HybridPrior.load(options.prior, grid)
+prior = priors.HybridPrior.load(options.prior, grid)
 sample = calibration.guided_sampler(prior, num_samples, batch_size=20)
 center = (SIZE // 2, SIZE // 2)
 zoom = slice(SIZE // 2 - 24, SIZE // 2 + 24)
@@ -94,20 +102,31 @@ def draw(number):
   observed, snr = mocks[index], 0.0
   if mass:
     observed, kappa = detection.inject_cluster(
-        observed, mass * u.Msun, concentration=concentration, center=center)
+      observed, mass * u.Msun, concentration=concentration, center=center
+    )
     snr = detection.aperture_mass(kappa, SCALE).max() / std
   samples = sample(observed, first + index)
-  highest = detection.highest_coefficient(samples, grid, center, scale=SCALE) / std
+  highest = (
+    detection.highest_coefficient(samples, grid, centers=center, scale=SCALE) / std
+  )
   cutouts = detection.aperture_mass(samples, SCALE)[:, zoom, zoom] / std
   return dict(snr=snr, highest=highest, cutouts=cutouts)
 
 
 settings = dict(
-    prior=options.prior, card=prior.card["card_sha256"], seed=options.seed, fields=num_fields,
-    full=options.full, threshold=options.threshold, scale=SCALE, background_std=std,
+  prior=options.prior,
+  card=prior.card["card_sha256"],
+  seed=options.seed,
+  fields=num_fields,
+  full=options.full,
+  threshold=options.threshold,
+  scale=SCALE,
+  background_std=std,
 )
 records = options.output / "cluster_records"
-drawn = resumable.collect(draw, len(cases), records, str(settings), unit="mock")
+drawn = resumable.collect(
+  draw, len(cases), folder=records, label=str(settings), unit="mock"
+)
 
 # %%
 peaks = drawn["highest"]
@@ -119,12 +138,19 @@ for (concentration, mass), snr, some in zip(kinds, drawn["snr"][::num_fields], r
   print(f"{label}: detected in {some.mean():.3f}{scatter}")
 
 concentration, mass, field = zip(*cases)
-table = Table(dict(
-    concentration=np.array(concentration, float), mass=mass * u.Msun, snr=drawn["snr"],
-    field=field, detected=detected, num_samples=np.full(len(cases), num_samples),
-    highest=peaks))  # pyformat: disable
+table = Table(
+  dict(
+    concentration=np.array(concentration, float),
+    mass=mass * u.Msun,
+    snr=drawn["snr"],
+    field=field,
+    detected=detected,
+    num_samples=np.full(len(cases), num_samples),
+    highest=peaks,
+  )
+)  # pyformat: disable
 table["highest"].description = "aperture mass near the place / background, each sample"
-io.write_table(paths[3], table, settings, options.overwrite)
+io.write_table(paths[3], table, settings=settings, overwrite=options.overwrite)
 
 # %% [markdown]
 # ## Figures
@@ -135,15 +161,22 @@ shown = {"samples, no cluster": highest[1.0, 0.0]}
 for mass in SHOWN:
   label = rf"samples, $M = {mass / 1e14:g} \times 10^{{14}}\,M_\odot$"
   shown[label] = highest[1.0, mass]
-series = {label: table[np.isnan(table["concentration"]) == (value is None)]
-          for value, label in concentrations.items()}  # pyformat: disable
+series = {
+  label: table[np.isnan(table["concentration"]) == (value is None)]
+  for value, label in concentrations.items()
+}  # pyformat: disable
 rate = [table[table["mass"] == 0][name] for name in ("detected", "num_samples")]
 even = np.argmin(np.abs(detected / num_samples - 0.5))
-for path, (figure, _) in zip(paths, (
-    figures.plot_coefficients(backgrounds, shown, options.threshold),
-    figures.plot_detection_rate(series, rate, options.threshold),
-    figures.plot_cutouts(drawn["cutouts"][even], peaks[even], grid, options.threshold),
-)):
-  io.write_figure(path, figure, settings, options.overwrite)
+for path, (figure, _) in zip(
+  paths,
+  (
+    figures.plot_coefficients(backgrounds, shown, threshold=options.threshold),
+    figures.plot_detection_rate(series, rate, threshold=options.threshold),
+    figures.plot_cutouts(
+      drawn["cutouts"][even], peaks[even], grid=grid, threshold=options.threshold
+    ),
+  ),
+):
+  io.write_figure(path, figure, settings=settings, overwrite=options.overwrite)
 shutil.rmtree(records)
 print(f"wrote {', '.join(map(str, paths))}")

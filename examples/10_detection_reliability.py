@@ -27,9 +27,8 @@ import numpy as np
 from tfp_massmap import calibration
 from tfp_massmap import detection
 from tfp_massmap import geometry
-from tfp_massmap import hybrid_prior
 from tfp_massmap import io
-from tfp_massmap import prior as prior_lib
+from tfp_massmap import priors
 from tfp_massmap import resumable
 from tfp_massmap import simulate
 from tfp_massmap import spectra
@@ -51,8 +50,12 @@ num_mocks, num_fields, SIZE = (200, 96, 128) if options.full else (12, 1, 64)
 NUM_SAMPLES, SCALE, MASS = 31, 4, 3e14 * u.Msun
 EDGES = np.linspace(0, 1, 6)
 settings = dict(
-    prior=options.prior, seed=options.seed, full=options.full, scale=SCALE,
-    threshold=options.threshold, num_samples=NUM_SAMPLES,
+  prior=options.prior,
+  seed=options.seed,
+  full=options.full,
+  scale=SCALE,
+  threshold=options.threshold,
+  num_samples=NUM_SAMPLES,
 )
 records = options.output / "detection_records"
 
@@ -60,12 +63,14 @@ grid = geometry.PixelGrid((SIZE, SIZE), 0.29 * u.arcmin)
 survey = simulate.uniform_survey(64.2 / u.arcmin**2, 0.305)
 middle = (SIZE // 2, SIZE // 2)
 first = 1000 * options.seed  # of the seeds of noise and samples
-empty = simulate.mock_observation(np.zeros(grid.shape), grid, survey, seed=options.seed)
+empty = simulate.mock_observation(
+  np.zeros(grid.shape), grid, survey=survey, seed=options.seed
+)
 kappa_cluster = detection.inject_cluster(empty, MASS, center=middle)[1]
 
 
 def detects(maps, places, std):
-  highest = detection.highest_coefficient(maps, grid, places, scale=SCALE)
+  highest = detection.highest_coefficient(maps, grid, centers=places, scale=SCALE)
   return highest > options.threshold * std
 
 
@@ -73,8 +78,8 @@ def detects(maps, places, std):
 # ## A prior that is known
 
 # %%
-gaussian = prior_lib.GaussianPrior.from_spectrum(
-    spectra.PowerSpectrum.fiducial_cosmos(), grid
+gaussian = priors.GaussianPrior.from_spectrum(
+  spectra.PowerSpectrum.fiducial_cosmos(), grid
 )
 known = detection.ClusterMixture(gaussian, kappa_cluster - kappa_cluster.mean())
 std = detection.background_std(gaussian.sample([50], (options.seed, 0)), SCALE)
@@ -84,18 +89,22 @@ def draw_known(mock):
   kappa, has_cluster = known.draw((options.seed, 2 * mock + 1))
   observed = simulate.observe_like(kappa, empty, seed=first + mock)
   seed = (options.seed, 2 * mock + 2)
-  drawn, _ = known.sample(observed, NUM_SAMPLES, seed, rtol=1e-4)
+  drawn, _ = known.sample(observed, NUM_SAMPLES, seed=seed, rtol=1e-4)
   found = [detects(maps, middle, std) for maps in (drawn, kappa[np.newaxis])]
   return dict(samples=found[0], truth=found[1][0], present=has_cluster)
 
 
-run = lambda step, num, name: resumable.collect(step, num, records / name, str(settings))
+run = lambda step, num, name: resumable.collect(
+  step, num, folder=records / name, label=str(settings)
+)
 found = run(draw_known, num_mocks, "known")
-results = {"known prior": detection.reliability(found["samples"], found["truth"], EDGES)}
+results = {
+  "known prior": detection.reliability(found["samples"], found["truth"], edges=EDGES)
+}
 share, present = found["samples"].mean(axis=1), found["present"]
 print(
-    f"known prior: share of samples {share[present].mean():.2f} with a cluster,"
-    f" {share[~present].mean():.2f} without"
+  f"known prior: share of samples {share[present].mean():.2f} with a cluster,"
+  f" {share[~present].mean():.2f} without"
 )
 
 # %% [markdown]
@@ -109,7 +118,7 @@ starts = range(0, 1024 - SIZE, 256)
 corners = [(row, column) for row in starts for column in starts]
 skies = list(simulator.maps(-(-num_fields // len(corners))))
 std = detection.background_std(skies, SCALE)
-prior = hybrid_prior.HybridPrior.load(options.prior, grid)
+prior = priors.HybridPrior.load(options.prior, grid)
 sample = calibration.guided_sampler(prior, NUM_SAMPLES, batch_size=NUM_SAMPLES)
 places = np.meshgrid(*[SIZE // 2 + np.array([-0.3, 0, 0.3]) * SIZE] * 2)
 places = tuple(axis.ravel() for axis in places)
@@ -123,7 +132,9 @@ def draw_trained(index):
   plain = simulate.observe_like(field, empty, seed=first + index)
   with_cluster, _ = detection.inject_cluster(plain, MASS, center=middle)
   pairs = (plain, field), (with_cluster, field + kappa_cluster)
-  drawn = [detects(sample(shear_map, first + index), places, std) for shear_map, _ in pairs]
+  drawn = [
+    detects(sample(shear_map, first + index), places, std) for shear_map, _ in pairs
+  ]
   truths = [detects(truth[np.newaxis], places, std)[0] for _, truth in pairs]
   return dict(samples=drawn, truths=truths)
 
@@ -131,19 +142,19 @@ def draw_trained(index):
 found = run(draw_trained, num_fields, "trained")
 samples, truths = found["samples"], found["truths"]
 for name, drawn, truth in (
-    ("trained prior, simulated fields", samples[:, 0].swapaxes(1, 2), truths[:, 0]),
-    ("trained prior, injected clusters", samples[..., 4], truths[..., 4]),  # the middle
+  ("trained prior, simulated fields", samples[:, 0].swapaxes(1, 2), truths[:, 0]),
+  ("trained prior, injected clusters", samples[..., 4], truths[..., 4]),  # the middle
 ):
   drawn = drawn.reshape([-1, NUM_SAMPLES])
-  results[name] = detection.reliability(drawn, truth.ravel(), EDGES)
+  results[name] = detection.reliability(drawn, truth.ravel(), edges=EDGES)
 
 # %%
 table = detection.reliability_table(results)
-io.write_table(product, table, settings, options.overwrite)
+io.write_table(product, table, settings=settings, overwrite=options.overwrite)
 for name, result in results.items():
   number = result.count.sum()
   print(f"{name}: {number} cases, z = {result.z:.2f}, p = {result.p_value:.2g}")
 figure, _ = figures.plot_reliability(results)
-io.write_figure(picture, figure, settings, options.overwrite)
+io.write_figure(picture, figure, settings=settings, overwrite=options.overwrite)
 shutil.rmtree(records)
 print(f"wrote {picture} and {product}")

@@ -21,11 +21,11 @@ import numpy as np
 from tfp_massmap import catalog
 from tfp_massmap import detection
 from tfp_massmap import geometry
-from tfp_massmap import hybrid_prior
 from tfp_massmap import io
 from tfp_massmap import likelihood
 from tfp_massmap import plot
 from tfp_massmap import posterior
+from tfp_massmap import priors
 
 parser = argparse.ArgumentParser(description="Structures of the COSMOS field.")
 parser.add_argument("--data", required=True, type=pathlib.Path)
@@ -48,9 +48,9 @@ for path in (product, picture):
 # %%
 catalogue = catalog.read_schrabback2010(options.data)
 grid = geometry.PixelGrid.plate_carree(
-    center=(np.median(catalogue.ra), np.median(catalogue.dec)),
-    shape=(360, 360),
-    pixel_scale=1.74 * u.deg / 360,
+  center=(np.median(catalogue.ra), np.median(catalogue.dec)),
+  shape=(360, 360),
+  pixel_scale=1.74 * u.deg / 360,
 )
 shear_map = catalog.bin_catalogue(catalogue, grid, flip_e2=True)
 xray = options.data / "xray.txt"
@@ -60,7 +60,7 @@ if options.samples:
   samples, header = fits.getdata(options.samples, header=True)
   made = dict(io.read_settings(header), samples=options.samples.name)
 else:
-  prior = hybrid_prior.HybridPrior.load(options.prior, grid)
+  prior = priors.HybridPrior.load(options.prior, grid)
   target = posterior.Posterior(likelihood.ShearLikelihood(shear_map), prior)
   num_samples = options.num_samples or (128 if options.full else 32)
   samples = target.sample(num_samples, options.seed).samples
@@ -70,17 +70,17 @@ else:
 # ## Structures
 
 # %%
-structures = detection.peak_probabilities(samples, grid, shear_map.mask)
+structures = detection.peak_probabilities(samples, grid, mask=shear_map.mask)
 num_likely = np.sum(structures["probability"] >= 0.5)
 print(
-    f"{len(structures)} structures of probability .1 and more in {len(samples)}"
-    f" samples, {num_likely} of .5 and more; the first:"
+  f"{len(structures)} structures of probability .1 and more in {len(samples)}"
+  f" samples, {num_likely} of .5 and more; the first:"
 )
 for row in structures[:8]:
   print(
-      f"  RA {row['ra']:.4f}, Dec {row['dec']:.4f}: P = {row['probability']:.2f},"
-      f" aperture mass {row['aperture_mass']:.4f}, {row['aperture_mass_low']:.4f} to"
-      f" {row['aperture_mass_high']:.4f}"
+    f"  RA {row['ra']:.4f}, Dec {row['dec']:.4f}: P = {row['probability']:.2f},"
+    f" aperture mass {row['aperture_mass']:.4f}, {row['aperture_mass_low']:.4f} to"
+    f" {row['aperture_mass_high']:.4f}"
   )
 
 # %% [markdown]
@@ -96,13 +96,19 @@ for least in (0.1, 0.3, 0.5):
   likely = structures[structures["probability"] >= least]
   for null in detection.NULLS:
     found = detection.match_positions(
-        (likely["row"], likely["column"]), grid.world_to_pixel(ra, dec), region, grid,
-        radius, null, num_random=10000 if options.full else 2000, seed=options.seed,
+      (likely["row"], likely["column"]),
+      grid.world_to_pixel(ra, dec),
+      region=region,
+      grid=grid,
+      radius=radius,
+      null=null,
+      num_random=10000 if options.full else 2000,
+      seed=options.seed,
     )
     name = f"P {least:g} {null}"
     figures[name] = (
-        f"{found.num_matched} of {found.num_inside}, by chance {found.expected:.1f} +-"
-        f" {found.expected_std:.1f}, p = {found.p_value:.2g}"
+      f"{found.num_matched} of {found.num_inside}, by chance {found.expected:.1f} +-"
+      f" {found.expected_std:.1f}, p = {found.p_value:.2g}"
     )
     print(f"P >= {least:g} ({len(likely)}), {null} null: {figures[name]}")
   everywhere = np.sum(found.separation <= radius.to_value(u.arcmin))
@@ -110,25 +116,33 @@ for least in (0.1, 0.3, 0.5):
   print(f"  of all clusters in the catalogue: {everywhere} of {len(ra)}")
 
 settings = dict(made, **figures, data="COSMOS, Schrabback et al. 2010")
-io.write_table(product, structures, settings, options.overwrite)
+io.write_table(product, structures, settings=settings, overwrite=options.overwrite)
 
 # %%
 mean = np.mean(samples, axis=0, dtype=np.float64)
 figure, axes = plot.plot_maps(
-    {
-        f"Mean of {len(samples)} samples": mean,
-        "Aperture mass of the mean": detection.aperture_mass(mean),
-    },
-    grid, shear_map.mask, markers=(ra, dec), num_columns=2,
+  {
+    f"Mean of {len(samples)} samples": mean,
+    "Aperture mass of the mean": detection.aperture_mass(mean),
+  },
+  grid,
+  mask=shear_map.mask,
+  markers=(ra, dec),
+  num_columns=2,
 )
 axes[1].images[0].set_clim(-0.01, 0.02)
 likely = structures[structures["probability"] >= 0.3]
 axes[1].scatter(
-    likely["column"], likely["row"], s=90 * likely["probability"], marker="s",
-    facecolors="none", edgecolors="white", linewidths=0.8,
+  likely["column"],
+  likely["row"],
+  s=90 * likely["probability"],
+  marker="s",
+  facecolors="none",
+  edgecolors="white",
+  linewidths=0.8,
 )
 figure.suptitle(
-    "X-ray clusters (circles); structures of P > .3 (squares, area as probability)"
+  "X-ray clusters (circles); structures of P > .3 (squares, area as probability)"
 )
-io.write_figure(picture, figure, vars(options), options.overwrite)
+io.write_figure(picture, figure, settings=vars(options), overwrite=options.overwrite)
 print(f"wrote {product} and {picture}")

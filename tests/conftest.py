@@ -17,8 +17,8 @@ from tfp_massmap import spectra
 
 # Two logical devices, for the tests of sharded states.
 tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0],
-    [tf.config.LogicalDeviceConfiguration()] * 2,
+  tf.config.list_physical_devices("CPU")[0],
+  [tf.config.LogicalDeviceConfiguration()] * 2,
 )
 
 
@@ -38,9 +38,7 @@ def _real_data(subfolder):
   default = ROOT.parent / "shared" / "data"
   folder = pathlib.Path(os.environ.get("TFP_MASSMAP_DATA", default)) / subfolder
   if not folder.is_dir():
-    pytest.skip(
-        f"needs the real data: no folder {subfolder}/ under TFP_MASSMAP_DATA"
-    )
+    pytest.skip(f"needs the real data: no folder {subfolder}/ under TFP_MASSMAP_DATA")
   return folder
 
 
@@ -69,6 +67,6 @@ def make_shear_map():
     noise_std = rng.uniform(0.05, 0.2, [2, *shape])
     mask = rng.uniform(size=shape) > masked
     shear = noise_std * rng.standard_normal(noise_std.shape)
-    return shear_map_lib.ShearMap(shear, noise_std, mask, grid)
+    return shear_map_lib.ShearMap(shear, noise_std, mask=mask, grid=grid)
 
   return make

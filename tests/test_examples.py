@@ -41,7 +41,11 @@ def run(tmp_path, monkeypatch, capsys):
 
 def test_reconstruct_cosmos(run, tmp_path, cosmos_data):
   output = run(
-      "01_reconstruct_cosmos.py", "--data", str(cosmos_data), "--num-samples", "2",
+    "01_reconstruct_cosmos.py",
+    "--data",
+    str(cosmos_data),
+    "--num-samples",
+    "2",
   )
   assert "417117 galaxies" in output and "consistent" in output
   assert (tmp_path / "cosmos" / "posterior.fits").stat().st_size > 5e5
@@ -63,7 +67,7 @@ def test_two_moons(run, tmp_path):
 def test_composition_with_tfp(run, tmp_path):
   output = run("03_compose_with_tfp.py")
   rows = re.findall(
-      r"mean +(\S+) \(exact +(\S+)\) +std +(\S+) \(exact +(\S+)\)", output
+    r"mean +(\S+) \(exact +(\S+)\) +std +(\S+) \(exact +(\S+)\)", output
   )
   assert len(rows) == 4
   for mean, exact_mean, std, exact_std in np.array(rows, float):
@@ -85,7 +89,7 @@ def test_simulated_convergence(run, tmp_path):
 def test_spectral_normalisation(run, tmp_path):
   output = run("05_spectral_normalisation.py")
   rows = re.findall(
-      r"error near the roll (\S+); .* score (\S+), .* slope (\S+) \+-", output
+    r"error near the roll (\S+); .* score (\S+), .* slope (\S+) \+-", output
   )
   (free_error, _, free_slope), (error, cosine, slope) = np.array(rows, float)
   assert free_error < 0.2 and error < 0.3 and cosine > 0.95
@@ -96,7 +100,7 @@ def test_spectral_normalisation(run, tmp_path):
 def test_samples_of_the_prior(run, tmp_path):
   output = run("06_sample_the_prior.py")
   (simulated, _), (std, skewness) = re.findall(
-      r"deviation (\S+), skewness (\S+),", output
+    r"deviation (\S+), skewness (\S+),", output
   )
   assert abs(float(std) / float(simulated) - 1) < 0.2 and float(skewness) > 1
   assert (tmp_path / "prior_samples.png").stat().st_size > 1e5
@@ -131,8 +135,7 @@ def test_structures_of_cosmos(run, tmp_path, cosmos_data):
   samples = 0.02 * np.random.default_rng(0).standard_normal([12, 360, 360])
   fits.writeto(tmp_path / "samples.fits", samples.astype(np.float32))
   output = run(
-      "11_cosmos_structures.py", "--data", str(cosmos_data), "--samples",
-      "samples.fits"
+    "11_cosmos_structures.py", "--data", str(cosmos_data), "--samples", "samples.fits"
   )
   assert "0 of .5 and more" in output
   p_values = re.findall(r"64, by chance .* p = (\S+)", output)
@@ -150,7 +153,9 @@ def test_make_all_figures(run, tmp_path):
   words = log.read_text(encoding="utf-8")
   ratios = np.array(re.findall(r"ratio of the squares (\S+)", words), float)
   assert len(ratios) == 2 and np.all(ratios < 0.97)
-  assert run("figures/make_all.py", "--output", "made", *only).count("there already") == 2
+  assert (
+    run("figures/make_all.py", "--output", "made", *only).count("there already") == 2
+  )
 
 
 def test_make_all_tells_options_apart(run, tmp_path):
@@ -163,7 +168,7 @@ def test_make_all_tells_options_apart(run, tmp_path):
     run("figures/make_all.py", *only)
   (tmp_path / "data").mkdir()  # without the COSMOS catalogue: a survey like it
   assert "FAILED" not in run(
-      "figures/make_all.py", *only, "--overwrite", "--data", "data"
+    "figures/make_all.py", *only, "--overwrite", "--data", "data"
   )
   assert (made / "complete").read_text(encoding="utf-8") == "--data data"
 
@@ -171,7 +176,7 @@ def test_make_all_tells_options_apart(run, tmp_path):
 def test_three_ways_to_the_gaussian_mean(run, tmp_path):
   output = run("figures/gaussian_validation.py", "--num-samples", "8")
   maximum, mean = re.search(
-      r"maximum - Wiener: (\S+) .* mean - Wiener: (\S+) ", output
+    r"maximum - Wiener: (\S+) .* mean - Wiener: (\S+) ", output
   ).groups()
   assert float(maximum) < 1e-2
   # In units of its Monte-Carlo error, over 130,000 correlated pixels.
@@ -195,8 +200,13 @@ def test_power_of_cosmos(run, tmp_path, cosmos_data):
   samples = 0.2 * np.random.default_rng(0).standard_normal([3, 360, 360])
   fits.writeto(tmp_path / "samples.fits", samples.astype(np.float32))
   output = run(
-      "figures/cosmos_power.py", "--data", str(cosmos_data), "--samples",
-      "samples.fits", "--num-samples", "2"
+    "figures/cosmos_power.py",
+    "--data",
+    str(cosmos_data),
+    "--samples",
+    "samples.fits",
+    "--num-samples",
+    "2",
   )
   rows = re.findall(r"over simulated maps \[([^]]*)\]", output)
   last = [float(row.split()[-1]) for row in rows]
@@ -213,7 +223,7 @@ def test_comparison_of_methods(run, tmp_path):
   for name in ("Wiener", "MCALens", "Posterior mean"):
     assert rmse[name] < rmse["KS 1 arcmin"], rmse
   pairs = re.findall(
-      r"^ +(?:Wiener|Posterior mean) .*   (\S+) \+- (\S+), ", output, re.M
+    r"^ +(?:Wiener|Posterior mean) .*   (\S+) \+- (\S+), ", output, re.M
   )
   # Minus Wiener's, then minus the posterior mean's: the same pair from either side.
   (_, (difference, error), (opposite, again), _) = np.array(pairs, float)

@@ -10,7 +10,9 @@ from tfp_massmap import geometry
 
 
 def test_tangent_grid_measures_true_angles():
-  grid = geometry.PixelGrid.tangent((150.1, 60.0), (101, 201), 0.5 * u.arcmin)
+  grid = geometry.PixelGrid.tangent(
+    (150.1, 60.0), (101, 201), pixel_scale=0.5 * u.arcmin
+  )
   center = SkyCoord(150.1 * u.deg, 60.0 * u.deg)
   np.testing.assert_allclose(grid.pixel_to_world(50, 100), (150.1, 60.0))
   ra, dec = grid.pixel_to_world([50, 90], [140, 100])
@@ -20,19 +22,21 @@ def test_tangent_grid_measures_true_angles():
 
 
 def test_columns_run_east_and_rows_north():
-  grid = geometry.PixelGrid.tangent((10.0, -30.0), (20, 20), 1 * u.arcmin)
+  grid = geometry.PixelGrid.tangent((10.0, -30.0), (20, 20), pixel_scale=1 * u.arcmin)
   row, column = grid.world_to_pixel([10.0, 10.1, 10.0], [-30.0, -30.0, -29.9])
   assert column[1] > column[0] and row[2] > row[0]
 
 
 def test_round_trip_across_the_zero_of_right_ascension():
-  grid = geometry.PixelGrid.tangent((0.01, 5.0), (30, 40), 1 * u.arcmin)
+  grid = geometry.PixelGrid.tangent((0.01, 5.0), (30, 40), pixel_scale=1 * u.arcmin)
   row, column = grid.world_to_pixel(*grid.pixel_to_world([3, 20], [1, 39]))
   np.testing.assert_allclose([row, column], [[3, 20], [1, 39]], atol=1e-8)
 
 
 def test_plate_carree_is_linear_without_cos_dec():
-  grid = geometry.PixelGrid.plate_carree((150.0, 60.0), (100, 100), 1 * u.arcmin)
+  grid = geometry.PixelGrid.plate_carree(
+    (150.0, 60.0), (100, 100), pixel_scale=1 * u.arcmin
+  )
   row, column = grid.world_to_pixel([150.0, 150.5], [60.0, 60.5])
   np.testing.assert_allclose(np.diff(column), 30, rtol=1e-9)
   np.testing.assert_allclose(np.diff(row), 30, rtol=1e-9)
@@ -40,7 +44,7 @@ def test_plate_carree_is_linear_without_cos_dec():
 
 
 def test_far_side_of_the_sky_is_nan():
-  grid = geometry.PixelGrid.tangent((150.0, 2.0), (20, 20), 1 * u.arcmin)
+  grid = geometry.PixelGrid.tangent((150.0, 2.0), (20, 20), pixel_scale=1 * u.arcmin)
   assert np.isnan(grid.world_to_pixel([330.0], [-2.0])).all()
 
 
@@ -57,7 +61,7 @@ def test_header_round_trip(kind):
   np.testing.assert_allclose(again.pixel_radians, grid.pixel_radians)
   if kind != "plain":
     np.testing.assert_allclose(
-        again.world_to_pixel(150.2, 2.25), grid.world_to_pixel(150.2, 2.25)
+      again.world_to_pixel(150.2, 2.25), grid.world_to_pixel(150.2, 2.25)
     )
 
 
@@ -74,11 +78,13 @@ def test_multipoles_and_multiplicity_are_those_of_the_full_plane():
 
 def test_maps_of_another_orientation_are_refused():
   header = geometry.PixelGrid.tangent(
-      (150.1, 2.2), (20, 30), 0.29 * u.arcmin
+    (150.1, 2.2), (20, 30), pixel_scale=0.29 * u.arcmin
   ).to_header()
   for change in (
-      dict(CDELT1=-header["CDELT1"]), dict(PIXSCALE=0.3), dict(CDELT2=0.1),
-      dict(PC1_2=0.5),
+    dict(CDELT1=-header["CDELT1"]),
+    dict(PIXSCALE=0.3),
+    dict(CDELT2=0.1),
+    dict(PC1_2=0.5),
   ):
     other = header.copy()
     other.update(change)
@@ -92,12 +98,12 @@ def test_maps_of_another_orientation_are_refused():
 
 
 @pytest.mark.parametrize(
-    "shape, scale, message",
-    [
-        ((1, 5), 1 * u.arcmin, "at least 2 pixels"),
-        ((5, 5), 1 * u.m, "must be an angle"),
-        ((5, 5), -1 * u.arcmin, "positive angle"),
-    ],
+  "shape, scale, message",
+  [
+    ((1, 5), 1 * u.arcmin, "at least 2 pixels"),
+    ((5, 5), 1 * u.m, "must be an angle"),
+    ((5, 5), -1 * u.arcmin, "positive angle"),
+  ],
 )
 def test_bad_grids(shape, scale, message):
   with pytest.raises(ValueError, match=message):

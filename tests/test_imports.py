@@ -11,22 +11,22 @@ PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "tfp_massmap"
 
 # A module may import only what stands in an earlier row.
 LAYERS = [
-    {"geometry"},
-    {"io", "lensing", "spectra", "wavelets"},
-    {"shear_map", "map_statistics", "resumable"},
-    {"catalog", "b_modes", "likelihood", "prior", "simulate"},
-    {"gaussian_posterior"},
-    {"power_estimation"},
-    {"mcmc"},
-    {"nn"},
-    {"hybrid_prior"},
-    {"samplers", "baselines"},
-    {"posterior"},
-    {"summary", "plot", "detection", "calibration"},
-    {"reconstruction"},
-    {"datasets"},
-    {"prior_training"},
-    {"cli"},
+  {"geometry"},
+  {"io", "lensing", "spectra", "wavelets"},
+  {"shear_map", "map_statistics", "resumable"},
+  {"catalog", "b_modes", "likelihood", "prior", "simulate"},
+  {"gaussian_posterior"},
+  {"power_estimation"},
+  {"mcmc"},
+  {"nn"},
+  {"hybrid_prior"},
+  {"samplers", "baselines"},
+  {"posterior"},
+  {"summary", "plot", "detection", "calibration"},
+  {"reconstruction"},
+  {"datasets"},
+  {"prior_training"},
+  {"cli"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 STANDALONE = {"__init__", "pretrained", "tables"}
@@ -53,7 +53,7 @@ def _module(path):
 
 
 @pytest.mark.parametrize(
-    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE))
+  "path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE))
 )
 def test_modules_import_only_what_stands_before_them(path):
   module = _module(path)
@@ -79,12 +79,12 @@ def test_kernels_know_only_tensorflow_tfp_and_numpy():
 
 def test_import_is_light():
   code = (
-      "import sys, tfp_massmap;"
-      "print([m for m in ('matplotlib', 'tensorflow_datasets', 'astropy',"
-      " 'tensorflow') if m in sys.modules])"
+    "import sys, tfp_massmap;"
+    "print([m for m in ('matplotlib', 'tensorflow_datasets', 'astropy',"
+    " 'tensorflow') if m in sys.modules])"
   )
   result = subprocess.run(
-      [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    [sys.executable, "-c", code], capture_output=True, text=True, check=True
   )
   assert result.stdout.strip() == "[]"
 
@@ -96,6 +96,8 @@ def test_submodules_load_on_demand():
     assert getattr(tfp_massmap, name)
   there = {p.stem for p in PACKAGE.glob("[a-z]*.py")}
   there |= {p.parent.name for p in PACKAGE.glob("*/__init__.py")}
-  assert set(tfp_massmap.__all__) == there - {"cli", "pretrained", "tables"} | {"__version__"}
+  assert set(tfp_massmap.__all__) == there - {"cli", "pretrained", "tables"} | {
+    "__version__"
+  }
   with pytest.raises(AttributeError, match="no attribute 'nothing'"):
     tfp_massmap.nothing  # pylint: disable=pointless-statement

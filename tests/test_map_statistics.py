@@ -23,10 +23,12 @@ def test_moments_of_gamma_variables():
 def test_smoothing_a_wave():
   """A Gaussian of standard deviation s damps frequency k by exp(-k^2 s^2 / 2)."""
   wave = np.cos(2 * np.pi * np.arange(64) / 16)[None, :] * np.ones([64, 1])
-  smooth = map_statistics.smooth(wave, GRID, 1 * u.arcmin)
+  smooth = map_statistics.smooth(wave, GRID, scale=1 * u.arcmin)
   damping = np.exp(-((2 * np.pi / 16 * 2) ** 2) / 2)
   np.testing.assert_allclose(smooth[:, 20:44], damping * wave[:, 20:44], atol=2e-3)
-  np.testing.assert_array_equal(map_statistics.smooth(wave, GRID, 0 * u.arcmin), wave)
+  np.testing.assert_array_equal(
+    map_statistics.smooth(wave, GRID, scale=0 * u.arcmin), wave
+  )
 
 
 def test_peaks_are_counted_by_height():

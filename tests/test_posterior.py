@@ -12,7 +12,7 @@ from tfp_massmap import geometry
 from tfp_massmap import lensing
 from tfp_massmap import likelihood as likelihood_lib
 from tfp_massmap import posterior as posterior_lib
-from tfp_massmap import prior as prior_lib
+from tfp_massmap import priors
 from tfp_massmap import shear_map as shear_map_lib
 from tfp_massmap.samplers import guided
 
@@ -29,7 +29,7 @@ def _dense(operator, shape, dtype=tf.float64):
 
 def _prior(shape, fiducial, dtype=tf.float64):
   grid = geometry.PixelGrid(shape, 1 * u.arcmin)
-  return prior_lib.GaussianPrior.from_spectrum(fiducial, grid, dtype=dtype)
+  return priors.GaussianPrior.from_spectrum(fiducial, grid, dtype=dtype)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -50,8 +50,9 @@ def test_prior_against_a_dense_gaussian(shape, sigma, fiducial):
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("sigma", SIGMAS)
-def test_scores_are_gradients_of_the_log_densities(shape, sigma, fiducial,
-                                                   make_shear_map):
+def test_scores_are_gradients_of_the_log_densities(
+  shape, sigma, fiducial, make_shear_map
+):
   likelihood = likelihood_lib.ShearLikelihood(make_shear_map(shape), tf.float64)
   prior = _prior(shape, fiducial)
   posterior = posterior_lib.Posterior(likelihood, prior)
@@ -61,13 +62,13 @@ def test_scores_are_gradients_of_the_log_densities(shape, sigma, fiducial,
       tape.watch(x)
       value = part.log_prob(x, sigma)
     np.testing.assert_allclose(
-        part.score(x, sigma), tape.gradient(value, x), rtol=1e-9, atol=1e-9
+      part.score(x, sigma), tape.gradient(value, x), rtol=1e-9, atol=1e-9
     )
   with tf.GradientTape() as tape:
     tape.watch(x)
     value = posterior.analytic_log_prob(x, sigma)
   np.testing.assert_allclose(
-      posterior.smoothed_score(x, sigma), tape.gradient(value, x), rtol=1e-9, atol=1e-9
+    posterior.smoothed_score(x, sigma), tape.gradient(value, x), rtol=1e-9, atol=1e-9
   )
   together = likelihood.score(x, sigma) + prior.score(x, sigma)
   np.testing.assert_allclose(posterior.score(x, sigma), together)
@@ -77,7 +78,7 @@ def test_scores_are_gradients_of_the_log_densities(shape, sigma, fiducial,
 
 @pytest.mark.parametrize("share, accuracy", [(0.25, 0.01), (1.0, 0.03)])
 def test_a_gaussian_posterior_is_smoothed_as_it_should_be(
-    share, accuracy, fiducial, make_shear_map
+  share, accuracy, fiducial, make_shear_map
 ):
   """With mask and uneven noise: the same mean, and sigma^2 more variance everywhere.
 
@@ -86,11 +87,11 @@ def test_a_gaussian_posterior_is_smoothed_as_it_should_be(
   shape = (10, 12)
   shear_map = make_shear_map(shape, pixel_scale=0.29)
   likelihood = likelihood_lib.ShearLikelihood(shear_map, tf.float64)
-  prior = prior_lib.GaussianPrior.from_spectrum(fiducial, shear_map.grid, dtype=tf.float64)
+  prior = priors.GaussianPrior.from_spectrum(fiducial, shear_map.grid, dtype=tf.float64)
   sigma = share * likelihood.typical_noise_std
 
   def moments(sigma, smoothing="posterior"):
-    target = posterior_lib.Posterior(likelihood, prior, smoothing)
+    target = posterior_lib.Posterior(likelihood, prior, smoothing=smoothing)
     at_zero = target.smoothed_score(np.zeros(shape), sigma).numpy()
     basis = np.eye(120).reshape([120, *shape])
     jacobian = target.smoothed_score(basis, sigma) - at_zero
@@ -112,7 +113,7 @@ def test_a_gaussian_posterior_is_smoothed_as_it_should_be(
 def test_other_smoothings_are_refused(fiducial, make_shear_map):
   likelihood = likelihood_lib.ShearLikelihood(make_shear_map((6, 7)), tf.float64)
   with pytest.raises(ValueError, match="smoothing must be one of"):
-    posterior_lib.Posterior(likelihood, _prior((6, 7), fiducial), "none")
+    posterior_lib.Posterior(likelihood, _prior((6, 7), fiducial), smoothing="none")
 
 
 def test_likelihood_is_the_density_of_the_data(make_shear_map):
@@ -133,7 +134,10 @@ def test_temperature_is_the_convolution_of_the_paper():
   rng = np.random.default_rng(3)
   grid = geometry.PixelGrid(shape, 1 * u.arcmin)
   shear_map = shear_map_lib.ShearMap(
-      rng.standard_normal((2, *shape)), np.full(shape, noise), np.ones(shape, bool), grid
+    rng.standard_normal((2, *shape)),
+    np.full(shape, noise),
+    mask=np.ones(shape, bool),
+    grid=grid,
   )
   likelihood = likelihood_lib.ShearLikelihood(shear_map, tf.float64)
   # The E modes of the data have covariance noise^2 + sigma^2 after smoothing kappa.
@@ -143,7 +147,7 @@ def test_temperature_is_the_convolution_of_the_paper():
   difference = shear_map.shear.ravel() - operator @ kappa.ravel()
   exact = operator.T @ np.linalg.solve(smoothed, difference)
   np.testing.assert_allclose(
-      likelihood.score(kappa, sigma), exact.reshape(shape), rtol=1e-9, atol=1e-9
+    likelihood.score(kappa, sigma), exact.reshape(shape), rtol=1e-9, atol=1e-9
   )
 
 
@@ -161,8 +165,8 @@ def test_masked_pixels_carry_no_information(make_shear_map):
   other = dataclasses.replace(shear_map, shear=shear, noise_std=noise_std)
   kappa = np.random.default_rng(0).standard_normal((8, 9))
   np.testing.assert_array_equal(
-      likelihood_lib.ShearLikelihood(other, tf.float64).score(kappa, 0.1),
-      likelihood.score(kappa, 0.1),
+    likelihood_lib.ShearLikelihood(other, tf.float64).score(kappa, 0.1),
+    likelihood.score(kappa, 0.1),
   )
 
 
@@ -174,7 +178,7 @@ def test_the_masked_variance_of_the_paper(make_shear_map):
   weight = paper.inverse_variance().numpy()
   np.testing.assert_allclose(weight[:, ~shear_map.mask], 1e-10)
   np.testing.assert_allclose(
-      paper.score(kappa, 0.2), exact.score(kappa, 0.2), rtol=1e-6, atol=1e-7
+    paper.score(kappa, 0.2), exact.score(kappa, 0.2), rtol=1e-6, atol=1e-7
   )
   with pytest.raises(ValueError, match="masked_variance must be positive"):
     likelihood_lib.ShearLikelihood(shear_map, masked_variance=0.0)
@@ -183,8 +187,8 @@ def test_the_masked_variance_of_the_paper(make_shear_map):
 def test_sigma_broadcasts_over_chains(fiducial, make_shear_map):
   shape = (6, 8)
   posterior = posterior_lib.Posterior(
-      likelihood_lib.ShearLikelihood(make_shear_map(shape), tf.float64),
-      _prior(shape, fiducial),
+    likelihood_lib.ShearLikelihood(make_shear_map(shape), tf.float64),
+    _prior(shape, fiducial),
   )
   x = np.random.default_rng(0).standard_normal((3, *shape))
   sigma = np.array([0.0, 0.1, 2.0])
@@ -198,17 +202,19 @@ def test_sigma_broadcasts_over_chains(fiducial, make_shear_map):
 def test_fourier_precision_is_exact_without_mask_and_with_even_noise(fiducial):
   shape, noise, sigma = (6, 7), 0.3, 0.1
   shear_map = shear_map_lib.ShearMap(
-      np.zeros((2, *shape)), np.full(shape, noise), np.ones(shape, bool),
-      geometry.PixelGrid(shape, 1 * u.arcmin),
+    np.zeros((2, *shape)),
+    np.full(shape, noise),
+    mask=np.ones(shape, bool),
+    grid=geometry.PixelGrid(shape, 1 * u.arcmin),
   )
   posterior = posterior_lib.Posterior(
-      likelihood_lib.ShearLikelihood(shear_map, tf.float64), _prior(shape, fiducial)
+    likelihood_lib.ShearLikelihood(shear_map, tf.float64), _prior(shape, fiducial)
   )
   x = np.random.default_rng(0).standard_normal(shape)
   modes = np.fft.rfft2(x) * posterior.fourier_precision(sigma).numpy()
   expected = -np.fft.irfft2(modes, s=shape)
   np.testing.assert_allclose(
-      posterior.smoothed_score(x, sigma), expected, rtol=1e-8, atol=1e-8
+    posterior.smoothed_score(x, sigma), expected, rtol=1e-8, atol=1e-8
   )
 
 
@@ -216,7 +222,7 @@ def test_denoiser_is_tweedies(fiducial):
   prior = _prior((6, 8), fiducial)
   x = np.random.default_rng(0).standard_normal((6, 8))
   np.testing.assert_allclose(
-      prior.denoise(x, 0.2), x + 0.2**2 * prior.score(x, 0.2).numpy(), atol=1e-10
+    prior.denoise(x, 0.2), x + 0.2**2 * prior.score(x, 0.2).numpy(), atol=1e-10
   )
 
 
@@ -238,11 +244,11 @@ def test_mismatched_parts_are_refused(fiducial, make_shear_map):
 
 def test_bad_priors():
   with pytest.raises(ValueError, match="layout of rfft2"):
-    prior_lib.GaussianPrior(np.ones((6, 8)), (6, 8))
+    priors.GaussianPrior(np.ones((6, 8)), (6, 8))
   variance = np.ones((6, 5))
   variance[2, 3] = 0
   with pytest.raises(ValueError, match=r"1 modes are not, the first at \[2, 3\]"):
-    prior_lib.GaussianPrior(variance, (6, 8))
+    priors.GaussianPrior(variance, (6, 8))
 
 
 def _reduced_problem(make_shear_map, noise=1e-3):
@@ -254,8 +260,9 @@ def _reduced_problem(make_shear_map, noise=1e-3):
   shear = lensing.shear_from_convergence(kappa).numpy() / (1 - kappa)
   noise_std = np.full_like(shear, noise)
   shear_map = dataclasses.replace(
-      shear_map, shear=shear + noise * rng.standard_normal(shear.shape),
-      noise_std=noise_std,
+    shear_map,
+    shear=shear + noise * rng.standard_normal(shear.shape),
+    noise_std=noise_std,
   )
   return kappa, shear_map
 
@@ -269,7 +276,7 @@ def test_reduced_shear_is_the_derivative_of_its_density(make_shear_map):
       tape.watch(x)
       value = likelihood.log_prob(x, sigma)
     np.testing.assert_allclose(
-        likelihood.score(x, sigma), tape.gradient(value, x), rtol=1e-8, atol=1e-8
+      likelihood.score(x, sigma), tape.gradient(value, x), rtol=1e-8, atol=1e-8
     )
   local = likelihood.linearised(x)
   step = 1e-6 * np.random.default_rng(2).standard_normal((2, 12, 16))
@@ -288,19 +295,23 @@ def test_guided_samples_know_reduced_from_true_shear(make_shear_map, fiducial):
   """With little noise 1 - kappa comes back up to a factor (the mass-sheet degeneracy)."""
   kappa, shear_map = _reduced_problem(make_shear_map, noise=5e-3)
   spectrum = dataclasses.replace(fiducial, c_ell=100 * fiducial.c_ell)
-  prior = prior_lib.GaussianPrior.from_spectrum(spectrum, shear_map.grid, dtype=tf.float64)
+  prior = priors.GaussianPrior.from_spectrum(spectrum, shear_map.grid, dtype=tf.float64)
   errors = []
   for kind in (likelihood_lib.ReducedShearLikelihood, likelihood_lib.ShearLikelihood):
     posterior = posterior_lib.Posterior(kind(shear_map, tf.float64), prior)
     samples = posterior.sample(
-        20, 0, settings=guided.GuidedSettings(max_iterations=300), progress=False,
-        batch_size=20, jit_compile=False,
+      20,
+      0,
+      settings=guided.GuidedSettings(max_iterations=300),
+      progress=False,
+      batch_size=20,
+      jit_compile=False,
     ).samples
     left = (1 - samples.mean(axis=0)) / np.mean(1 - samples)
     errors.append(np.abs(left - (1 - kappa) / np.mean(1 - kappa)).max())
   assert errors[0] < 0.03 < 0.06 < errors[1]
   posterior = posterior_lib.Posterior(
-      likelihood_lib.ReducedShearLikelihood(shear_map, tf.float64), prior
+    likelihood_lib.ReducedShearLikelihood(shear_map, tf.float64), prior
   )
   with pytest.raises(ValueError, match="reduced shear is singular"):
-    posterior.sample(1, 0, "annealed")
+    posterior.sample(1, 0, seed="annealed")

@@ -21,10 +21,10 @@ def test_goes_on_where_it_was_stopped(tmp_path):
     return _step(index)
 
   with pytest.raises(KeyboardInterrupt):
-    resumable.collect(step, 5, tmp_path, "a", progress=False)
+    resumable.collect(step, 5, folder=tmp_path, label="a", progress=False)
   assert done == [0, 1, 2] and len(list(tmp_path.iterdir())) == 3
   done.clear()
-  found = resumable.collect(step, 5, tmp_path, "a", progress=False)
+  found = resumable.collect(step, 5, folder=tmp_path, label="a", progress=False)
   assert done == [3, 4]
   assert set(found) == {"maps", "snr", "name"} and found["maps"].shape == (5, 2, 3)
   for name, values in found.items():
@@ -37,21 +37,23 @@ def test_shows_progress(capsys):
 
 
 def test_other_runs_and_other_files_are_refused(tmp_path):
-  resumable.collect(_step, 1, tmp_path, "a", progress=False)
+  resumable.collect(_step, 1, folder=tmp_path, label="a", progress=False)
   with pytest.raises(ValueError, match="of another run, 'a by tfp_massmap .*, not 'b"):
-    resumable.collect(_step, 1, tmp_path, "b", progress=False)
+    resumable.collect(_step, 1, folder=tmp_path, label="b", progress=False)
   path = tmp_path / "step_00000.npz"
   np.savez(path, maps=np.zeros(2))
   with pytest.raises(ValueError, match="not a step that was kept"):
-    resumable.collect(_step, 1, tmp_path, "a", progress=False)
+    resumable.collect(_step, 1, folder=tmp_path, label="a", progress=False)
   path.write_bytes(b"PK half a file")
   with pytest.raises(ValueError, match="not a step that was kept"):
-    resumable.collect(_step, 1, tmp_path, "a", progress=False)
+    resumable.collect(_step, 1, folder=tmp_path, label="a", progress=False)
 
 
 def test_objects_are_not_kept(tmp_path):
   with pytest.raises(TypeError, match="thing"):
-    resumable.collect(lambda index: dict(thing=object()), 1, tmp_path, progress=False)
+    resumable.collect(
+      lambda index: dict(thing=object()), 1, folder=tmp_path, progress=False
+    )
   assert not list(tmp_path.iterdir())
 
 

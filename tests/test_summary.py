@@ -22,7 +22,9 @@ def test_scores_see_only_the_mask_and_not_the_mean():
   truth, error = rng.standard_normal((2, 50, 50))
   mask = rng.uniform(size=truth.shape) > 0.5
   estimate = np.where(mask, truth + 0.5 * error + 7, 1e6)
-  rmse = summary.root_mean_square_error(estimate, truth, mask)
+  rmse = summary.root_mean_square_error(estimate, truth, mask=mask)
   assert rmse == pytest.approx(0.5 * np.std(error[mask]))
   oracle = np.corrcoef(estimate[mask], truth[mask])[0, 1]
-  assert summary.pearson_correlation(estimate, truth, mask) == pytest.approx(oracle)
+  assert summary.pearson_correlation(estimate, truth, mask=mask) == pytest.approx(
+    oracle
+  )

@@ -58,5 +58,5 @@ def test_fourier_filters_are_the_transform_of_a_periodic_map(shape):
   found = np.fft.irfft2(filters * np.fft.rfft2(image), s=shape)
   inner = (slice(None), slice(14, -14), slice(14, -14))
   np.testing.assert_allclose(
-      found[inner], wavelets.starlet(image, 3).numpy()[inner], atol=1e-12
+    found[inner], wavelets.starlet(image, 3).numpy()[inner], atol=1e-12
   )

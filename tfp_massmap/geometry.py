@@ -29,21 +29,22 @@ class PixelGrid:
 
   shape: tuple
   pixel_scale: u.Quantity
+  _: dataclasses.KW_ONLY
   wcs: astropy_wcs.WCS | None = None
 
   def __post_init__(self):
     shape = tuple(int(n) for n in self.shape)
     if len(shape) != 2 or min(shape) < 2:
       raise ValueError(
-          f"shape must be (ny, nx) with at least 2 pixels a side; got {self.shape}."
+        f"shape must be (ny, nx) with at least 2 pixels a side; got {self.shape}."
       )
     object.__setattr__(self, "shape", shape)
     try:
       scale = u.Quantity(self.pixel_scale).to(u.arcmin)
     except u.UnitConversionError as error:
       raise ValueError(
-          f"pixel_scale must be an angle; got {self.pixel_scale!r}. Write"
-          " 0.29 * astropy.units.arcmin, for example."
+        f"pixel_scale must be an angle; got {self.pixel_scale!r}. Write"
+        " 0.29 * astropy.units.arcmin, for example."
       ) from error
     if not (scale.isscalar and np.isfinite(scale.value) and scale.value > 0):
       raise ValueError(f"pixel_scale must be one positive angle; got {scale}.")
@@ -52,7 +53,7 @@ class PixelGrid:
       _check_orientation(self.wcs, scale.to_value(u.deg))
 
   @classmethod
-  def tangent(cls, center, shape, pixel_scale):
+  def tangent(cls, center, shape, *, pixel_scale):
     """Tangent-plane (gnomonic) grid around `center = (ra, dec)`.
 
     Args:
@@ -64,7 +65,7 @@ class PixelGrid:
     return dataclasses.replace(grid, wcs=_celestial_wcs(grid, center, "TAN"))
 
   @classmethod
-  def plate_carree(cls, center, shape, pixel_scale):
+  def plate_carree(cls, center, shape, *, pixel_scale):
     """Grid with columns linear in right ascension, not scaled by cos(dec).
 
     The projection of the released COSMOS maps (CAR in FITS). Use it to reproduce
@@ -83,14 +84,14 @@ class PixelGrid:
     """Grid described by a FITS header, `PIXSCALE` (arcmin) or celestial WCS."""
     wcs = astropy_wcs.WCS(header).celestial if "CTYPE1" in header else None
     if "PIXSCALE" in header:
-      return cls(shape, header["PIXSCALE"] * u.arcmin, wcs)
+      return cls(shape, header["PIXSCALE"] * u.arcmin, wcs=wcs)
     if wcs is None:
       raise ValueError(
-          "The header has neither PIXSCALE (arcmin) nor a celestial WCS: the"
-          " pixel scale is unknown."
+        "The header has neither PIXSCALE (arcmin) nor a celestial WCS: the"
+        " pixel scale is unknown."
       )
     scales = astropy_wcs.utils.proj_plane_pixel_scales(wcs)
-    return cls(shape, scales[1] * u.deg, wcs)
+    return cls(shape, scales[1] * u.deg, wcs=wcs)
 
   def to_header(self):
     """FITS header with the WCS, if any, and `PIXSCALE` in arcmin."""
@@ -115,8 +116,8 @@ class PixelGrid:
     """
     if self.wcs is None:
       raise ValueError(
-          "This grid has no WCS; make it with PixelGrid.tangent(center, shape,"
-          " pixel_scale) to place sky positions on it."
+        "This grid has no WCS; make it with PixelGrid.tangent(center, shape,"
+        " pixel_scale) to place sky positions on it."
       )
     column, row = self.wcs.wcs_world2pix(np.asarray(ra), np.asarray(dec), 0)
     return row, column
@@ -138,9 +139,7 @@ class PixelGrid:
     row, column = self.world_to_pixel(ra, dec)
     row_toward, column_toward = self.world_to_pixel(ra, np.asarray(dec) + toward)
     sign = np.sign(toward)
-    return np.arctan2(
-        -sign * (column_toward - column), sign * (row_toward - row)
-    )
+    return np.arctan2(-sign * (column_toward - column), sign * (row_toward - row))
 
   def multipoles(self):
     """|ell| of the modes of `rfft2`, float64 `[ny, nx // 2 + 1]`."""
@@ -159,8 +158,8 @@ def fourier_frequencies(shape):
   """
   ny, nx = shape
   return (
-      2 * np.pi * np.fft.rfftfreq(nx)[np.newaxis, :],
-      2 * np.pi * np.fft.fftfreq(ny)[:, np.newaxis],
+    2 * np.pi * np.fft.rfftfreq(nx)[np.newaxis, :],
+    2 * np.pi * np.fft.fftfreq(ny)[:, np.newaxis],
   )
 
 
@@ -204,9 +203,9 @@ def _check_orientation(wcs, step):
   matrix = wcs.celestial.pixel_scale_matrix
   if not np.allclose(matrix, step * np.eye(2), atol=1e-6 * step, rtol=1e-6):
     raise ValueError(
-        "Columns must run east and rows north in steps of the pixel scale"
-        f" ({step:.6g} deg); the WCS has the scale matrix {matrix.tolist()} deg."
-        " Resample the map, or mirror it and change the sign of gamma_2."
+      "Columns must run east and rows north in steps of the pixel scale"
+      f" ({step:.6g} deg); the WCS has the scale matrix {matrix.tolist()} deg."
+      " Resample the map, or mirror it and change the sign of gamma_2."
     )
 
 

@@ -34,7 +34,7 @@ def atomic_path(path, overwrite=False):
   check_writable(path, overwrite)
   path.parent.mkdir(parents=True, exist_ok=True)
   handle, temporary = tempfile.mkstemp(
-      dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
+    dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
   )
   os.close(handle)
   try:
@@ -58,8 +58,8 @@ def check_writable(path, overwrite=False):
     raise IsADirectoryError(f"{path} is a folder; name a file.")
   if path.exists() and not overwrite:
     raise FileExistsError(
-        f"{path} exists. Choose another name, or allow its replacement with"
-        " overwrite=True (--overwrite on the command line)."
+      f"{path} exists. Choose another name, or allow its replacement with"
+      " overwrite=True (--overwrite on the command line)."
     )
   folder = path.absolute().parent
   while not folder.exists():
@@ -69,18 +69,18 @@ def check_writable(path, overwrite=False):
       pass
   except OSError as error:
     raise type(error)(
-        f"{path} cannot be written: {folder} is not a folder one may write to"
-        f" ({error.strerror})."
+      f"{path} cannot be written: {folder} is not a folder one may write to"
+      f" ({error.strerror})."
     ) from error
 
 
-def write_fits(path, hdus, overwrite=False):
+def write_fits(path, hdus, *, overwrite=False):
   """Writes a list of HDUs as one FITS file, atomically."""
   with atomic_path(path, overwrite) as temporary:
     fits.HDUList(hdus).writeto(temporary, overwrite=True, checksum=True)
 
 
-def write_figure(path, figure, settings, overwrite=False, dpi=150):
+def write_figure(path, figure, *, settings, overwrite=False, dpi=150):
   """Writes a matplotlib figure, atomically; a PNG with its provenance.
 
   Args:
@@ -104,7 +104,7 @@ def figure_metadata(path, settings):
   return {"Description": made, "Software": CREATOR}
 
 
-def write_table(path, table, settings, overwrite=False):
+def write_table(path, table, *, settings, overwrite=False):
   """Writes a table as ECSV with its provenance, atomically.
 
   Args:
@@ -116,10 +116,10 @@ def write_table(path, table, settings, overwrite=False):
   """
   table = table.copy()
   table.meta.update(
-      DATE=_now(),
-      CREATOR=CREATOR,
-      VERSIONS=library_versions(),
-      SETTINGS={k: _card_value(v) for k, v in settings.items() if v is not None},
+    DATE=_now(),
+    CREATOR=CREATOR,
+    VERSIONS=library_versions(),
+    SETTINGS={k: _card_value(v) for k, v in settings.items() if v is not None},
   )
   with atomic_path(path, overwrite) as temporary:
     table.write(temporary, format="ascii.ecsv", overwrite=True)
@@ -150,7 +150,7 @@ def provenance_header(settings):
       continue
     if not (name.isascii() and name.isprintable() and 0 < len(name) <= 40):
       raise ValueError(
-          f"The name of a setting must be 1 to 40 ASCII characters; got {name!r}."
+        f"The name of a setting must be 1 to 40 ASCII characters; got {name!r}."
       )
     header[f"HIERARCH MASSMAP {name}"] = _card_value(value)
   return header
@@ -160,9 +160,9 @@ def read_settings(header):
   """The settings that `provenance_header` wrote; names come back in lower case."""
   start = "MASSMAP "
   return {
-      name.removeprefix(start).lower(): header[name]
-      for name in header
-      if name.startswith(start)
+    name.removeprefix(start).lower(): header[name]
+    for name in header
+    if name.startswith(start)
   }
 
 
@@ -173,14 +173,14 @@ def library_versions():
   import tensorflow_probability as tfp  # pylint: disable=g-import-not-at-top
 
   return {
-      "tensorflow": tf.__version__,
-      "tensorflow_probability": tfp.__version__,
-      "numpy": np.__version__,
-      "astropy": astropy.__version__,
+    "tensorflow": tf.__version__,
+    "tensorflow_probability": tfp.__version__,
+    "numpy": np.__version__,
+    "astropy": astropy.__version__,
   }
 
 
-def image_hdu(data, grid, name, description, unit=""):
+def image_hdu(data, grid, *, name, description, unit=""):
   """Image extension with the WCS of `grid`, of the dtype of the data.
 
   Args:
@@ -198,9 +198,9 @@ def image_hdu(data, grid, name, description, unit=""):
   return fits.ImageHDU(data, header=header, name=name)
 
 
-def primary_hdu(data, grid, description, settings, unit=""):
+def primary_hdu(data, grid, *, description, settings, unit=""):
   """Primary image with the WCS of `grid` and the provenance of the product."""
-  image = image_hdu(data, grid, "PRIMARY", description, unit)
+  image = image_hdu(data, grid, name="PRIMARY", description=description, unit=unit)
   header = image.header
   header.extend(provenance_header(settings))
   return fits.PrimaryHDU(image.data, header=header)

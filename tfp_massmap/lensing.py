@@ -60,8 +60,8 @@ def convergence_from_shear(shear):
   shear = tf.convert_to_tensor(shear)
   if shear.shape.rank is None or shear.shape.rank < 3 or shear.shape[-3] != 2:
     raise ValueError(
-        f"shear must be [..., 2, ny, nx]; got shape {shear.shape}. Stack gamma_1 and"
-        " gamma_2 on axis -3."
+      f"shear must be [..., 2, ny, nx]; got shape {shear.shape}. Stack gamma_1 and"
+      " gamma_2 on axis -3."
     )
   rotated = tf.stack([shear[..., 1, :, :], -shear[..., 0, :, :]], axis=-3)
   return _e_mode_of_shear(shear), _e_mode_of_shear(rotated)
@@ -79,7 +79,7 @@ def shear_from_modes(kappa_modes, sides):
   """
   cos2, sin2 = _multipliers(sides, kappa_modes.dtype.real_dtype)
   return _inverse(
-      tf.stack([cos2 * kappa_modes, sin2 * kappa_modes], axis=-3), list(sides)
+    tf.stack([cos2 * kappa_modes, sin2 * kappa_modes], axis=-3), list(sides)
   )
 
 
@@ -112,9 +112,7 @@ def tangential_shear(shear, center):
   """
   shear = np.asarray(shear)
   ny, nx = shear.shape[-2:]
-  phi = np.arctan2(
-      np.arange(ny)[:, np.newaxis] - center[0], np.arange(nx) - center[1]
-  )
+  phi = np.arctan2(np.arange(ny)[:, np.newaxis] - center[0], np.arange(nx) - center[1])
   rotated = -(shear[..., 0, :, :] + 1j * shear[..., 1, :, :]) * np.exp(-2j * phi)
   return rotated.real, rotated.imag
 
@@ -141,8 +139,8 @@ def _static_sides(maps):
   sides = maps.shape[-2:].as_list()
   if None in sides:
     raise ValueError(
-        f"The map sides must be known when the graph is built; got {maps.shape}."
-        " Set them with tf.ensure_shape."
+      f"The map sides must be known when the graph is built; got {maps.shape}."
+      " Set them with tf.ensure_shape."
     )
   return sides
 

@@ -2,45 +2,139 @@
 
   log p(gamma | kappa) = -1/2 (gamma - A kappa)' N^-1 (gamma - A kappa) + constant
 
-(paper Eq. 9), with A the Kaiser-Squires operator of `lensing`. At temperature
-sigma^2 the noise variance of a pixel grows to sigma_n^2 + sigma^2 (paper Eq. 25).
+(Remy et al. 2022, Eq. 9), with A the Kaiser-Squires operator of `lensing`. At
+temperature sigma^2 the noise variance of a pixel grows to sigma_n^2 + sigma^2 (Eq. 25).
 
-What galaxies show is the reduced shear g = gamma / (1 - kappa); `ReducedShearLikelihood`
-has this model in the place of A kappa.
+Galaxy shapes measure the reduced shear g = gamma / (1 - kappa). The model of
+`ReducedShearLikelihood` is A kappa / (1 - kappa) instead of A kappa.
 """
+
+import typing
 
 import numpy as np
 import tensorflow as tf
 
+from tfp_massmap import gaussian_posterior
+from tfp_massmap import geometry
 from tfp_massmap import lensing
+from tfp_massmap import shear_map as shear_map_lib
+
+
+class Likelihood(typing.Protocol):
+  """Density of a shear map given its convergence, with independent Gaussian noise.
+
+  Samplers, `posterior.Posterior` and `calibration` ask for nothing else.
+
+  Attributes:
+    grid: `geometry.PixelGrid` of the maps.
+    shape: `(ny, nx)` of the maps.
+    dtype: Dtype of the maps.
+    shear: The data, `[2, ny, nx]`; 0 in masked pixels.
+    is_linear: Whether the model of the data is linear in the convergence.
+    typical_noise_std: Standard deviation of the noise of a typical measured pixel.
+  """
+
+  grid: geometry.PixelGrid
+  shape: tuple[int, int]
+  dtype: tf.DType
+  shear: tf.Tensor
+  is_linear: bool
+
+  @property
+  def typical_noise_std(self) -> float: ...
+
+  def noise_std_quantiles(self, shares: typing.Sequence[float]) -> np.ndarray:
+    """Returns quantiles of the noise of all measured pixels and components."""
+    ...
+
+  def inverse_variance(self, sigma: tf.Tensor | float = 0.0) -> tf.Tensor:
+    """Returns the inverse noise variance at temperature sigma^2; 0 in masked pixels.
+
+    Args:
+      sigma: `[]` or `[batch]`.
+
+    Returns:
+      `[2, ny, nx]` or `[batch, 2, ny, nx]`.
+    """
+    ...
+
+  def mean_inverse_variance(self, sigma: tf.Tensor | float = 0.0) -> tf.Tensor:
+    """Returns the mean of `inverse_variance` over the map, of the shape of `sigma`."""
+    ...
+
+  def log_prob(self, kappa: tf.Tensor, sigma: tf.Tensor | float = 0.0) -> tf.Tensor:
+    """Returns log p(gamma | kappa), of the shape of the leading axes of `kappa`."""
+    ...
+
+  def score(self, kappa: tf.Tensor, sigma: tf.Tensor | float = 0.0) -> tf.Tensor:
+    """Returns the gradient of `log_prob` with respect to `kappa`."""
+    ...
+
+  def equivalent_shear(self, kappa: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the shear and inverse variance of the linear model nearest at `kappa`.
+
+    The data constrain kappa near `kappa` as if this shear had been measured with this
+    inverse variance. Both broadcast to `[..., 2, ny, nx]`.
+    """
+    ...
+
+  def linearised(self, kappa: tf.Tensor | None = None) -> "LinearLikelihood":
+    """Returns the linear likelihood that agrees with this one at `kappa` (None for 0)."""
+    ...
+
+
+class LinearLikelihood(gaussian_posterior.LinearModel, typing.Protocol):
+  """A linear model with its data: all that exact draws and means need."""
+
+  def residual(self, kappa: tf.Tensor) -> tf.Tensor:
+    """Returns data minus model, `[..., 2, ny, nx]`."""
+    ...
+
+  def weighted_data(self, shear: tf.Tensor) -> tf.Tensor:
+    """Returns A' N^-1 shear, `[..., ny, nx]`."""
+    ...
+
+  def sample_noise(self, sample_shape=(), seed=None) -> tf.Tensor:
+    """Returns noise of the data, `[*sample_shape, 2, ny, nx]`; 0 in masked pixels."""
+    ...
 
 
 class ShearLikelihood:
-  """Likelihood of a convergence map given a `ShearMap`.
+  """Likelihood of a convergence map given a `ShearMap`; it is a `Likelihood`.
 
   Masked pixels have inverse variance zero at every temperature. With
-  `masked_variance` they get that variance instead, as in the paper, which uses 1e10.
+  `masked_variance` they have that variance instead; Remy et al. (2022) use 1e10.
 
   Args:
     shear_map: `shear_map.ShearMap`.
-    dtype: dtype of the maps, float32 or float64.
+    dtype: Dtype of the maps, float32 or float64.
     masked_variance: None, or the noise variance of masked pixels.
+
+  Raises:
+    ValueError: If `masked_variance` is not positive.
   """
 
   is_linear = True
 
-  def __init__(self, shear_map, dtype=tf.float32, masked_variance=None):
+  def __init__(
+    self,
+    shear_map: shear_map_lib.ShearMap,
+    *,
+    dtype: tf.DType = tf.float32,
+    masked_variance: float | None = None,
+  ) -> None:
     if masked_variance is not None and not masked_variance > 0:
       raise ValueError(f"masked_variance must be positive; got {masked_variance}.")
     mask = np.broadcast_to(shear_map.mask, shear_map.shear.shape)
     self.dtype = tf.as_dtype(dtype)
+    self.grid = shear_map.grid
     self.shape = shear_map.grid.shape
     self.shear_map = shear_map
     self.masked_variance = masked_variance
     masked = 1.0 if masked_variance is None else masked_variance
     self.shear = tf.constant(np.where(mask, shear_map.shear, 0), self.dtype)
     self._variance = tf.constant(
-        np.where(mask, shear_map.noise_std, np.sqrt(masked)) ** 2, self.dtype
+      np.where(mask, shear_map.noise_std, np.sqrt(masked)) ** 2, self.dtype
     )
     measured = mask if masked_variance is None else np.ones_like(mask)
     self._measured = tf.constant(measured, self.dtype)
@@ -99,7 +193,7 @@ class ShearLikelihood:
     residual = self.residual(kappa)
     log_norm = tf.math.log(tf.where(weight > 0, weight / (2 * np.pi), 1))
     return 0.5 * tf.reduce_sum(
-        log_norm - weight * tf.square(residual), axis=(-3, -2, -1)
+      log_norm - weight * tf.square(residual), axis=(-3, -2, -1)
     )
 
   def score(self, kappa, sigma=0.0):
@@ -144,7 +238,7 @@ class ShearLikelihood:
   def sample_noise(self, sample_shape=(), seed=None):
     """Noise of the shear map, zero in masked pixels, `[*sample_shape, 2, ny, nx]`."""
     white = tf.random.stateless_normal(
-        [*sample_shape, 2, *self.shape], seed=seed, dtype=self.dtype
+      [*sample_shape, 2, *self.shape], seed=seed, dtype=self.dtype
     )
     return self._measured * tf.sqrt(self._variance) * white
 
@@ -177,7 +271,9 @@ class ReducedShearLikelihood(ShearLikelihood):
   def linearised(self, kappa=None):
     """The likelihood with the model's derivative at `kappa`, by default 0."""
     if kappa is None:
-      return ShearLikelihood(self.shear_map, self.dtype, self.masked_variance)
+      return ShearLikelihood(
+        self.shear_map, dtype=self.dtype, masked_variance=self.masked_variance
+      )
     return _Linearised(self, tf.convert_to_tensor(kappa, self.dtype))
 
 

@@ -12,7 +12,7 @@ from scipy import stats
 from tfp_massmap import wavelets
 
 
-def smooth(kappa, grid, scale):
+def smooth(kappa, grid, *, scale):
   """Maps smoothed by a Gaussian; the edges reflect.
 
   Args:
@@ -53,7 +53,9 @@ def peak_counts(kappa, edges):
   is_peak = np.zeros(kappa.shape, bool)
   inner = (..., slice(1, -1), slice(1, -1))
   is_peak[inner] = kappa[inner] >= highest[inner]
-  flat = zip(kappa.reshape(-1, *kappa.shape[-2:]), is_peak.reshape(-1, *kappa.shape[-2:]))
+  flat = zip(
+    kappa.reshape(-1, *kappa.shape[-2:]), is_peak.reshape(-1, *kappa.shape[-2:])
+  )
   counts = [np.histogram(heights[peaks], edges)[0] for heights, peaks in flat]
   return np.reshape(counts, [*kappa.shape[:-2], len(edges) - 1])
 

@@ -5,7 +5,7 @@ import numpy as np
 from scipy import ndimage
 
 
-def plot_maps(maps, grid, mask=None, markers=None, num_columns=4, title=None):
+def plot_maps(maps, grid, *, mask=None, markers=None, num_columns=4, title=None):
   """Convergence maps side by side, north up and east to the left.
 
   Args:
@@ -29,7 +29,7 @@ def plot_maps(maps, grid, mask=None, markers=None, num_columns=4, title=None):
   num_columns = min(num_columns, len(maps))
   num_rows = -(-len(maps) // num_columns)
   figure = mpl_figure.Figure(
-      figsize=(4.2 * num_columns + 0.4, 3.6 * num_rows + 0.5), layout="constrained"
+    figsize=(4.2 * num_columns + 0.4, 3.6 * num_rows + 0.5), layout="constrained"
   )
   limits = _shared_limits([m for name, m in maps.items() if not _is_std(name)])
   axes = []
@@ -59,7 +59,7 @@ def _show(figure, axis, values, grid, limits, is_std):
     style = dict(cmap="inferno", vmin=limits[0], vmax=limits[1])
     label, extend = r"convergence $\kappa$", "both"
   image = axis.imshow(
-      values, origin="lower", interpolation="nearest", extent=_extent(grid), **style
+    values, origin="lower", interpolation="nearest", extent=_extent(grid), **style
   )
   bar = figure.colorbar(image, ax=axis, extend=extend, shrink=0.85)
   bar.set_label(label, fontsize=8)
@@ -68,8 +68,12 @@ def _show(figure, axis, values, grid, limits, is_std):
 
 def _mark(axis, markers, grid):
   axis.scatter(
-      *markers, transform=axis.get_transform("world"), s=28, facecolors="none",
-      edgecolors="cyan", linewidths=0.7,
+    *markers,
+    transform=axis.get_transform("world"),
+    s=28,
+    facecolors="none",
+    edgecolors="cyan",
+    linewidths=0.7,
   )
   axis.set_xlim(grid.shape[1] - 0.5, -0.5)
   axis.set_ylim(-0.5, grid.shape[0] - 0.5)
@@ -95,7 +99,7 @@ def _outline(axis, mask, grid):
   # Single empty pixels are holes of the sampling, not of the survey.
   smooth = ndimage.gaussian_filter(np.asarray(mask, float), 2)
   axis.contour(
-      smooth, levels=[0.5], colors="white", linewidths=0.6, extent=_extent(grid)
+    smooth, levels=[0.5], colors="white", linewidths=0.6, extent=_extent(grid)
   )
 
 

@@ -1,64 +1,72 @@
-"""The posterior: a likelihood and a prior, at a common temperature, and its samples."""
+"""The posterior: a likelihood and a prior at a common temperature; a density, no sampler."""
 
 import hashlib
 
 import numpy as np
 import tensorflow as tf
 
-from tfp_massmap import samplers
+from tfp_massmap import likelihood as likelihood_lib
+from tfp_massmap import priors
 from tfp_massmap import spectra
 
 SMOOTHINGS = ("posterior", "factors")
 
-METHODS = {
-    "guided": samplers.guided,
-    "guided+hmc": samplers.refine,
-    "annealed": samplers.annealed,
-}
-
 
 class Posterior:
-  """A likelihood and a prior (paper Eq. 8), annealed by sigma.
+  """Product of a likelihood and a prior (Remy et al. 2022, Eq. 8), smoothed by sigma.
 
-  `score` is the sum of the two, each smoothed, as in the paper (Eq. 25). Smoothing the
-  product is not the product of the smoothed factors: variances come out up to
-  2 sigma^2 / noise^2 too small, and means move. `annealed` takes `smoothed_score`, of the
-  posterior smoothed by white noise of standard deviation sigma: with x_s = x + sigma z,
+  `score` is the score of this density, convolved with white noise of standard deviation
+  sigma; at sigma = 0 it is exact. `samplers.sample` draws from it.
 
-    p(x_s | gamma) ~ p(x_s) p(gamma | x_s),
+  With smoothing "factors", the choice of Remy et al. (2022, Eq. 25), prior and likelihood
+  are smoothed each by itself and their scores are added. This is not the score of the
+  smoothed posterior: smoothing does not commute with multiplication. Variances are too
+  small by up to a fraction 2 sigma^2 / noise^2, and means are biased.
 
-  where the prior gives the score of p(x_s). Were the prior Gaussian, of variance S in a
-  Fourier mode, x would be w x_s with w = S / (S + sigma^2), and an error of variance
-  w sigma^2. So p(gamma | x_s) is the likelihood of w x_s with this error added to the
-  noise. In pixels that is a variance of sigma^2 <w>, with <w> = sum w^2 / sum w the mean
-  where w x_s has its power. Variances of a Gaussian posterior are then within .3 % of the
-  exact smoothed ones where sigma is a quarter of the noise, and the mean hardly moves.
-  `smoothing="factors"` makes it take the paper's. At sigma = 0 both are the same.
+  With smoothing "posterior", the default, let x_s = x + sigma z. Then
+
+    p(x_s | gamma) is proportional to p(x_s) p(gamma | x_s),
+
+  where the prior gives the score of p(x_s). For a Gaussian prior with variance S in a
+  Fourier mode, x given x_s has mean w x_s, with w = S / (S + sigma^2), and variance
+  w sigma^2. So p(gamma | x_s) is the likelihood of w x_s with this variance added to the
+  noise. In pixels it is approximated by sigma^2 <w>, where <w> = sum w^2 / sum w is the
+  mean over the modes in which w x_s has its power. Variances of a Gaussian posterior are
+  then within 0.3 % of the exact smoothed ones where sigma is a quarter of the noise
+  (`tests/test_posterior.py`).
 
   Args:
-    likelihood: has `score(x, sigma)`, `log_prob(x, sigma)` and
-      `mean_inverse_variance(sigma)`.
-    prior: has `score(x, sigma)`, `mode_variance` and `smoothed_variance(sigma)`; `sample`
-      traces them (and `denoise`) without AutoGraph, so that conditions on tensors are
-      `tf.cond`.
+    likelihood: `likelihood.Likelihood`.
+    prior: `priors.Prior` on the same grid, of the same dtype.
     smoothing: "posterior" or "factors".
 
+  Attributes:
+    likelihood, prior, smoothing: As given.
+    shape: `(ny, nx)` of the maps.
+    dtype: Dtype of the maps.
+
   Raises:
-    ValueError: if the two differ in map shape or dtype, or for another smoothing.
+    ValueError: If the two differ in map shape or dtype, or the smoothing is unknown.
   """
 
-  def __init__(self, likelihood, prior, smoothing="posterior"):
+  def __init__(
+    self,
+    likelihood: likelihood_lib.Likelihood,
+    prior: priors.Prior,
+    *,
+    smoothing: str = "posterior",
+  ) -> None:
     if smoothing not in SMOOTHINGS:
       raise ValueError(f"smoothing must be one of {SMOOTHINGS}; got {smoothing!r}.")
     if tuple(likelihood.shape) != tuple(prior.shape):
       raise ValueError(
-          f"The likelihood is for maps of shape {tuple(likelihood.shape)}, the prior"
-          f" for {tuple(prior.shape)}. Make both from the same grid."
+        f"The likelihood is for maps of shape {tuple(likelihood.shape)}, the prior"
+        f" for {tuple(prior.shape)}. Make both from the same grid."
       )
     if likelihood.dtype != prior.dtype:
       raise ValueError(
-          f"The likelihood has dtype {likelihood.dtype.name}, the prior"
-          f" {prior.dtype.name}. Give both the same dtype."
+        f"The likelihood has dtype {likelihood.dtype.name}, the prior"
+        f" {prior.dtype.name}. Give both the same dtype."
       )
     self.likelihood = likelihood
     self.prior = prior
@@ -66,145 +74,93 @@ class Posterior:
     self.shape = tuple(prior.shape)
     self.dtype = prior.dtype
 
-  def score(self, x, sigma=0.0):
-    """Sum of the scores at temperature sigma^2 (paper Eq. 25); exact at sigma = 0.
+  def score(self, x: tf.Tensor, sigma: tf.Tensor | float = 0.0) -> tf.Tensor:
+    """Returns the score of the smoothed posterior, of the shape of `x`.
 
     Args:
       x: `[..., ny, nx]`.
-      sigma: float, broadcasts with the leading axes of `x`.
-
-    Returns:
-      Shape of `x`.
+      sigma: Broadcasts with the leading axes of `x`.
     """
-    return self.likelihood.score(x, sigma) + self.prior.score(x, sigma)
-
-  def smoothed_score(self, x, sigma=0.0):
-    """Score of the posterior smoothed by sigma; arguments and shape as `score`."""
     return self._likelihood_score(x, sigma) + self.prior.score(x, sigma)
 
-  def chain_score(self, x, sigma=0.0):
-    """Score for chains that stay at one temperature, shape of `x`.
+  def chain_score(self, x: tf.Tensor, sigma: tf.Tensor | float = 0.0) -> tf.Tensor:
+    """Returns the score for chains that stay at one sigma; arguments as `score`.
 
-    That of `smoothed_score`, but for a prior that has a `chain_score` of its own: one
-    that errs, as networks do (`hybrid_prior.HybridPrior.chain_score`).
+    It differs from `score` by the prior's part alone (`priors.Prior.chain_score`).
+    """
+    return self._likelihood_score(x, sigma) + self.prior.chain_score(x, sigma)
+
+  def log_likelihood(self, x: tf.Tensor, sigma: tf.Tensor | float = 0.0) -> tf.Tensor:
+    """Returns the log-density of the data given x smoothed by sigma.
 
     Args:
       x: `[..., ny, nx]`.
-      sigma: float, broadcasts with the leading axes of `x`.
-    """
-    prior_score = getattr(self.prior, "chain_score", self.prior.score)
-    return self._likelihood_score(x, sigma) + prior_score(x, sigma)
-
-  def log_likelihood(self, x, sigma=0.0):
-    """Log-density of the data given x smoothed by sigma; arguments as `score`.
+      sigma: Broadcasts with the leading axes of `x`.
 
     Returns:
-      Shape of the leading axes of `x`.
+      The shape of the leading axes of `x`.
     """
-    transfer, sigma = self._below(sigma)
+    transfer, sigma = self._clean_given_smoothed(sigma)
     if transfer is not None:
       x = spectra.fourier_filter(x, transfer)
     return self.likelihood.log_prob(x, sigma)
 
-  def analytic_log_prob(self, x, sigma=0.0):
-    """Log-density of `smoothed_score` without the prior's network, if it has one.
+  def analytic_log_prob(
+    self, x: tf.Tensor, sigma: tf.Tensor | float = 0.0
+  ) -> tf.Tensor:
+    """Returns the log-density with the prior's Gaussian component alone.
 
-    All of it for a Gaussian prior; shape of the leading axes of `x`.
+    It is the whole log-density for a Gaussian prior, up to the evidence. Arguments and
+    shape as `log_likelihood`.
     """
-    gaussian = getattr(self.prior, "gaussian", self.prior)
-    return self.log_likelihood(x, sigma) + gaussian.log_prob(x, sigma)
+    return self.log_likelihood(x, sigma) + self.prior.gaussian.log_prob(x, sigma)
 
-  def sample(self, num_samples, seed, method="guided", settings=None, **options):
-    """Independent samples.
-
-    Args:
-      num_samples: number of samples.
-      seed: integer.
-      method: "guided", 24 network evaluations a sample; "guided+hmc", which adds
-        Metropolis-corrected steps at a small temperature; or "annealed", the procedure of
-        Remy et al. (2022).
-      settings: of the method: `samplers.guided.GuidedSettings`,
-        `samplers.refine.RefineSettings` or `samplers.annealed.AnnealedSettings`.
-      **options: of the method's `sample`: `batch_size`, `output` (a FITS cube for the
-        samples, from which an interrupted run goes on), `jit_compile`, `progress`.
-
-    Returns:
-      A `samplers.sample_set.SampleSet`.
-
-    Raises:
-      ValueError: for another method, and what the method refuses.
-    """
-    if method not in METHODS:
-      raise ValueError(f"method must be one of {sorted(METHODS)}; got {method!r}.")
-    return METHODS[method].sample(self, num_samples, seed, settings, **options)
-
-  def fingerprint(self):
-    """Checksum of data, noise and prior: what must agree for a run to go on.
-
-    Of a prior's network, the checksum of its card, which has that of the weights and all
-    that was measured of them; or that of its weights without one.
-    """
-    arrays = [
-        self.likelihood.shear,
-        self.likelihood.inverse_variance(),
-        self.prior.mode_variance,
-    ]
+  def fingerprint(self) -> str:
+    """Returns a checksum of data, noise and prior; only runs that share it are resumed."""
     digest = hashlib.sha256(type(self.likelihood).__name__.encode())
-    for array in arrays:
+    for array in (self.likelihood.shear, self.likelihood.inverse_variance()):
       digest.update(np.ascontiguousarray(array).tobytes())
-    checksum = _network_checksum(self.prior)
-    compute_dtype = getattr(self.prior, "compute_dtype", None)
-    scale = getattr(self.prior, "error_scale", None)
-    error = getattr(self.prior, "residual_error", None)
-    found = f"{checksum} {compute_dtype} {scale} {error} {self.smoothing}"
-    digest.update(found.encode())
+    digest.update(f"{self.prior.fingerprint()} {self.smoothing}".encode())
     return digest.hexdigest()[:16]
 
-  def fourier_precision(self, sigma=0.0):
-    """Fourier-diagonal approximation of minus the Jacobian of `smoothed_score`.
+  def fourier_precision(self, sigma: tf.Tensor | float = 0.0) -> tf.Tensor:
+    """Returns the Fourier-diagonal approximation of minus the Jacobian of `score`.
 
-    1 / (S + sigma^2) plus w^2 times the mean inverse noise. With this as the mass
-    matrix the COSMOS posterior has condition number 20 instead of 9,300. The mode
-    k = 0, which the data leave free, keeps its prior precision and is exact.
+    1 / (S + sigma^2) plus w^2 times the mean inverse noise. With this as the mass matrix
+    the COSMOS posterior has condition number 20 instead of 9,300. Shear does not
+    constrain the mode k = 0, which keeps its prior precision and is exact.
+
+    Args:
+      sigma: A number, or a tensor of any shape.
 
     Returns:
       `[ny, nx // 2 + 1]`, with the axes of `sigma` in front.
     """
-    transfer, noise_sigma = self._below(sigma)
+    transfer, noise_sigma = self._clean_given_smoothed(sigma)
     noise = self.likelihood.mean_inverse_variance(noise_sigma)
     noise = noise[..., tf.newaxis, tf.newaxis]
     if transfer is not None:
       noise *= tf.square(transfer)
-    sides = tf.shape(self.prior.mode_variance)
+    gaussian = self.prior.gaussian
+    sides = tf.shape(gaussian.mode_variance)
     is_mean = tf.scatter_nd([[0, 0]], tf.ones([1], self.dtype), sides)
-    return 1 / self.prior.smoothed_variance(sigma) + (1 - is_mean) * noise
+    return 1 / gaussian.smoothed_variance(sigma) + (1 - is_mean) * noise
 
-  def _below(self, sigma):
-    """What x_s tells of x: w of each mode, None where it is 1, and the error's sigma."""
+  def _clean_given_smoothed(self, sigma):
+    """Returns w of each mode (None where it is 1) and the error's sigma in pixels."""
     is_zero = isinstance(sigma, (int, float)) and sigma == 0
     if self.smoothing == "factors" or is_zero:
       return None, sigma
-    transfer = self.prior.mode_variance / self.prior.smoothed_variance(sigma)
+    gaussian = self.prior.gaussian
+    transfer = gaussian.mode_variance / gaussian.smoothed_variance(sigma)
     total, squares = (
-        tf.reduce_sum(values, axis=(-2, -1)) for values in (transfer, transfer**2)
+      tf.reduce_sum(values, axis=(-2, -1)) for values in (transfer, transfer**2)
     )
     return transfer, tf.convert_to_tensor(sigma, self.dtype) * tf.sqrt(squares / total)
 
   def _likelihood_score(self, x, sigma):
-    transfer, sigma = self._below(sigma)
+    transfer, sigma = self._clean_given_smoothed(sigma)
     if transfer is None:
       return self.likelihood.score(x, sigma)
     score = self.likelihood.score(spectra.fourier_filter(x, transfer), sigma)
     return spectra.fourier_filter(score, transfer)
-
-
-def _network_checksum(prior):
-  """Of the card or the network's weights, a string; None without a Keras network."""
-  checksum = getattr(prior, "card", {}).get("card_sha256")
-  network = getattr(getattr(prior, "residual", None), "network", None)
-  if checksum is not None or network is None:
-    return checksum
-  digest = hashlib.sha256()
-  for weights in network.get_weights():
-    digest.update(np.ascontiguousarray(weights).tobytes())
-  return digest.hexdigest()

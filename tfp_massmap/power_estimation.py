@@ -22,7 +22,7 @@ from tfp_massmap import gaussian_posterior
 from tfp_massmap import geometry
 from tfp_massmap import lensing
 from tfp_massmap import likelihood as likelihood_lib
-from tfp_massmap import prior as prior_lib
+from tfp_massmap import priors
 from tfp_massmap import shear_map as shear_map_lib
 from tfp_massmap import spectra
 
@@ -44,14 +44,22 @@ class EstimatedPower:
 
   spectrum: spectra.PowerSpectrum
   ell: np.ndarray
+  _: dataclasses.KW_ONLY
   log_ratio: np.ndarray
   covariance: np.ndarray
   last_step: float
 
 
 def estimate(
-    shear_map, fiducial, num_nodes=8, num_iterations=8, num_simulations=8,
-    log_ratio_std=1.0, seed=0, tolerance=0.1,
+  shear_map,
+  fiducial,
+  *,
+  num_nodes=8,
+  num_iterations=8,
+  num_simulations=8,
+  log_ratio_std=1.0,
+  seed=0,
+  tolerance=0.1,
 ):
   """Estimates the power spectrum from the data.
 
@@ -85,7 +93,7 @@ def estimate(
   edges = spectra.band_edges(grid, num_nodes - 1)
   hats = _hats(grid, edges)
   multiplicity = np.broadcast_to(
-      geometry.half_plane_multiplicity(grid.shape), hats.shape[1:]
+    geometry.half_plane_multiplicity(grid.shape), hats.shape[1:]
   ).copy()
   multiplicity[0, 0] = 0
   base = fiducial.mode_variance(grid)
@@ -109,21 +117,27 @@ def estimate(
   ell[[0, -1]] = edges[[0, -1]]
   inside = np.clip(ell, fiducial.ell[0], fiducial.ell[-1])
   return EstimatedPower(
-      spectra.PowerSpectrum(ell, fiducial(inside) * ratio, "measured from the shear"),
-      edges, nodes, covariance, float(np.abs(step).max()),
+    spectra.PowerSpectrum(
+      ell, fiducial(inside) * ratio, name="measured from the shear"
+    ),
+    edges,
+    log_ratio=nodes,
+    covariance=covariance,
+    last_step=float(np.abs(step).max()),
   )
 
 
 def _check(shear_map, num_nodes, num_iterations, num_simulations):
   if not isinstance(shear_map, shear_map_lib.ShearMap):
     raise TypeError(
-        "The likelihood of the spectrum needs a shear_map.ShearMap, with noise_std and"
-        f" mask; got {type(shear_map).__name__}. Write ShearMap(shear, noise_std, mask,"
-        " grid), or bin a catalogue."
+      "The likelihood of the spectrum needs a shear_map.ShearMap, with noise_std and"
+      f" mask; got {type(shear_map).__name__}. Write ShearMap(shear, noise_std, mask,"
+      " grid), or bin a catalogue."
     )
   for name, value, least in (
-      ("num_nodes", num_nodes, 2), ("num_iterations", num_iterations, 1),
-      ("num_simulations", num_simulations, 2),
+    ("num_nodes", num_nodes, 2),
+    ("num_iterations", num_iterations, 1),
+    ("num_simulations", num_simulations, 2),
   ):
     if value < least:
       raise ValueError(f"{name} must be at least {least}; got {value}.")
@@ -133,10 +147,10 @@ def _check_converged(step, covariance, num_iterations, tolerance):
   moved = np.max(np.abs(step) / np.sqrt(np.diag(covariance)))
   if not moved <= tolerance:
     raise RuntimeError(
-        f"In the last of {num_iterations} steps a node of the spectrum still moved by"
-        f" {moved:.2g} of its standard deviation, above tolerance = {tolerance:g}. Allow"
-        " more with num_iterations, start from a closer fiducial spectrum, or raise"
-        " tolerance."
+      f"In the last of {num_iterations} steps a node of the spectrum still moved by"
+      f" {moved:.2g} of its standard deviation, above tolerance = {tolerance:g}. Allow"
+      " more with num_iterations, start from a closer fiducial spectrum, or raise"
+      " tolerance."
     )
 
 
@@ -150,19 +164,19 @@ def _hats(grid, edges):
 
 def _wiener_power(likelihood, variance, num_simulations, seed):
   """|mu|^2 of the data and its mean over simulations of the model, unitary modes."""
-  prior = prior_lib.GaussianPrior(variance, likelihood.shape)
+  prior = priors.GaussianPrior(variance, likelihood.shape)
   kappa = prior.sample([num_simulations], seed=(seed, 0))
   noise = likelihood.sample_noise([num_simulations], seed=(seed, 1))
   simulated = likelihood.model(kappa) + noise
   shear = tf.concat([likelihood.shear[tf.newaxis], simulated], axis=0)
   modes, iterations, residual = _filter(
-      shear, likelihood.inverse_variance(), prior.mode_variance
+    shear, likelihood.inverse_variance(), prior.mode_variance
   )
   if not residual <= _RTOL:
     raise RuntimeError(
-        f"The Wiener filter stopped after {int(iterations)} iterations at a relative"
-        f" residual of {float(residual):.2g}, above {_RTOL:g}. Pixels whose noise_std is"
-        " far below that of the others make it slow: mask them, or raise their noise."
+      f"The Wiener filter stopped after {int(iterations)} iterations at a relative"
+      f" residual of {float(residual):.2g}, above {_RTOL:g}. Pixels whose noise_std is"
+      " far below that of the others make it slow: mask them, or raise their noise."
     )
   power = np.abs(modes.numpy()) ** 2 / np.prod(likelihood.shape)
   return power[0], power[1:].mean(axis=0)
@@ -172,4 +186,4 @@ def _wiener_power(likelihood, variance, num_simulations, seed):
 def _filter(shear, weight, variance):
   right_side = lensing.modes_from_shear(weight * shear)
   weighted = gaussian_posterior.Weighted(weight)
-  return gaussian_posterior.solve(weighted, variance, right_side, rtol=_RTOL)
+  return gaussian_posterior.solve(weighted, variance, right_side=right_side, rtol=_RTOL)

@@ -11,7 +11,7 @@ from tfp_massmap import io
 _LABEL = "label of the run"
 
 
-def collect(step, num_steps, folder=None, label="", unit="step", progress=True):
+def collect(step, num_steps, *, folder=None, label="", unit="step", progress=True):
   """What each of many steps gives, kept as it comes.
 
   Args:
@@ -66,12 +66,12 @@ def _load(path, label):
     found = str(arrays.pop(_LABEL))
   except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
     raise ValueError(
-        f"{path} is not a step that was kept ({error}): delete it, or choose another"
-        " folder."
+      f"{path} is not a step that was kept ({error}): delete it, or choose another"
+      " folder."
     ) from error
   if found != label:
     raise ValueError(
-        f"{path} is of another run, {found!r}, not {label!r}: choose another folder, or"
-        " delete this one."
+      f"{path} is of another run, {found!r}, not {label!r}: choose another folder, or"
+      " delete this one."
     )
   return arrays

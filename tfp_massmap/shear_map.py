@@ -29,6 +29,7 @@ class ShearMap:
 
   shear: np.ndarray
   noise_std: np.ndarray
+  _: dataclasses.KW_ONLY
   mask: np.ndarray
   grid: geometry.PixelGrid
   count: np.ndarray | None = None
@@ -48,13 +49,13 @@ class ShearMap:
     for name, (value, wanted) in given.items():
       if value.shape != wanted:
         raise ValueError(
-            f"{name} must have shape {wanted} like the grid; got {value.shape}."
+          f"{name} must have shape {wanted} like the grid; got {value.shape}."
         )
     if mask.dtype != bool:
       if not np.isin(mask, (0, 1)).all():
         raise ValueError(
-            "mask must be boolean, or 0 and 1; it holds other values. Write"
-            " `count > 0`, for example."
+          "mask must be boolean, or 0 and 1; it holds other values. Write"
+          " `count > 0`, for example."
         )
       mask = mask.astype(bool)
     if not mask.any():
@@ -71,19 +72,28 @@ class ShearMap:
     Maps keep their dtype; names of settings come back in lower case.
     """
     hdus = [
-        io.primary_hdu(
-            self.shear, self.grid, "shear gamma_1, gamma_2", dict(self.settings)
-        ),
-        io.image_hdu(self.noise_std, self.grid, "NOISE_STD", "standard deviation"),
-        io.image_hdu(self.mask, self.grid, "MASK", "1 = measured"),
+      io.primary_hdu(
+        self.shear,
+        self.grid,
+        description="shear gamma_1, gamma_2",
+        settings=dict(self.settings),
+      ),
+      io.image_hdu(
+        self.noise_std, self.grid, name="NOISE_STD", description="standard deviation"
+      ),
+      io.image_hdu(self.mask, self.grid, name="MASK", description="1 = measured"),
     ]
     if self.count is not None:
       hdus.append(
-          io.image_hdu(
-              np.asarray(self.count, np.int32), self.grid, "COUNT", "galaxies", "count"
-          )
+        io.image_hdu(
+          np.asarray(self.count, np.int32),
+          self.grid,
+          name="COUNT",
+          description="galaxies",
+          unit="count",
+        )
       )
-    io.write_fits(path, hdus, overwrite)
+    io.write_fits(path, hdus, overwrite=overwrite)
 
   @classmethod
   def load(cls, path):
@@ -93,18 +103,18 @@ class ShearMap:
       missing = {"NOISE_STD", "MASK"} - set(names)
       if missing or hdus[0].data is None or hdus[0].data.ndim != 3:
         raise ValueError(
-            f"{path} is not a shear map: it needs a primary [2, ny, nx] image and the"
-            f" extensions NOISE_STD and MASK; it has {names}."
+          f"{path} is not a shear map: it needs a primary [2, ny, nx] image and the"
+          f" extensions NOISE_STD and MASK; it has {names}."
         )
       header = hdus[0].header
       grid = geometry.PixelGrid.from_header(header, hdus[0].data.shape[-2:])
       return cls(
-          shear=_native(hdus[0].data),
-          noise_std=_native(hdus["NOISE_STD"].data),
-          mask=_native(hdus["MASK"].data),
-          grid=grid,
-          count=_native(hdus["COUNT"].data) if "COUNT" in names else None,
-          settings=io.read_settings(header),
+        shear=_native(hdus[0].data),
+        noise_std=_native(hdus["NOISE_STD"].data),
+        mask=_native(hdus["MASK"].data),
+        grid=grid,
+        count=_native(hdus["COUNT"].data) if "COUNT" in names else None,
+        settings=io.read_settings(header),
       )
 
 
@@ -113,9 +123,9 @@ def _check_pixels(name, values, mask, good, wanted):
   if bad.any():
     component, row, column = np.argwhere(bad)[0]
     raise ValueError(
-        f"{name} must be {wanted} in every unmasked pixel; {bad.any(axis=0).sum()}"
-        f" pixels are not, the first at row {row}, column {column}"
-        f" ({values[component, row, column]}). Set the mask to False there."
+      f"{name} must be {wanted} in every unmasked pixel; {bad.any(axis=0).sum()}"
+      f" pixels are not, the first at row {row}, column {column}"
+      f" ({values[component, row, column]}). Set the mask to False there."
     )
 
 

@@ -36,6 +36,7 @@ class PowerSpectrum:
 
   ell: np.ndarray
   c_ell: np.ndarray
+  _: dataclasses.KW_ONLY
   name: str = "user power spectrum"
 
   def __post_init__(self):
@@ -43,22 +44,22 @@ class PowerSpectrum:
     c_ell = np.asarray(self.c_ell, np.float64)
     if ell.ndim != 1 or ell.shape != c_ell.shape or ell.size < 2:
       raise ValueError(
-          "ell and c_ell must be one-dimensional, of the same length of at least 2;"
-          f" got shapes {ell.shape} and {c_ell.shape}."
+        "ell and c_ell must be one-dimensional, of the same length of at least 2;"
+        f" got shapes {ell.shape} and {c_ell.shape}."
       )
     if not (np.all(np.isfinite(ell)) and ell[0] > 0 and np.all(np.diff(ell) > 0)):
       raise ValueError(
-          "ell must be finite, positive and increasing; got"
-          f" {_first_values(ell)}. Leave out ell = 0 and sort the table."
+        "ell must be finite, positive and increasing; got"
+        f" {_first_values(ell)}. Leave out ell = 0 and sort the table."
       )
     bad = ~(np.isfinite(c_ell) & (c_ell > 0))
     if bad.any():
       first = int(np.argmax(bad))
       raise ValueError(
-          f"The power must be finite and positive; {bad.sum()} of {bad.size} values"
-          f" are not, the first at ell = {ell[first]:g} (C_ell = {c_ell[first]:g})."
-          " A measured spectrum may have lost its noise bias twice: use wider bands"
-          " or a theory spectrum there."
+        f"The power must be finite and positive; {bad.sum()} of {bad.size} values"
+        f" are not, the first at ell = {ell[first]:g} (C_ell = {c_ell[first]:g})."
+        " A measured spectrum may have lost its noise bias twice: use wider bands"
+        " or a theory spectrum there."
       )
     object.__setattr__(self, "ell", ell)
     object.__setattr__(self, "c_ell", c_ell)
@@ -70,10 +71,10 @@ class PowerSpectrum:
     low, high = self.ell[0] * (1 - 1e-9), self.ell[-1] * (1 + 1e-9)
     if ell.size and (ell.min() < low or ell.max() > high):
       raise ValueError(
-          f"The power spectrum '{self.name}' covers ell {self.ell[0]:g} to"
-          f" {self.ell[-1]:g}, but the map needs {ell.min():g} to {ell.max():g}."
-          " Give a spectrum that covers the map, or choose larger pixels"
-          " (high ell) or a smaller map (low ell)."
+        f"The power spectrum '{self.name}' covers ell {self.ell[0]:g} to"
+        f" {self.ell[-1]:g}, but the map needs {ell.min():g} to {ell.max():g}."
+        " Give a spectrum that covers the map, or choose larger pixels"
+        " (high ell) or a smaller map (low ell)."
       )
     return np.exp(np.interp(np.log(ell), np.log(self.ell), np.log(self.c_ell)))
 
@@ -141,14 +142,14 @@ class PowerSpectrum:
       raise
     except Exception as error:
       raise ValueError(
-          f"astropy cannot read {path} as a table ({type(error).__name__}: {error})."
-          " Give it the suffix of its format: .fits, .csv or .ecsv."
+        f"astropy cannot read {path} as a table ({type(error).__name__}: {error})."
+        " Give it the suffix of its format: .fits, .csv or .ecsv."
       ) from error
     missing = {"ell", "c_ell"} - set(table.colnames)
     if missing:
       raise ValueError(
-          f"{path} has no column {' or '.join(sorted(missing))}; its columns are"
-          f" {', '.join(table.colnames)}."
+        f"{path} has no column {' or '.join(sorted(missing))}; its columns are"
+        f" {', '.join(table.colnames)}."
       )
     power = table["c_ell"]
     if getattr(power, "unit", None) is not None:
@@ -156,13 +157,13 @@ class PowerSpectrum:
         power = u.Quantity(power).to_value(u.sr)
       except (u.UnitsError, TypeError) as error:
         raise ValueError(
-            f"c_ell in {path} has the unit '{table['c_ell'].unit}', which is no solid"
-            " angle. Correct or remove it."
+          f"c_ell in {path} has the unit '{table['c_ell'].unit}', which is no solid"
+          " angle. Correct or remove it."
         ) from error
     return cls(table["ell"], power, name=f"table {pathlib.Path(path).name}")
 
   @classmethod
-  def from_maps(cls, maps, grid, num_bands=None):
+  def from_maps(cls, maps, grid, *, num_bands=None):
     """Spectrum measured from noiseless, unmasked maps.
 
     Args:
@@ -178,15 +179,15 @@ class PowerSpectrum:
     if num_bands is None:
       num_bands = min(32, max(2, min(grid.shape) // 3))
     edges = band_edges(grid, num_bands)
-    power = band_power(maps, grid, edges)
+    power = band_power(maps, grid, edges=edges)
     power = power.reshape([-1, num_bands]).mean(axis=0)
     ell = _band_mean(grid.multipoles(), grid, edges)
     filled = np.isfinite(ell)
     ell, power = ell[filled], power[filled]
     return cls(
-        np.concatenate([[edges[0]], ell, [edges[-1]]]),
-        np.concatenate([power[:1], power, power[-1:]]),
-        name=f"measured from maps of {grid.shape[0]} x {grid.shape[1]} pixels",
+      np.concatenate([[edges[0]], ell, [edges[-1]]]),
+      np.concatenate([power[:1], power, power[-1:]]),
+      name=f"measured from maps of {grid.shape[0]} x {grid.shape[1]} pixels",
     )
 
 
@@ -197,7 +198,7 @@ def band_edges(grid, num_bands):
   return np.geomspace(low * (1 - 1e-6), high * (1 + 1e-6), num_bands + 1)
 
 
-def band_power(maps, grid, edges):
+def band_power(maps, grid, *, edges):
   """Mean C_ell of maps in bands of ell.
 
   Args:
@@ -211,14 +212,14 @@ def band_power(maps, grid, edges):
   maps = np.asarray(maps, np.float64)
   if maps.shape[-2:] != grid.shape:
     raise ValueError(
-        f"maps must be [..., {grid.shape[0]}, {grid.shape[1]}] like their grid; got"
-        f" shape {maps.shape}."
+      f"maps must be [..., {grid.shape[0]}, {grid.shape[1]}] like their grid; got"
+      f" shape {maps.shape}."
     )
   modes = np.fft.rfft2(maps, norm="ortho")
   return _band_mean(np.abs(modes) ** 2, grid, edges) * grid.pixel_radians**2
 
 
-def gaussian_field(mode_variance, grid_shape, sample_shape=(), seed=None):
+def gaussian_field(mode_variance, grid_shape, *, sample_shape=(), seed=None):
   """Gaussian random fields with given variance per mode.
 
   Args:
@@ -233,7 +234,7 @@ def gaussian_field(mode_variance, grid_shape, sample_shape=(), seed=None):
   """
   mode_variance = tf.convert_to_tensor(mode_variance)
   white = tf.random.stateless_normal(
-      [*sample_shape, *grid_shape], seed=seed, dtype=mode_variance.dtype
+    [*sample_shape, *grid_shape], seed=seed, dtype=mode_variance.dtype
   )
   return fourier_filter(white, tf.sqrt(mode_variance))
 
@@ -261,7 +262,7 @@ def _self_adjoint_filter(transfer):
   def apply(maps):
     modes = tf.signal.rfft2d(maps)
     filtered = tf.signal.irfft2d(
-        tf.cast(transfer, modes.dtype) * modes, fft_length=maps.shape[-2:].as_list()
+      tf.cast(transfer, modes.dtype) * modes, fft_length=maps.shape[-2:].as_list()
     )
     return filtered, apply
 

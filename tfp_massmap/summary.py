@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 
-
 _BLOCK_VALUES = 2**23
 
 
@@ -22,12 +21,13 @@ class Summary:
 
   mean: np.ndarray
   std: np.ndarray
+  _: dataclasses.KW_ONLY
   num_samples: int
   quantiles: dict = dataclasses.field(default_factory=dict)
   probabilities: dict = dataclasses.field(default_factory=dict)
 
 
-def summarise(samples, quantiles=(), thresholds=()):
+def summarise(samples, quantiles=(), *, thresholds=()):
   """`Summary` of independent samples, read some rows at a time.
 
   Args:
@@ -40,19 +40,22 @@ def summarise(samples, quantiles=(), thresholds=()):
   """
   if np.ndim(samples) != 3 or not len(samples):
     raise ValueError(
-        f"samples must be [num_samples, ny, nx]; got shape {np.shape(samples)}."
+      f"samples must be [num_samples, ny, nx]; got shape {np.shape(samples)}."
     )
   check_levels(quantiles, thresholds)
   num, ny, nx = np.shape(samples)
   rows = max(1, _BLOCK_VALUES // (num * nx))
   blocks = [
-      _summarise_rows(np.asarray(samples[:, first : first + rows]), quantiles, thresholds)
-      for first in range(0, ny, rows)
+    _summarise_rows(np.asarray(samples[:, first : first + rows]), quantiles, thresholds)
+    for first in range(0, ny, rows)
   ]
   mean, std, levels, shares = (np.concatenate(part, axis=-2) for part in zip(*blocks))
   return Summary(
-      mean, std, num, dict(zip(map(float, quantiles), levels)),
-      dict(zip(map(float, thresholds), shares)),
+    mean,
+    std,
+    num_samples=num,
+    quantiles=dict(zip(map(float, quantiles), levels)),
+    probabilities=dict(zip(map(float, thresholds), shares)),
   )
 
 
@@ -74,13 +77,13 @@ def _summarise_rows(samples, quantiles, thresholds):
   return mean, std, levels, np.reshape(shares, [len(thresholds), *mean.shape])
 
 
-def root_mean_square_error(estimate, truth, mask):
+def root_mean_square_error(estimate, truth, *, mask):
   """RMSE of mean-subtracted maps over the mask (paper Eq. 27)."""
   difference = _centred(estimate, mask) - _centred(truth, mask)
   return float(np.sqrt(np.mean(difference**2)))
 
 
-def pearson_correlation(estimate, truth, mask):
+def pearson_correlation(estimate, truth, *, mask):
   """Pearson correlation of two maps over the mask (paper Eq. 28)."""
   a, b = _centred(estimate, mask), _centred(truth, mask)
   return float(np.mean(a * b) / np.sqrt(np.mean(a**2) * np.mean(b**2)))

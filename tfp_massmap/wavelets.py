@@ -73,8 +73,8 @@ def _check_num_scales(shape, num_scales):
   most = int(np.log2(min(shape)))
   if not 1 <= num_scales <= most:
     raise ValueError(
-        f"num_scales must lie between 1 and {most} for maps of shape"
-        f" {tuple(shape)}; got {num_scales}."
+      f"num_scales must lie between 1 and {most} for maps of shape"
+      f" {tuple(shape)}; got {num_scales}."
     )
 
 

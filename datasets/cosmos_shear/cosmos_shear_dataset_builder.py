@@ -51,14 +51,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
   VERSION = tfds.core.Version("1.0.0")
   RELEASE_NOTES = {"1.0.0": "First version."}
   BUILDER_CONFIGS = [
-      CosmosShearConfig(
-          name="galaxies", description="Position, ellipticity and weight per galaxy."
-      ),
-      CosmosShearConfig(
-          name="maps",
-          product="maps",
-          description="Shear in the 360 x 360 pixels of 0.29 arcmin of the paper.",
-      ),
+    CosmosShearConfig(
+      name="galaxies", description="Position, ellipticity and weight per galaxy."
+    ),
+    CosmosShearConfig(
+      name="maps",
+      product="maps",
+      description="Shear in the 360 x 360 pixels of 0.29 arcmin of the paper.",
+    ),
   ]
   MANUAL_DOWNLOAD_INSTRUCTIONS = """
   Nothing to do with a connection to the internet. Without one, put ra.fits, dec.fits,
@@ -80,19 +80,19 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       features["bright"] = tfds.features.Scalar(np.bool_)
     else:
       features = dict(
-          shear=building.map_feature(2, *_SHAPE),
-          noise_std=building.map_feature(2, *_SHAPE),
-          mask=building.map_feature(*_SHAPE, dtype=np.bool_),
-          count=building.map_feature(*_SHAPE, dtype=np.int32),
+        shear=building.map_feature(2, *_SHAPE),
+        noise_std=building.map_feature(2, *_SHAPE),
+        mask=building.map_feature(*_SHAPE, dtype=np.bool_),
+        count=building.map_feature(*_SHAPE, dtype=np.int32),
       )
     return self.dataset_info_from_configs(
-        features=tfds.features.FeaturesDict(features),
-        homepage="https://doi.org/10.1051/0004-6361/200913577",
-        metadata=tfds.core.MetadataDict(
-            center_deg=list(_CENTER),
-            pixel_scale_arcmin=_PIXEL_SCALE.value,
-            **self.builder_config.settings(),
-        ),
+      features=tfds.features.FeaturesDict(features),
+      homepage="https://doi.org/10.1051/0004-6361/200913577",
+      metadata=tfds.core.MetadataDict(
+        center_deg=list(_CENTER),
+        pixel_scale_arcmin=_PIXEL_SCALE.value,
+        **self.builder_config.settings(),
+      ),
     )
 
   def _split_generators(self, dl_manager):
@@ -116,14 +116,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     for role, path in paths.items():
       if not path.exists():
         raise FileNotFoundError(
-            f"No {path}; the catalogue is the files {sorted(p.name for p in paths.values())}."
+          f"No {path}; the catalogue is the files {sorted(p.name for p in paths.values())}."
         )
       expected = self.url_infos[_URL + path.name]
       content = path.read_bytes()
       if hashlib.sha256(content).hexdigest() != expected.checksum:
         raise ValueError(
-            f"{path} is not the published file ({role}): {len(content)} bytes, expected"
-            f" {expected.size}, or other content. Download it again."
+          f"{path} is not the published file ({role}): {len(content)} bytes, expected"
+          f" {expected.size}, or other content. Download it again."
         )
 
   def _generate_examples(self, paths):
@@ -139,19 +139,19 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       yield row, values | dict(bright=row < self.builder_config.num_bright)
 
   def _maps(self, columns):
-    grid = geometry.PixelGrid.plate_carree(_CENTER, _SHAPE, _PIXEL_SCALE)
+    grid = geometry.PixelGrid.plate_carree(_CENTER, _SHAPE, pixel_scale=_PIXEL_SCALE)
     # The catalogue's x axis runs to the west.
     shear_map = catalog.bin_catalogue(
-        catalog.ShearCatalogue(**columns),
-        grid,
-        noise=self.builder_config.noise,
-        flip_e2=True,
+      catalog.ShearCatalogue(**columns),
+      grid,
+      noise=self.builder_config.noise,
+      flip_e2=True,
     )
     return dict(
-        shear=shear_map.shear.astype(np.float32),
-        noise_std=shear_map.noise_std.astype(np.float32),
-        mask=shear_map.mask,
-        count=shear_map.count.astype(np.int32),
+      shear=shear_map.shear.astype(np.float32),
+      noise_std=shear_map.noise_std.astype(np.float32),
+      mask=shear_map.mask,
+      count=shear_map.count.astype(np.int32),
     )
 
 

@@ -21,8 +21,8 @@ class CosmosShearTest(tfds.testing.DatasetBuilderTestCase):
   DATASET_CLASS = lib.Builder
   EXAMPLE_DIR = FOLDER / "dummy_data"
   DL_EXTRACT_RESULT = {
-      role: f"downloads/{name}.fits"
-      for role, name in zip(("ra", "dec", "e1", "e2", "weight"), NAMES)
+    role: f"downloads/{name}.fits"
+    for role, name in zip(("ra", "dec", "e1", "e2", "weight"), NAMES)
   }
   BUILDER_CONFIG_NAMES_TO_TEST = ["galaxies"]
   SPLITS = {"train": 40}
@@ -45,7 +45,7 @@ def _published():
 def _prepare(data_dir, manual, config):
   builder = lib.Builder(data_dir=str(data_dir), config=config)
   builder.download_and_prepare(
-      download_config=tfds.download.DownloadConfig(manual_dir=str(manual))
+    download_config=tfds.download.DownloadConfig(manual_dir=str(manual))
   )
   return builder
 
@@ -77,7 +77,7 @@ def test_galaxies_are_the_rows_of_the_files(tmp_path):
   columns = {n: fits.getdata(manual / f"{n}.fits").ravel() for n in NAMES}
   builder = lib.Builder(data_dir=str(tmp_path), config="galaxies")
   paths = {
-      role: lib.epath.Path(manual / f"{name}.fits") for role, name in lib._FILES.items()
+    role: lib.epath.Path(manual / f"{name}.fits") for role, name in lib._FILES.items()
   }  # pylint: disable=protected-access
   rows = list(builder._generate_examples(paths))  # pylint: disable=protected-access
   assert [key for key, _ in rows] == list(range(40))

@@ -43,8 +43,8 @@ class HaloKappaConfig(tfds.core.BuilderConfig):
   def __post_init__(self):
     if len(self.num_maps) != len(_FIRST_INDEX) or min(self.num_maps) < 0:
       raise ValueError(
-          f"num_maps must be the numbers of {tuple(_FIRST_INDEX)} maps; got"
-          f" {self.num_maps}."
+        f"num_maps must be the numbers of {tuple(_FIRST_INDEX)} maps; got"
+        f" {self.num_maps}."
       )
     if callable(self.plane_weights):
       self.plane_weights = source_planes.weights_from_density(self.plane_weights)
@@ -64,12 +64,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
   VERSION = tfds.core.Version("1.0.0")
   RELEASE_NOTES = {"1.0.0": "First version."}
   BUILDER_CONFIGS = [
-      HaloKappaConfig(name="cosmos", description="Redshifts of COSMOS, 5 x 5 deg."),
-      HaloKappaConfig(
-          name="uniform",
-          description="All source planes of kappaTNG alike, 5 x 5 deg.",
-          plane_weights=(1.0,) * source_planes.NUM_PLANES,
-      ),
+    HaloKappaConfig(name="cosmos", description="Redshifts of COSMOS, 5 x 5 deg."),
+    HaloKappaConfig(
+      name="uniform",
+      description="All source planes of kappaTNG alike, 5 x 5 deg.",
+      plane_weights=(1.0,) * source_planes.NUM_PLANES,
+    ),
   ]
   # tfds would look for these below the package, where a checkout has no such folder.
   code_path = epath.Path(__file__)
@@ -82,14 +82,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
   def _info(self):
     config = self.builder_config
     return self.dataset_info_from_configs(
-        features=tfds.features.FeaturesDict(
-            dict(
-                kappa=building.map_feature(*config.shape),
-                index=tfds.features.Scalar(np.int64),
-            )
-        ),
-        homepage="https://arxiv.org/abs/2201.05561",
-        metadata=tfds.core.MetadataDict(config.settings()),
+      features=tfds.features.FeaturesDict(
+        dict(
+          kappa=building.map_feature(*config.shape),
+          index=tfds.features.Scalar(np.int64),
+        )
+      ),
+      homepage="https://arxiv.org/abs/2201.05561",
+      metadata=tfds.core.MetadataDict(config.settings()),
     )
 
   def _download_and_prepare(self, dl_manager, download_config):
@@ -99,21 +99,21 @@ class Builder(tfds.core.GeneratorBasedBuilder):
   def _split_generators(self, dl_manager):
     del dl_manager
     return {
-        split: self._generate_examples(first, num_maps)
-        for (split, first), num_maps in zip(
-            _FIRST_INDEX.items(), self.builder_config.num_maps
-        )
-        if num_maps
+      split: self._generate_examples(first, num_maps)
+      for (split, first), num_maps in zip(
+        _FIRST_INDEX.items(), self.builder_config.num_maps
+      )
+      if num_maps
     }
 
   def _generate_examples(self, first, num_maps):
     config = self.builder_config
     simulator = simulate.ConvergenceSimulator(
-        geometry.PixelGrid(config.shape, config.pixel_scale_arcmin * u.arcmin),
-        plane_weights=config.plane_weights,
-        mode=config.mode,
-        seed=config.seed,
-        periodic=config.periodic,
+      geometry.PixelGrid(config.shape, config.pixel_scale_arcmin * u.arcmin),
+      plane_weights=config.plane_weights,
+      mode=config.mode,
+      seed=config.seed,
+      periodic=config.periodic,
     )
     maps = simulator.maps(num_maps, first=first, num_processes=config.num_processes)
     for index, kappa in enumerate(maps, start=first):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-import tfp_massmap.datasets  # pylint: disable=unused-import
 from tfp_massmap import geometry
 from tfp_massmap import simulate
+import tfp_massmap.datasets  # pylint: disable=unused-import
 from tfp_massmap.datasets.halo_kappa import halo_kappa_dataset_builder as lib
 
 
@@ -34,12 +34,12 @@ def _prepare(data_dir, config):
 def test_maps_are_the_simulators(tmp_path):
   builder = _prepare(tmp_path, _config(seed=3))
   examples = {
-      int(e["index"]): e["kappa"]
-      for split in ("train", "validation", "test")
-      for e in tfds.as_numpy(builder.as_dataset(split=split))
+    int(e["index"]): e["kappa"]
+    for split in ("train", "validation", "test")
+    for e in tfds.as_numpy(builder.as_dataset(split=split))
   }
   simulator = simulate.ConvergenceSimulator(
-      geometry.PixelGrid((32, 24), 2 * u.arcmin), seed=3
+    geometry.PixelGrid((32, 24), 2 * u.arcmin), seed=3
   )
   assert len(examples) == 6
   for index, kappa in examples.items():
@@ -55,12 +55,12 @@ def test_other_settings_under_the_same_name_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "settings, message",
-    [
-        (dict(num_maps=(1, 2)), "num_maps"),
-        (dict(num_maps=(1, -2, 1)), "num_maps"),
-        (dict(plane_weights=(-1.0,) * 40), "[Ww]eights"),
-    ],
+  "settings, message",
+  [
+    (dict(num_maps=(1, 2)), "num_maps"),
+    (dict(num_maps=(1, -2, 1)), "num_maps"),
+    (dict(plane_weights=(-1.0,) * 40), "[Ww]eights"),
+  ],
 )
 def test_impossible_configurations(settings, message):
   with pytest.raises(ValueError, match=message):

@@ -49,7 +49,7 @@ class KappatngConfig(tfds.core.BuilderConfig):
       raise ValueError(f"product must be one of {_PRODUCTS}; got {self.product!r}.")
     if self.physics not in releases.PHYSICS:
       raise ValueError(
-          f"physics must be one of {releases.PHYSICS}; got {self.physics!r}."
+        f"physics must be one of {releases.PHYSICS}; got {self.physics!r}."
       )
     if callable(self.plane_weights):
       self.plane_weights = source_planes.weights_from_density(self.plane_weights)
@@ -67,19 +67,19 @@ class KappatngConfig(tfds.core.BuilderConfig):
 
 def _configs():
   descriptions = dict(
-      convergence="Maps of 1024 x 1024 pixels for the redshifts of COSMOS",
-      mock="Crops observed with the noise and mask of COSMOS",
-      planes="Source planes 10, 20, 30 and 40",
+    convergence="Maps of 1024 x 1024 pixels for the redshifts of COSMOS",
+    mock="Crops observed with the noise and mask of COSMOS",
+    planes="Source planes 10, 20, 30 and 40",
   )
   for physics in releases.PHYSICS:
     suffix = "" if physics == "fullphys" else "_dmonly"
     of = "full physics" if physics == "fullphys" else "dark matter only"
     for product, description in descriptions.items():
       yield KappatngConfig(
-          name=product + suffix,
-          description=f"{description}; {of}.",
-          product=product,
-          physics=physics,
+        name=product + suffix,
+        description=f"{description}; {of}.",
+        product=product,
+        physics=physics,
       )
 
 
@@ -114,21 +114,21 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     else:
       crop = (None, None)
       features = dict(
-          kappa=building.map_feature(*crop),
-          shear=building.map_feature(2, *crop),
-          noise_std=building.map_feature(2, *crop),
-          mask=building.map_feature(*crop, dtype=np.bool_),
-          corner=tfds.features.Tensor(shape=(2,), dtype=np.int32),
+        kappa=building.map_feature(*crop),
+        shear=building.map_feature(2, *crop),
+        noise_std=building.map_feature(2, *crop),
+        mask=building.map_feature(*crop, dtype=np.bool_),
+        corner=tfds.features.Tensor(shape=(2,), dtype=np.int32),
       )
     features |= dict(
-        lens_set=tfds.features.Scalar(np.int32), run=tfds.features.Scalar(np.int32)
+      lens_set=tfds.features.Scalar(np.int32), run=tfds.features.Scalar(np.int32)
     )
     return self.dataset_info_from_configs(
-        features=tfds.features.FeaturesDict(features),
-        homepage="https://columbialensing.org",
-        metadata=tfds.core.MetadataDict(
-            config.settings() | dict(pixel_scale_arcmin=300 / size)
-        ),
+      features=tfds.features.FeaturesDict(features),
+      homepage="https://columbialensing.org",
+      metadata=tfds.core.MetadataDict(
+        config.settings() | dict(pixel_scale_arcmin=300 / size)
+      ),
     )
 
   def _download_and_prepare(self, dl_manager, download_config):
@@ -140,7 +140,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
   def _split_generators(self, dl_manager):
     config = self.builder_config
     release = releases.find_release(
-        dl_manager.manual_dir, config.physics, config.map_size
+      dl_manager.manual_dir, config.physics, map_size=config.map_size
     )
     noise = None
     if config.product == "mock":
@@ -149,13 +149,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       _check_combined(config)
     all_runs = release.runs()
     splits = {
-        split: [run for run in all_runs if first <= run[0] <= last]
-        for split, (first, last) in _SPLITS.items()
+      split: [run for run in all_runs if first <= run[0] <= last]
+      for split, (first, last) in _SPLITS.items()
     }
     return {
-        split: self._generate_examples(release, noise, runs)
-        for split, runs in splits.items()
-        if runs
+      split: self._generate_examples(release, noise, runs)
+      for split, runs in splits.items()
+      if runs
     }
 
   def _generate_examples(self, release, noise, runs):
@@ -186,20 +186,20 @@ def _read_noise(paths, map_size):
   noise_std, mask = np.stack(maps[:2]), maps[2] > 0
   if max(mask.shape) > map_size or noise_std.shape[1:] != mask.shape:
     raise ValueError(
-        f"The noise maps {paths} have shapes {[m.shape for m in maps]}; they must be"
-        f" equal and at most {map_size} pixels wide."
+      f"The noise maps {paths} have shapes {[m.shape for m in maps]}; they must be"
+      f" equal and at most {map_size} pixels wide."
     )
   return noise_std * mask, mask
 
 
 def _check_combined(config):
   weights_differ = not np.allclose(
-      config.plane_weights, source_planes.COSMOS_WEIGHTS, atol=1e-6
+    config.plane_weights, source_planes.COSMOS_WEIGHTS, atol=1e-6
   )
   if config.product == "planes" or weights_differ:
     raise ValueError(
-        "kappaTNGCosmos.tar.gz holds maps that are already combined with the weights of"
-        " COSMOS; single planes and other weights need the HDF5 or binary release."
+      "kappaTNGCosmos.tar.gz holds maps that are already combined with the weights of"
+      " COSMOS; single planes and other weights need the HDF5 or binary release."
     )
 
 
@@ -221,7 +221,7 @@ def _maps(release, config, runs):
     if config.product == "planes":
       yield run, np.stack([release.plane(run, number) for number in config.planes])
     else:
-      yield run, releases.combine(release, run, config.plane_weights)
+      yield run, releases.combine(release, run, weights=config.plane_weights)
 
 
 def _observe(kappa, noise_std, mask, seed):
@@ -234,9 +234,9 @@ def _observe(kappa, noise_std, mask, seed):
   shear = lensing.shear_from_convergence(tf.constant(crop)).numpy()
   noise = noise_std * rng.standard_normal(noise_std.shape, dtype=np.float32)
   return dict(
-      kappa=crop,
-      shear=(shear + noise) * mask,
-      noise_std=noise_std,
-      mask=mask,
-      corner=np.array([row, column], np.int32),
+    kappa=crop,
+    shear=(shear + noise) * mask,
+    noise_std=noise_std,
+    mask=mask,
+    corner=np.array([row, column], np.int32),
   )

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-import tfp_massmap.datasets  # pylint: disable=unused-import
 from tfp_massmap import lensing
+import tfp_massmap.datasets  # pylint: disable=unused-import
 from tfp_massmap.datasets.kappatng_cosmos import kappatng_cosmos_dataset_builder as lib
 from tfp_massmap.datasets.kappatng_cosmos import releases
 
@@ -79,25 +79,25 @@ class KappatngCosmosTest(tfds.testing.DatasetBuilderTestCase):
   EXAMPLE_DIR = DUMMY
   SPLITS = {"train": 2, "validation": 1, "test": 1}
   BUILDER_CONFIG_NAMES_TO_TEST = [
-      _config("small"),
-      _config("small_mock", product="mock"),
-      _config("small_planes", product="planes"),
+    _config("small"),
+    _config("small_mock", product="mock"),
+    _config("small_planes", product="planes"),
   ]
 
 
 def _prepare(tmp_path, manual, config, **download):
   builder = lib.Builder(data_dir=str(tmp_path / "data"), config=config)
   builder.download_and_prepare(
-      download_config=tfds.download.DownloadConfig(manual_dir=str(manual), **download)
+    download_config=tfds.download.DownloadConfig(manual_dir=str(manual), **download)
   )
   return builder
 
 
 def _read(builder):
   return {
-      (int(e["lens_set"]), int(e["run"])): e
-      for split in builder.info.splits
-      for e in tfds.as_numpy(builder.as_dataset(split=split))
+    (int(e["lens_set"]), int(e["run"])): e
+    for split in builder.info.splits
+    for e in tfds.as_numpy(builder.as_dataset(split=split))
   }
 
 
@@ -198,22 +198,34 @@ def _damage_tar_member(folder):
 
 
 @pytest.mark.parametrize(
-    "kind, damage, words",
-    [
-        ("hdf5", _damage_hdf5_plane, "LP081_run001.*plane 17.*no z17"),
-        ("hdf5", _damage_hdf5_nan, "LP081_run001.*plane 17.*1 pixels are NaN"),
-        ("hdf5", _truncate("LP081*.hdf5"), "LP081_run001.*plane 1.*not readable"),
-        ("binary", _truncate("LP081/run001/kappa05.dat"),
-         "kappa05.dat, plane 5: -?[0-9]+ bytes instead of 520"),
-        ("binary", _overwrite("LP081/run001/kappa05.dat", 0, b"\1\0\0\0"),
-         "kappa05.dat, plane 5: its head holds 1 instead of 8"),
-        ("binary", _overwrite("LP081/run001/kappa05.dat", -4, b"\2\0\0\0"),
-         "kappa05.dat, plane 5: its tail holds 2 instead of 8"),
-        ("binary", lambda f: next(f.rglob("LP081/run001/kappa05.dat")).unlink(),
-         "kappa05.dat, plane 5: there is no such file"),
-        ("tar", _truncate("*.tar.gz"), "kappaTNGCosmos.tar.gz: damaged"),
-        ("tar", _damage_tar_member, "kappa8001.npy: not a NumPy array"),
-    ],
+  "kind, damage, words",
+  [
+    ("hdf5", _damage_hdf5_plane, "LP081_run001.*plane 17.*no z17"),
+    ("hdf5", _damage_hdf5_nan, "LP081_run001.*plane 17.*1 pixels are NaN"),
+    ("hdf5", _truncate("LP081*.hdf5"), "LP081_run001.*plane 1.*not readable"),
+    (
+      "binary",
+      _truncate("LP081/run001/kappa05.dat"),
+      "kappa05.dat, plane 5: -?[0-9]+ bytes instead of 520",
+    ),
+    (
+      "binary",
+      _overwrite("LP081/run001/kappa05.dat", 0, b"\1\0\0\0"),
+      "kappa05.dat, plane 5: its head holds 1 instead of 8",
+    ),
+    (
+      "binary",
+      _overwrite("LP081/run001/kappa05.dat", -4, b"\2\0\0\0"),
+      "kappa05.dat, plane 5: its tail holds 2 instead of 8",
+    ),
+    (
+      "binary",
+      lambda f: next(f.rglob("LP081/run001/kappa05.dat")).unlink(),
+      "kappa05.dat, plane 5: there is no such file",
+    ),
+    ("tar", _truncate("*.tar.gz"), "kappaTNGCosmos.tar.gz: damaged"),
+    ("tar", _damage_tar_member, "kappa8001.npy: not a NumPy array"),
+  ],
 )  # pyformat: disable
 def test_damaged_files_are_named_and_leave_nothing(tmp_path, kind, damage, words):
   manual = tmp_path / "manual"
@@ -236,7 +248,9 @@ def test_arrays_of_objects_are_refused(tmp_path):
     member.size = len(content.getvalue())
     content.seek(0)
     archive.addfile(member, content)
-  release = releases.find_release(epath.Path(tmp_path / "manual"), "fullphys", SIZE)
+  release = releases.find_release(
+    epath.Path(tmp_path / "manual"), "fullphys", map_size=SIZE
+  )
   with pytest.raises(releases.CorruptFileError, match="kappa1.npy: not a NumPy array"):
     list(release.stream({(1, 1)}))
 
@@ -245,17 +259,17 @@ def test_what_is_missing_or_double(tmp_path):
   folder = epath.Path(tmp_path)
   (tmp_path / "else").mkdir()
   with pytest.raises(FileNotFoundError, match="Looked for .*hdf5.*dat.*tar.gz"):
-    releases.find_release(folder, "fullphys", SIZE)
+    releases.find_release(folder, "fullphys", map_size=SIZE)
   with pytest.raises(FileNotFoundError, match="dmonly"):
-    releases.find_release(folder, "dmonly", SIZE)
+    releases.find_release(folder, "dmonly", map_size=SIZE)
   _write_hdf5(tmp_path, RUNS[:1])
-  assert releases.find_release(folder, "fullphys", SIZE).runs() == [(1, 1)]
+  assert releases.find_release(folder, "fullphys", map_size=SIZE).runs() == [(1, 1)]
   _write_binary(tmp_path, RUNS[:1])
   with pytest.raises(ValueError, match="Several releases.*Leave one"):
-    releases.find_release(folder, "fullphys", SIZE)
+    releases.find_release(folder, "fullphys", map_size=SIZE)
   (tmp_path / "dmonly").mkdir()
   with pytest.raises(FileNotFoundError, match="fullphys"):
-    releases.find_release(folder, "fullphys", SIZE)
+    releases.find_release(folder, "fullphys", map_size=SIZE)
 
 
 def test_combined_maps_have_no_planes(tmp_path):
@@ -266,13 +280,13 @@ def test_combined_maps_have_no_planes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "settings, message",
-    [
-        (dict(product="shear"), "product"),
-        (dict(physics="dark"), "physics"),
-        (dict(planes=(0,)), "1 to 40"),
-        (dict(plane_weights=(1.0,)), "40"),
-    ],
+  "settings, message",
+  [
+    (dict(product="shear"), "product"),
+    (dict(physics="dark"), "physics"),
+    (dict(planes=(0,)), "1 to 40"),
+    (dict(plane_weights=(1.0,)), "40"),
+  ],
 )
 def test_impossible_configurations(settings, message):
   with pytest.raises(ValueError, match=message):
@@ -297,9 +311,9 @@ def test_beam_makes_the_same_examples(tmp_path):
   beam = pytest.importorskip("apache_beam", reason="needs the extra `beam`")
   options = beam.options.pipeline_options.PipelineOptions()
   _write_tar(tmp_path / "tar" / "fullphys")
-  for number, (manual, config) in enumerate([
-      (DUMMY, _config(product="mock")), (tmp_path / "tar", _config())
-  ]):  # pyformat: disable
+  for number, (manual, config) in enumerate(
+    [(DUMMY, _config(product="mock")), (tmp_path / "tar", _config())]
+  ):  # pyformat: disable
     alone = _prepare(tmp_path / f"alone{number}", manual, config)
     beamed = _prepare(tmp_path / f"beam{number}", manual, config, beam_options=options)
     assert _checksum(alone) == _checksum(beamed)

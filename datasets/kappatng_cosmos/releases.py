@@ -54,18 +54,20 @@ def find_release(folder, physics, map_size):
     root = folder
   roots = [root, root / "maps"]
   found = [
-      kind(base, paths, map_size)
-      for base in roots
-      for kind, pattern in (
-          (Hdf5Release, _HDF5), (BinaryRelease, _BINARY), (TarRelease, _TAR)
-      )
-      if (paths := sorted(base.glob(pattern)))
+    kind(base, paths, map_size)
+    for base in roots
+    for kind, pattern in (
+      (Hdf5Release, _HDF5),
+      (BinaryRelease, _BINARY),
+      (TarRelease, _TAR),
+    )
+    if (paths := sorted(base.glob(pattern)))
   ]  # pyformat: disable
   if not found:
     looked_for = ", ".join(f"{root}/{p}" for p in (_HDF5, _BINARY, _TAR))
     raise FileNotFoundError(
-        f"No kappaTNG maps in {folder}. Looked for {looked_for}, and the same in"
-        f" {root}/maps/."
+      f"No kappaTNG maps in {folder}. Looked for {looked_for}, and the same in"
+      f" {root}/maps/."
     )
   if len(found) > 1:
     kinds = " and ".join(f"{r.name} ({r.files[0]}, ...)" for r in found)
@@ -83,7 +85,9 @@ class Hdf5Release:
     del base
     self.files = paths
     self._map_size = map_size
-    self._paths = {_numbers(r"LP(\d+)_run(\d+)_maps", path.name): path for path in paths}
+    self._paths = {
+      _numbers(r"LP(\d+)_run(\d+)_maps", path.name): path for path in paths
+    }
 
   def runs(self):
     """All `(lens_set, run)`, in order."""
@@ -115,9 +119,10 @@ class BinaryRelease:
     self._base = base
     self._map_size = map_size
     self._folders = {
-        _numbers(r"LP(\d+)/run(\d+)", f"{path.parent.parent.name}/{path.parent.name}"):
-        path.parent
-        for path in paths
+      _numbers(
+        r"LP(\d+)/run(\d+)", f"{path.parent.parent.name}/{path.parent.name}"
+      ): path.parent
+      for path in paths
     }
 
   def runs(self):
@@ -235,7 +240,7 @@ def _run_of(number):
 def _checked(plane, place, map_size):
   if plane.shape != (map_size, map_size):
     raise CorruptFileError(
-        f"{place}: shape {plane.shape} instead of {(map_size, map_size)}."
+      f"{place}: shape {plane.shape} instead of {(map_size, map_size)}."
     )
   if plane.dtype.kind != "f":
     raise CorruptFileError(f"{place}: {plane.dtype} instead of floating-point numbers.")

@@ -28,13 +28,15 @@ def released_maps(data, grid):
   """
   if data is None:
     return simulate.mock_observation(
-        np.zeros(grid.shape), grid, simulate.cosmos_like_survey(), seed=1
+      np.zeros(grid.shape), grid, survey=simulate.cosmos_like_survey(), seed=1
     )
   mask = fits.getdata(find(data, "cosmos_full_mask_0.29arcmin360.fits")) > 0
   noise_std = np.stack(
-      [fits.getdata(find(data, f"std{i}.fits")).astype(np.float64) for i in (1, 2)]
+    [fits.getdata(find(data, f"std{i}.fits")).astype(np.float64) for i in (1, 2)]
   )
-  return shear_map_lib.ShearMap(np.zeros_like(noise_std), noise_std, mask, grid)
+  return shear_map_lib.ShearMap(
+    np.zeros_like(noise_std), noise_std, mask=mask, grid=grid
+  )
 
 
 def center(survey, size):
@@ -42,7 +44,10 @@ def center(survey, size):
   rows, columns = ((side - size) // 2 for side in survey.grid.shape)
   inner = (..., slice(rows, rows + size), slice(columns, columns + size))
   return dataclasses.replace(
-      survey, shear=survey.shear[inner], noise_std=survey.noise_std[inner],
-      mask=survey.mask[inner], count=None,
-      grid=geometry.PixelGrid((size, size), survey.grid.pixel_scale),
+    survey,
+    shear=survey.shear[inner],
+    noise_std=survey.noise_std[inner],
+    mask=survey.mask[inner],
+    count=None,
+    grid=geometry.PixelGrid((size, size), survey.grid.pixel_scale),
   )

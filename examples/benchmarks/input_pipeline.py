@@ -1,6 +1,6 @@
 """How fast training examples come, against how fast a network can take them.
 
-    python examples/benchmarks/input_pipeline.py [--full] [--json FILE]
+    python examples/benchmarks/training_examples.py [--full] [--json FILE]
 
 Examples of 360 x 360 pixels from maps of 1024 x 1024. The fastest network of interest
 evaluates one in 0.15 s on two CPU cores, and trains on it three times slower; the ratio
@@ -14,22 +14,26 @@ import time
 
 import numpy as np
 
-from tfp_massmap.nn import input_pipeline
+from tfp_massmap.priors import training_examples
 
 NETWORK_SECONDS = 0.15
 
 
 def main():
   parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument("--full", action="store_true", help="1,600 examples, not 320")
   parser.add_argument("--json", type=pathlib.Path)
   arguments = parser.parse_args()
   maps = np.random.default_rng(0).standard_normal([16, 1024, 1024], np.float32)
-  examples = input_pipeline.training_examples(
-      maps, (360, 360), 8, input_pipeline.LogUniformSigma(0.01, 1.0), seed=0,
-      periodic=True,
+  examples = training_examples.training_examples(
+    maps,
+    (360, 360),
+    batch_size=8,
+    sigma_law=training_examples.LogUniformSigma(0.01, 1.0),
+    seed=0,
+    periodic=True,
   )  # pyformat: disable
   num_batches = 200 if arguments.full else 40
   batches = iter(examples)

@@ -19,18 +19,18 @@ import pathlib
 import time
 
 from astropy import units as u
+import cosmos_survey
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-import cosmos_survey
 from tfp_massmap import baselines
 from tfp_massmap import gaussian_posterior
 from tfp_massmap import geometry
 from tfp_massmap import likelihood as likelihood_lib
 from tfp_massmap import mcmc
 from tfp_massmap import posterior as posterior_lib
-from tfp_massmap import prior as prior_lib
+from tfp_massmap import priors
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 
@@ -60,8 +60,10 @@ def step_fn(kernel, num_steps, jit_compile):
       return (i + 1, *kernel.one_step(state, results, seed=seeds))
 
     return tf.while_loop(
-        lambda i, *_: i < num_steps, one, (0, state, results),
-        maximum_iterations=num_steps,
+      lambda i, *_: i < num_steps,
+      one,
+      (0, state, results),
+      maximum_iterations=num_steps,
     )[1]
 
   return run
@@ -74,7 +76,11 @@ def time_ratios(dimensions, repeats, rule):
     log_prob, score = targets(dimension)
     step_size = 0.3 * dimension**-0.25
     ours = mcmc.ScoreHamiltonianMonteCarlo(
-        score, step_size, NUM_LEAPFROG_STEPS, event_ndims=1, path_integral=rule
+      score,
+      step_size,
+      num_leapfrog_steps=NUM_LEAPFROG_STEPS,
+      event_ndims=1,
+      path_integral=rule,
     )
     theirs = tfp.mcmc.HamiltonianMonteCarlo(log_prob, step_size, NUM_LEAPFROG_STEPS)
     extra = 3 if rule == "straight" else 0
@@ -100,7 +106,11 @@ def evaluations_per_step():
   counts = {}
   for name, rule in RULES.items():
     kernel = mcmc.ScoreHamiltonianMonteCarlo(
-        lambda x: -x, 0.1, NUM_LEAPFROG_STEPS, event_ndims=1, path_integral=rule
+      lambda x: -x,
+      0.1,
+      num_leapfrog_steps=NUM_LEAPFROG_STEPS,
+      event_ndims=1,
+      path_integral=rule,
     )
     state = tf.zeros([1, 3])
     _, results = kernel.one_step(state, kernel.bootstrap_results(state), seed=(1, 2))
@@ -130,18 +140,16 @@ def shapes(num_chains):
 
   lognormal = tf.math.expm1(0.3 * field.sample(num_chains, seed=(3, 4)))
   return {
-      "Gaussian": (
-          white, lambda x: -0.5 * tf.reduce_sum(x**2, axis=-1), 0.5, 8, 1
-      ),
-      "banana": (banana, banana_log_prob, 0.4, 8, 1),
-      "lognormal field": (lognormal, lognormal_log_prob, 0.02, 8, 2),
+    "Gaussian": (white, lambda x: -0.5 * tf.reduce_sum(x**2, axis=-1), 0.5, 8, 1),
+    "banana": (banana, banana_log_prob, 0.4, 8, 1),
+    "lognormal field": (lognormal, lognormal_log_prob, 0.02, 8, 2),
   }
 
 
 RULES = {
-    "trajectory": "trajectory",
-    "Simpson, 4 intervals": "straight",
-    "Gauss-Lobatto, 4 nodes": mcmc.gauss_lobatto(4),
+  "trajectory": "trajectory",
+  "Simpson, 4 intervals": "straight",
+  "Gauss-Lobatto, 4 nodes": mcmc.gauss_lobatto(4),
 }
 
 
@@ -149,17 +157,18 @@ def quadrature_errors(num_chains):
   """{target: {rule: rms error in nats}}, with the leapfrog's own under "leapfrog"."""
   table = {}
   for target, (start, log_prob, step_size, steps, event_ndims) in shapes(
-      num_chains
+    num_chains
   ).items():
     table[target] = {}
     for name, rule in RULES.items():
       kernel = mcmc.ScoreHamiltonianMonteCarlo(
-          lambda x, log_prob=log_prob: tfp.math.value_and_gradient(log_prob, x)[1],
-          tf.constant(step_size, tf.float64), steps, event_ndims, path_integral=rule,
+        lambda x, log_prob=log_prob: tfp.math.value_and_gradient(log_prob, x)[1],
+        tf.constant(step_size, tf.float64),
+        num_leapfrog_steps=steps,
+        event_ndims=event_ndims,
+        path_integral=rule,
       )
-      _, results = kernel.one_step(
-          start, kernel.bootstrap_results(start), seed=(5, 6)
-      )
+      _, results = kernel.one_step(start, kernel.bootstrap_results(start), seed=(5, 6))
       proposed = results.proposed_results
       exact = (log_prob(results.proposed_state) - log_prob(start)).numpy()
       energy = exact + proposed.log_acceptance_correction.numpy()
@@ -172,8 +181,8 @@ def quadrature_errors(num_chains):
 
 def cosmos_posterior(data):
   grid = geometry.PixelGrid((360, 360), 0.29 * u.arcmin)
-  prior = prior_lib.GaussianPrior.from_spectrum(
-      spectra.PowerSpectrum.fiducial_cosmos(), grid
+  prior = priors.GaussianPrior.from_spectrum(
+    spectra.PowerSpectrum.fiducial_cosmos(), grid
   )
   truth = prior.sample(seed=(1, 1)).numpy()
   survey = cosmos_survey.released_maps(data, grid)
@@ -191,22 +200,27 @@ def effective_samples(posterior, preconditioned, num_steps, **integration):
   if not preconditioned:
     precision = tf.fill(precision.shape, tf.reduce_max(precision))
   kernel = mcmc.ScoreHamiltonianMonteCarlo(
-      posterior.score, event_ndims=2, path_integral="trajectory",
-      momentum_distribution=mcmc.FourierDiagonalNormal(precision, posterior.shape),
-      **integration,
+    posterior.score,
+    event_ndims=2,
+    path_integral="trajectory",
+    momentum_distribution=mcmc.FourierDiagonalNormal(precision, posterior.shape),
+    **integration,
   )
   mean = baselines.wiener.estimate(
-      posterior.likelihood.shear_map, posterior.prior
+    posterior.likelihood.shear_map, posterior.prior
   ).kappa
   start = gaussian_posterior.sample(
-      posterior.likelihood, posterior.prior, 4, seed=(3, 4)
+    posterior.likelihood, posterior.prior, num_samples=4, seed=(3, 4)
   )
   states, accepted = tf.function(
-      lambda: tfp.mcmc.sample_chain(
-          num_steps, start, kernel=kernel, seed=(1, 2),
-          trace_fn=lambda _, r: r.is_accepted,
-      ),
-      jit_compile=True,
+    lambda: tfp.mcmc.sample_chain(
+      num_steps,
+      start,
+      kernel=kernel,
+      seed=(1, 2),
+      trace_fn=lambda _, r: r.is_accepted,
+    ),
+    jit_compile=True,
   )()
   grid = posterior.likelihood.shear_map.grid
   edges = spectra.band_edges(grid, 5)
@@ -238,7 +252,7 @@ def main():
     for dimension, row in table.items():
       print(f"{dimension:10d} {row[False]:8.3f} {row[True]:8.3f}")
     figures["time_ratio"][rule] = {
-        str(d): {"graph": row[False], "xla": row[True]} for d, row in table.items()
+      str(d): {"graph": row[False], "xla": row[True]} for d, row in table.items()
     }
   figures["evaluations_per_step"] = evaluations_per_step()
   print(f"\nScore evaluations of a step of {NUM_LEAPFROG_STEPS} leapfrog steps")
@@ -254,15 +268,19 @@ def main():
   print("\nEffective samples per 1,000 score evaluations, COSMOS Gaussian posterior")
   figures["effective_samples"] = {}
   for name, preconditioned, step_size, steps, integrator in (
-      ("Fourier mass", True, 0.13, 12, "leapfrog"),
-      ("identity mass", False, 0.13, 12, "leapfrog"),
-      ("Fourier mass, split, 12", True, 0.13, 12, "split"),
-      ("Fourier mass, split, 8", True, 0.2, 8, "split"),
-      ("Fourier mass, split, 4", True, 0.4, 4, "split"),
+    ("Fourier mass", True, 0.13, 12, "leapfrog"),
+    ("identity mass", False, 0.13, 12, "leapfrog"),
+    ("Fourier mass, split, 12", True, 0.13, 12, "split"),
+    ("Fourier mass, split, 8", True, 0.2, 8, "split"),
+    ("Fourier mass, split, 4", True, 0.4, 4, "split"),
   ):
     rates, acceptance = effective_samples(
-        posterior, preconditioned, 60 if options.full else 20, step_size=step_size,
-        num_leapfrog_steps=steps, integrator=integrator,
+      posterior,
+      preconditioned,
+      60 if options.full else 20,
+      step_size=step_size,
+      num_leapfrog_steps=steps,
+      integrator=integrator,
     )
     figures["effective_samples"][name] = dict(per_band=rates, acceptance=acceptance)
     row = " ".join(f"{rate:8.3f}" for rate in rates)

@@ -31,11 +31,12 @@ def score(kappa, truth, mask, grid, samples=None):
 
   The mean of n samples has their variance over n as an error of its own.
   """
+
   def centred(maps):
     mean = np.mean(maps, axis=(-2, -1), where=mask, keepdims=True)
     return np.where(mask, maps - mean, 0)
 
-  power = lambda maps: spectra.band_power(maps, grid, ELL_EDGES)
+  power = lambda maps: spectra.band_power(maps, grid, edges=ELL_EDGES)
   estimate, truth_map = centred(kappa), centred(truth)
   spare, spare_power = np.zeros(estimate.shape), 0.0
   if samples is not None:
@@ -50,10 +51,10 @@ def score(kappa, truth, mask, grid, samples=None):
     inside = mask & (truth > low) & (truth <= high)
     bin_rmse.append(np.sqrt(error[inside].mean()) if inside.any() else np.nan)
   return Scores(
-      rmse=np.sqrt(error[mask].mean()),
-      r=np.sum(estimate * truth_map) / np.sqrt(variance * np.sum(truth_map**2)),
-      band_r=cross / np.sqrt((power(estimate) - spare_power) * power(truth_map)),
-      bin_rmse=np.array(bin_rmse),
+    rmse=np.sqrt(error[mask].mean()),
+    r=np.sum(estimate * truth_map) / np.sqrt(variance * np.sum(truth_map**2)),
+    band_r=cross / np.sqrt((power(estimate) - spare_power) * power(truth_map)),
+    bin_rmse=np.array(bin_rmse),
   )
 
 
@@ -68,8 +69,8 @@ def unpack(arrays, methods):
   names = [field.name for field in dataclasses.fields(Scores)]
   mocks = range(len(arrays[names[0]]))
   return {
-      method: [Scores(*(arrays[name][mock, number] for name in names)) for mock in mocks]
-      for number, method in enumerate(methods)
+    method: [Scores(*(arrays[name][mock, number] for name in names)) for mock in mocks]
+    for number, method in enumerate(methods)
   }
 
 
@@ -81,7 +82,9 @@ def mean_of(scores, name):
 def error_of_mean(differences):
   """Standard error over mocks, the first axis, ignoring empty bins; nan for one mock."""
   finite = np.ma.masked_invalid(differences)
-  return np.ma.filled(finite.std(axis=0, ddof=1) / np.sqrt(finite.count(axis=0)), np.nan)
+  return np.ma.filled(
+    finite.std(axis=0, ddof=1) / np.sqrt(finite.count(axis=0)), np.nan
+  )
 
 
 def differences(scores, others, name, ratio=1):
@@ -108,10 +111,12 @@ def print_tables(found, references):
       rmse, r = 100 * mean_of(scores, "rmse"), mean_of(scores, "r")
       print(f"{name:>20s} {rmse:9.4f} {r:7.4f}   {pairs[0]}, {pairs[1]}")
   others = found[references[0]]
-  print(f"In brackets: error, in the last digits, of the difference from {references[0]}")
+  print(
+    f"In brackets: error, in the last digits, of the difference from {references[0]}"
+  )
   for figure, edges, title in (
-      ("band_r", ELL_EDGES, "correlation with the truth, ell up to"),
-      ("bin_rmse", KAPPA_EDGES, f"RMSE over {references[0]}'s, true kappa up to"),
+    ("band_r", ELL_EDGES, "correlation with the truth, ell up to"),
+    ("bin_rmse", KAPPA_EDGES, f"RMSE over {references[0]}'s, true kappa up to"),
   ):
     columns = " ".join(f"{edge:10.4g}" for edge in edges[1:])
     print(f"{title}\n{'':>20s} {columns}")

@@ -34,10 +34,13 @@ def median_seconds(function):
 def measure(preset, compute_dtype, size, batch, jit_compile, training):
   """Figures of one row, in this process."""
   import tensorflow as tf  # pylint: disable=g-import-not-at-top
+
   from tfp_massmap.nn import unet  # pylint: disable=g-import-not-at-top
 
   network = unet.build(preset, compute_dtype)
-  maps = tf.random.stateless_normal([batch, size, size, network.inputs[0].shape[-1]], (1, 2))
+  maps = tf.random.stateless_normal(
+    [batch, size, size, network.inputs[0].shape[-1]], (1, 2)
+  )
   sigma = tf.fill([batch], 0.1)
 
   @tf.function(jit_compile=jit_compile)
@@ -52,10 +55,13 @@ def measure(preset, compute_dtype, size, batch, jit_compile, training):
     return sum(tf.reduce_sum(tf.abs(g)) for g in tape.gradient(loss, weights))
 
   figures = dict(
-      preset=preset, compute_dtype=compute_dtype, size=size, batch=batch,
-      xla=jit_compile,
-      parameters=network.count_params(),
-      evaluation_seconds=median_seconds(lambda: evaluate().numpy()),
+    preset=preset,
+    compute_dtype=compute_dtype,
+    size=size,
+    batch=batch,
+    xla=jit_compile,
+    parameters=network.count_params(),
+    evaluation_seconds=median_seconds(lambda: evaluate().numpy()),
   )  # pyformat: disable
   if training:
     figures["training_seconds"] = median_seconds(lambda: train().numpy())
@@ -65,7 +71,7 @@ def measure(preset, compute_dtype, size, batch, jit_compile, training):
 
 def main():
   parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument("--full", action="store_true")
   parser.add_argument("--json", type=pathlib.Path)
@@ -76,26 +82,26 @@ def main():
   context = multiprocessing.get_context("spawn")
   rows = []
   print(
-      "preset   arithmetic pixels batch  XLA  parameters  evaluate s  train step s"
-      "  peak GiB"
+    "preset   arithmetic pixels batch  XLA  parameters  evaluate s  train step s"
+    "  peak GiB"
   )
   kinds = itertools.product(
-      ("default", "paper"), cases, ("float32", "bfloat16"), (False, True)
+    ("default", "paper"), cases, ("float32", "bfloat16"), (False, True)
   )
   for preset, (size, batch), compute_dtype, jit_compile in kinds:
     # The gradients of the largest maps do not fit into a small machine.
     training = size * size * batch <= 600_000
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
       row = pool.submit(
-          measure, preset, compute_dtype, size, batch, jit_compile, training
+        measure, preset, compute_dtype, size, batch, jit_compile, training
       ).result()
     rows.append(row)
     step = row.get("training_seconds")
     print(
-        f"{preset:<8} {compute_dtype:<10} {size:>6} {batch:>5}  {str(jit_compile):<5}"
-        f"{row['parameters']:>10}  {row['evaluation_seconds']:>10.3f}"
-        f"  {f'{step:.3f}' if step else '-':>12}  {row['peak_gib']:>8.2f}",
-        flush=True,
+      f"{preset:<8} {compute_dtype:<10} {size:>6} {batch:>5}  {str(jit_compile):<5}"
+      f"{row['parameters']:>10}  {row['evaluation_seconds']:>10.3f}"
+      f"  {f'{step:.3f}' if step else '-':>12}  {row['peak_gib']:>8.2f}",
+      flush=True,
     )
   if options.json:
     options.json.write_text(json.dumps(rows, indent=2), encoding="utf-8")

@@ -32,24 +32,24 @@ import time
 
 from astropy import units as u
 from astropy.io import fits
+import cosmos_survey
+import map_scores
 import numpy as np
 import tensorflow as tf
 
-import cosmos_survey
-import map_scores
 from tfp_massmap import baselines
 from tfp_massmap import calibration
 from tfp_massmap import gaussian_posterior
 from tfp_massmap import geometry
-from tfp_massmap import hybrid_prior
 from tfp_massmap import likelihood as likelihood_lib
 from tfp_massmap import posterior as posterior_lib
+from tfp_massmap import priors
 from tfp_massmap import resumable
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 from tfp_massmap.samplers import annealed
 from tfp_massmap.samplers import guided
-from tfp_massmap.samplers import refine
+from tfp_massmap.samplers import guided_hmc
 
 PIXEL = 0.29 * u.arcmin
 GRID = geometry.PixelGrid((360, 360), PIXEL)
@@ -73,7 +73,7 @@ def run_label(survey, prior, num, settings):
 def simulated_truths(num, size):
   """Crops of simulated maps, one each, mean removed."""
   simulator = simulate.ConvergenceSimulator(
-      geometry.PixelGrid((1024, 1024), PIXEL), seed=SEED
+    geometry.PixelGrid((1024, 1024), PIXEL), seed=SEED
   )
   crops = np.stack([kappa[:size, :size] for kappa in simulator.maps(num)])
   return crops - crops.mean(axis=(1, 2), keepdims=True)
@@ -82,11 +82,11 @@ def simulated_truths(num, size):
 def in_the_middle(options, survey):
   """Survey and prior on the inner pixels that --size asks for."""
   survey = cosmos_survey.center(survey, options.size)
-  return survey, hybrid_prior.HybridPrior.load(options.prior, survey.grid)
+  return survey, priors.HybridPrior.load(options.prior, survey.grid)
 
 
 def band_power(maps, edges):
-  return spectra.band_power(maps, GRID, edges)
+  return spectra.band_power(maps, GRID, edges=edges)
 
 
 def row(name, values, form="{:7.3f}"):
@@ -109,8 +109,8 @@ def print_bias(figures, maps, mean, std):
   squared, error = squared_bias(maps, mean, std)
   figures.update(squared_bias=float(squared), squared_bias_error=float(error))
   print(
-      f"{'':35s}bias of the mean {max(squared, 0) ** 0.5:.4f} std, below"
-      f" {max(squared + 2 * error, 0) ** 0.5:.4f} (squared {squared:.5f} +- {error:.5f})"
+    f"{'':35s}bias of the mean {max(squared, 0) ** 0.5:.4f} std, below"
+    f" {max(squared + 2 * error, 0) ** 0.5:.4f} (squared {squared:.5f} +- {error:.5f})"
   )
 
 
@@ -123,51 +123,65 @@ def gaussian_section(options, survey, prior):
   mean = gaussian_posterior.mean(likelihood, gaussian, rtol=1e-6)[0].numpy()
   num = 64 if options.full else 32
   draw_exact = lambda seed, n: np.concatenate(
-      [gaussian_posterior.sample(likelihood, gaussian, 32, (seed, i)) for i in range(n // 32)]
+    [
+      gaussian_posterior.sample(likelihood, gaussian, num_samples=32, seed=(seed, i))
+      for i in range(n // 32)
+    ]
   )
   # Many exact draws, so that the scatter is that of the samples alone.
   exact = draw_exact(5, 16 * num)
   power = band_power(exact - mean, edges)
   std = exact.std(axis=0)
   scatter = power.std(axis=0) / power.mean(axis=0)
-  print(f"\nGaussian prior: power of {num} samples over that of {len(exact)} exact ones")
+  print(
+    f"\nGaussian prior: power of {num} samples over that of {len(exact)} exact ones"
+  )
   row("lowest ell of the band", edges[:-1], "{:7.0f}")
   row("expected scatter", scatter / np.sqrt(num))
-  row(f"{num} exact ones", band_power(draw_exact(6, num) - mean, edges).mean(axis=0) / power.mean(axis=0))
+  row(
+    f"{num} exact ones",
+    band_power(draw_exact(6, num) - mean, edges).mean(axis=0) / power.mean(axis=0),
+  )
   figures = {}
   for settings in (
-      guided.GuidedSettings(num_steps=6, sweeps=()),
-      guided.GuidedSettings(num_steps=12, sweeps=()),
-      guided.GuidedSettings(sweeps=(0.9, 0.1), sweep_steps=6),
-      guided.GuidedSettings(),
+    guided.GuidedSettings(num_steps=6, sweeps=()),
+    guided.GuidedSettings(num_steps=12, sweeps=()),
+    guided.GuidedSettings(sweeps=(0.9, 0.1), sweep_steps=6),
+    guided.GuidedSettings(),
   ):
     fine = dataclasses.replace(
-        settings, num_steps=settings.num_steps and 100, sweep_steps=60, tolerance=1e-4
+      settings, num_steps=settings.num_steps and 100, sweep_steps=60, tolerance=1e-4
     )
-    reference = posterior.sample(num, 1, "guided", fine, progress=False).samples
-    result = posterior.sample(num, 1, "guided", settings, progress=False)
+    reference = posterior.sample(
+      num, 1, seed="guided", rtol=fine, progress=False
+    ).samples
+    result = posterior.sample(num, 1, seed="guided", rtol=settings, progress=False)
     powers, own = (
-        band_power(maps - mean, edges).mean(axis=0)
-        for maps in (result.samples, reference)
+      band_power(maps - mean, edges).mean(axis=0)
+      for maps in (result.samples, reference)
     )
     ratio, paired = powers / power.mean(axis=0), powers / own
     bias = np.sqrt(np.mean((result.samples - reference).mean(axis=0) ** 2 / std**2))
-    name = f"{settings.num_score_evaluations} evaluations, {len(settings.sweeps)} sweeps"
+    name = (
+      f"{settings.num_score_evaluations} evaluations, {len(settings.sweeps)} sweeps"
+    )
     figures[name] = dict(
-        power=ratio.tolist(), power_over_converged=paired.tolist(), bias=float(bias),
-        iterations=result.diagnostics["conjugate-gradient iterations"],
+      power=ratio.tolist(),
+      power_over_converged=paired.tolist(),
+      bias=float(bias),
+      iterations=result.diagnostics["conjugate-gradient iterations"],
     )
     row(name, ratio)
     row("the same over the converged one", paired)
     print(
-        f"{'':35s}mean within {bias:.4f} std of the converged one's;"
-        f" {figures[name]['iterations']:.0f} CG iterations"
+      f"{'':35s}mean within {bias:.4f} std of the converged one's;"
+      f" {figures[name]['iterations']:.0f} CG iterations"
     )
     print_bias(figures[name], result.samples, mean, std)
-  result = annealed.sample(posterior, num, 1, progress=False)
+  result = annealed.sample(posterior, num, seed=1, progress=False)
   ratio = band_power(result.samples - mean, edges).mean(axis=0) / power.mean(axis=0)
   figures["annealed"] = dict(
-      power=ratio.tolist(), evaluations=result.num_score_evaluations
+    power=ratio.tolist(), evaluations=result.num_score_evaluations
   )
   row(f"annealed, {result.num_score_evaluations:.0f} evaluations", ratio)
   print_bias(figures["annealed"], result.samples, mean, std)
@@ -187,14 +201,20 @@ def time_section(options, survey, prior):
       mask = np.tile(survey.mask, (tiles, tiles))
       grid = geometry.PixelGrid((size, size), PIXEL)
       tiled = dataclasses.replace(
-          survey, shear=np.tile(survey.shear, (1, tiles, tiles)), mask=mask, grid=grid,
-          noise_std=np.tile(survey.noise_std, (1, tiles, tiles)), count=None,
+        survey,
+        shear=np.tile(survey.shear, (1, tiles, tiles)),
+        mask=mask,
+        grid=grid,
+        noise_std=np.tile(survey.noise_std, (1, tiles, tiles)),
+        count=None,
       )
-      larger = hybrid_prior.HybridPrior.load(options.prior, grid)
+      larger = priors.HybridPrior.load(options.prior, grid)
       posterior = make_posterior(tiled, larger)
     settings = guided.GuidedSettings()
     compiled = tf.function(
-        lambda seed, p=posterior, b=batch: guided.draw(p, b, seed, settings)[0]
+      lambda seed, p=posterior, b=batch: guided.draw(
+        p, b, seed=seed, settings=settings
+      )[0]
     )
     compiled(tf.constant([0, 0]))
     start = time.perf_counter()
@@ -207,9 +227,10 @@ def time_section(options, survey, prior):
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     figures[size]["peak_memory_gib"] = memory
     print(
-        f"{size:6d} pixels a side: {seconds:7.2f} s a sample"
-        f" ({settings.num_score_evaluations} evaluations), {per_pixel:.2f} times that of 360 per pixel; process at most"
-        f" {memory:.2f} GiB", flush=True,
+      f"{size:6d} pixels a side: {seconds:7.2f} s a sample"
+      f" ({settings.num_score_evaluations} evaluations), {per_pixel:.2f} times that of 360 per pixel; process at most"
+      f" {memory:.2f} GiB",
+      flush=True,
     )
   return figures
 
@@ -233,25 +254,26 @@ def genuine_section(options, survey, prior):
   found = {"Posterior mean": [], "with its scatter": [], "Wiener": []}
   power = []
   for seed in range(num_seeds):
-    shear_map = simulate.observe_like(truth, survey, seed)
+    shear_map = simulate.observe_like(truth, survey, seed=seed)
     wiener = baselines.wiener.estimate(shear_map, prior.gaussian).kappa
     output = options.samples and options.samples / f"genuine_{num}_seed{seed}.fits"
     result = make_posterior(shear_map, prior).sample(num, seed, output=output)
     samples = np.asarray(result.samples, np.float64)
     mean = samples.mean(axis=0)
     free, raw, other = (
-        map_scores.score(kappa, truth, mask, GRID, *more)
-        for kappa, *more in ((mean, samples), (mean,), (wiener,))
+      map_scores.score(kappa, truth, mask, GRID, *more)
+      for kappa, *more in ((mean, samples), (mean,), (wiener,))
     )
     for scores, score in zip(found.values(), (free, raw, other)):
       scores.append(score)
     power.append(band_power(samples, edges).mean(axis=0))
     maxima = np.median(samples[:, mask].max(axis=1)), truth[mask].max()
     print(
-        f"  seed {seed}: RMSE {100 * free.rmse:.3f}e-2 (with the samples' part"
-        f" {100 * raw.rmse:.3f}), Wiener {100 * other.rmse:.3f}; r {free.r:.4f}"
-        f" ({raw.r:.4f}), Wiener {other.r:.4f}; maxima {maxima[0]:.2f}, truth"
-        f" {maxima[1]:.2f}", flush=True,
+      f"  seed {seed}: RMSE {100 * free.rmse:.3f}e-2 (with the samples' part"
+      f" {100 * raw.rmse:.3f}), Wiener {100 * other.rmse:.3f}; r {free.r:.4f}"
+      f" ({raw.r:.4f}), Wiener {other.r:.4f}; maxima {maxima[0]:.2f}, truth"
+      f" {maxima[1]:.2f}",
+      flush=True,
     )
   print(f"Genuine field, {num_seeds} seeds, {num} samples")
   map_scores.print_tables(found, ["Wiener"])
@@ -261,13 +283,17 @@ def genuine_section(options, survey, prior):
   ensemble = band_power(prior.gaussian.sample([100], seed=(0, 2)).numpy(), edges)
   row("power of samples over the field's", power / band_power(truth, edges))
   row("over that of all maps", power / ensemble.mean(axis=0))
-  row("the field's over that of all maps", band_power(truth, edges) / ensemble.mean(axis=0))
+  row(
+    "the field's over that of all maps",
+    band_power(truth, edges) / ensemble.mean(axis=0),
+  )
   row("scatter of one field", ensemble.std(axis=0) / ensemble.mean(axis=0))
   figures = dict(
-      seeds_better_than_wiener=int(
-          np.sum([a.rmse < b.rmse for a, _, b in zip(*found.values())])
-      ),
-      power=power.tolist(), power_over_field=(power / band_power(truth, edges)).tolist(),
+    seeds_better_than_wiener=int(
+      np.sum([a.rmse < b.rmse for a, _, b in zip(*found.values())])
+    ),
+    power=power.tolist(),
+    power_over_field=(power / band_power(truth, edges)).tolist(),
   )
   for suffix, scores in zip(("", "_raw", "_wiener"), found.values()):
     for name in ("rmse", "r", "band_r", "bin_rmse"):
@@ -284,12 +310,16 @@ def calibration_section(options, survey, prior):
   draw = mocks.draw(calibration.guided_sampler(prior, num))
   folder = options.samples and options.samples / "calibration"
   label = run_label(survey, prior, num, guided.GuidedSettings())
-  records = calibration.run(draw, num_truths, survey.grid, settings, folder, label)
+  records = calibration.run(
+    draw, num_truths, grid=survey.grid, settings=settings, folder=folder, label=label
+  )
   print(f"\nCalibration on {num_truths} simulated truths, {num} samples each")
   print(calibration.markdown(calibration.table(records)))
   return dict(
-      tests=calibration.table(records),
-      rank_histogram=calibration.rank_histogram(records, "pixels: observed").value.tolist(),
+    tests=calibration.table(records),
+    rank_histogram=calibration.rank_histogram(
+      records, "pixels: observed"
+    ).value.tolist(),
   )
 
 
@@ -312,9 +342,12 @@ def variance_difference(a, b):
 def variance_by_mean(a, b):
   """Sums of the variances of both sets, `[2, bins]`, in bins of their common mean."""
   bins = np.searchsorted(MEAN_EDGES[1:-1], (a.mean(axis=0) + b.mean(axis=0)) / 2)
-  return np.array([
-      np.bincount(bins, maps.var(axis=0, ddof=1), len(MEAN_EDGES) - 1) for maps in (a, b)
-  ])
+  return np.array(
+    [
+      np.bincount(bins, maps.var(axis=0, ddof=1), len(MEAN_EDGES) - 1)
+      for maps in (a, b)
+    ]
+  )
 
 
 def refine_section(options, survey, prior):
@@ -323,53 +356,61 @@ def refine_section(options, survey, prior):
   mask = survey.mask
   truths = simulated_truths(num_truths, options.size)
   print(f"\nguided against guided+hmc, {num_truths} mocks of {num} samples")
-  print("without the scatter of means of finitely many; chains start from the guided ones")
+  print(
+    "without the scatter of means of finitely many; chains start from the guided ones"
+  )
 
   def compare(index):
     truth = truths[index]
     shear_map = simulate.observe_like(truth, survey, seed=100 + index)
     posterior = make_posterior(shear_map, prior)
-    first = posterior.sample(num, index, "guided", progress=False)
-    second = posterior.sample(num, index, "guided+hmc", progress=False)
+    first = posterior.sample(num, index, seed="guided", progress=False)
+    second = posterior.sample(num, index, seed="guided+hmc", progress=False)
     a, b = (
-        np.asarray(r.samples, np.float64)[:, mask]
-        - r.samples.mean(axis=(1, 2), dtype=np.float64)[:, np.newaxis]
-        for r in (first, second)
+      np.asarray(r.samples, np.float64)[:, mask]
+      - r.samples.mean(axis=(1, 2), dtype=np.float64)[:, np.newaxis]
+      for r in (first, second)
     )
     variances = [np.mean(maps.var(axis=0, ddof=1)) for maps in (a, b)]
     scatter = np.mean((b - a).var(axis=0, ddof=1))
     offset = np.mean((b - a).mean(axis=0) ** 2) - scatter / num
     errors = [
-        mean_error(maps - maps.mean(axis=1, keepdims=True), truth[mask])
-        for maps in (a, b)
+      mean_error(maps - maps.mean(axis=1, keepdims=True), truth[mask])
+      for maps in (a, b)
     ]
     row = [
-        offset / variances[1], variances[0] / variances[1],
-        1 - scatter / sum(variances), second.acceptance, *errors,
-        variance_difference(a, b),
+      offset / variances[1],
+      variances[0] / variances[1],
+      1 - scatter / sum(variances),
+      second.acceptance,
+      *errors,
+      variance_difference(a, b),
     ]
     print(
-        f"  mock {index}: squared difference of means {row[0]:7.4f} of the variance,"
-        f" std ratio {row[1] ** 0.5:.3f}, correlation with the start {row[2]:.2f};"
-        f" acceptance {row[3]:.2f}; {second.num_score_evaluations:.0f} evaluations,"
-        f" {second.seconds / num:.1f} s a sample; errors {100 * errors[0]:.3f} and"
-        f" {100 * errors[1]:.3f}e-2; squared difference of variances {row[6]:.4f} of"
-        " their squares", flush=True,
+      f"  mock {index}: squared difference of means {row[0]:7.4f} of the variance,"
+      f" std ratio {row[1] ** 0.5:.3f}, correlation with the start {row[2]:.2f};"
+      f" acceptance {row[3]:.2f}; {second.num_score_evaluations:.0f} evaluations,"
+      f" {second.seconds / num:.1f} s a sample; errors {100 * errors[0]:.3f} and"
+      f" {100 * errors[1]:.3f}e-2; squared difference of variances {row[6]:.4f} of"
+      " their squares",
+      flush=True,
     )
     return dict(row=row, by_mean=variance_by_mean(a, b))
 
-  label = run_label(survey, prior, num, refine.RefineSettings())
+  label = run_label(survey, prior, num, guided_hmc.RefineSettings())
   folder = options.samples and options.samples / "refine"
-  found = resumable.collect(compare, num_truths, folder, label, unit="mock")
+  found = resumable.collect(
+    compare, num_truths, folder=folder, label=label, unit="mock"
+  )
   rows = found["row"]
   mean = np.mean(rows, axis=0)
   error = np.std(rows, axis=0, ddof=1) / np.sqrt(len(rows))
   print(
-      f"All: squared difference of means {mean[0]:.4f} +- {error[0]:.4f} of the variance"
-      f" (root {max(mean[0], 0) ** 0.5:.3f}), std ratio {mean[1] ** 0.5:.3f} +-"
-      f" {error[1] / 2:.3f}, errors {100 * mean[4]:.3f} and {100 * mean[5]:.3f}e-2;"
-      f" std maps differ by {max(mean[6], 0) ** 0.5 / 2:.3f} (rms; squared difference of"
-      f" variances {mean[6]:.4f} +- {error[6]:.4f})"
+    f"All: squared difference of means {mean[0]:.4f} +- {error[0]:.4f} of the variance"
+    f" (root {max(mean[0], 0) ** 0.5:.3f}), std ratio {mean[1] ** 0.5:.3f} +-"
+    f" {error[1] / 2:.3f}, errors {100 * mean[4]:.3f} and {100 * mean[5]:.3f}e-2;"
+    f" std maps differ by {max(mean[6], 0) ** 0.5 / 2:.3f} (rms; squared difference of"
+    f" variances {mean[6]:.4f} +- {error[6]:.4f})"
   )
   total = np.sum(found["by_mean"], axis=0)
   with np.errstate(invalid="ignore"):  # bins without a pixel
@@ -377,33 +418,44 @@ def refine_section(options, survey, prior):
   row("posterior mean below", MEAN_EDGES[1:])
   row("std of guided over guided+hmc", std_by_mean)
   return dict(
-      squared_mean_difference=mean[0], std_ratio=mean[1] ** 0.5,
-      correlation_with_start=mean[2], acceptance=mean[3],
-      error_guided=mean[4], error_refined=mean[5],
-      squared_variance_difference=mean[6], squared_variance_difference_error=error[6],
-      std_ratio_by_mean=std_by_mean.tolist(),
+    squared_mean_difference=mean[0],
+    std_ratio=mean[1] ** 0.5,
+    correlation_with_start=mean[2],
+    acceptance=mean[3],
+    error_guided=mean[4],
+    error_refined=mean[5],
+    squared_variance_difference=mean[6],
+    squared_variance_difference_error=error[6],
+    std_ratio_by_mean=std_by_mean.tolist(),
   )
 
 
 SECTIONS = dict(
-    gaussian=gaussian_section, time=time_section, genuine=genuine_section,
-    calibration=calibration_section, refine=refine_section,
+  gaussian=gaussian_section,
+  time=time_section,
+  genuine=genuine_section,
+  calibration=calibration_section,
+  refine=refine_section,
 )
 
 
 def main():
   parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], metavar="SECTION")
   parser.add_argument("--data", type=pathlib.Path)
   parser.add_argument("--prior", default="cosmos-halo")
   parser.add_argument("--full", action="store_true", help="more seeds, truths, samples")
   parser.add_argument(
-      "--size", type=int, default=GRID.shape[0],
-      help="pixels a side of calibration and refine",
+    "--size",
+    type=int,
+    default=GRID.shape[0],
+    help="pixels a side of calibration and refine",
   )
-  parser.add_argument("--seeds", type=int, help="of the noise, for genuine: 2, --full 8")
+  parser.add_argument(
+    "--seeds", type=int, help="of the noise, for genuine: 2, --full 8"
+  )
   parser.add_argument("--samples", type=pathlib.Path, help="folder to keep them in")
   parser.add_argument("--json", type=pathlib.Path)
   options = parser.parse_args()
@@ -412,10 +464,10 @@ def main():
   if options.seeds is not None and options.seeds < 1:
     parser.error(f"--seeds must be 1 or more; got {options.seeds}")
   survey = cosmos_survey.released_maps(options.data, GRID)
-  prior = hybrid_prior.HybridPrior.load(options.prior, GRID)
+  prior = priors.HybridPrior.load(options.prior, GRID)
   figures = {
-      name: SECTIONS[name](options, survey, prior)
-      for name in options.sections or SECTIONS
+    name: SECTIONS[name](options, survey, prior)
+    for name in options.sections or SECTIONS
   }
   if options.json:
     text = json.dumps(figures, indent=2, default=float)

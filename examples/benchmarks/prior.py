@@ -23,14 +23,14 @@ import time
 
 from astropy import units as u
 from astropy.io import fits
+import cosmos_survey
 import numpy as np
 import tensorflow as tf
 
-import cosmos_survey
 from tfp_massmap import geometry
-from tfp_massmap import hybrid_prior
 from tfp_massmap import map_statistics
 from tfp_massmap import mcmc
+from tfp_massmap import priors
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 from tfp_massmap.samplers import probability_flow
@@ -74,19 +74,23 @@ def loop_integral(score, clean, sigma, num_loops):
   sides, loops = [], []
   for index in range(num_loops):
     corners = [
-        clean[(3 * index + k) % len(clean)]
-        + sigma * tf.random.stateless_normal(GRID.shape, (index, k))
-        for k in range(3)
+      clean[(3 * index + k) % len(clean)]
+      + sigma * tf.random.stateless_normal(GRID.shape, (index, k))
+      for k in range(3)
     ]
     scores = [score(c) for c in corners]
     around = [
-        float(
-            rule(
-                lambda x: [score(x[0])], [corners[k]], [corners[k - 2]], [scores[k]],
-                [scores[k - 2]], total,
-            )
+      float(
+        rule(
+          lambda x: [score(x[0])],
+          [corners[k]],
+          [corners[k - 2]],
+          [scores[k]],
+          [scores[k - 2]],
+          total,
         )
-        for k in range(3)
+      )
+      for k in range(3)
     ]
     sides += around
     loops.append(sum(around))
@@ -104,7 +108,7 @@ def draw_samples(prior, num, sigmas, batch_size=4):
     noise = tf.random.stateless_normal([batch_size, *GRID.shape], seed + 1)
     start = gaussian.sample([batch_size], seed=seed) + sigmas[0] * noise
     sample = probability_flow.flow(
-        prior.denoise, start, sigmas, gaussian.mode_variance
+      prior.denoise, start, sigmas=sigmas, variance=gaussian.mode_variance
     )
     return sample, spectra.fourier_filter(start, shrink)
 
@@ -115,7 +119,7 @@ def draw_samples(prior, num, sigmas, batch_size=4):
 def power_ratio(samples, controls, gaussian):
   """Power over that of the Gaussian half, and its standard error, per band."""
   edges = np.geomspace(500, 20000, 9)
-  power = lambda maps: spectra.band_power(maps, GRID, edges)
+  power = lambda maps: spectra.band_power(maps, GRID, edges=edges)
   expected = power(gaussian.sample([200], seed=(5, 6)).numpy()).mean(axis=0)
   change = (power(samples) - power(controls)) / expected
   return 1 + change.mean(axis=0), change.std(axis=0, ddof=1) / np.sqrt(len(change))
@@ -124,22 +128,24 @@ def power_ratio(samples, controls, gaussian):
 def sample_statistics(maps):
   """One-point distribution, moments and peak counts, per map."""
   maps = maps - maps.mean(axis=(1, 2), keepdims=True)
-  smooth = map_statistics.smooth(maps, GRID, 1 * u.arcmin)
+  smooth = map_statistics.smooth(maps, GRID, scale=1 * u.arcmin)
   bins = np.array([-1, -0.04, -0.02, 0, 0.02, 0.04, 0.08, 0.12, 0.2, 2])
   return {
-      "one-point": np.stack([np.histogram(kappa, bins)[0] for kappa in maps]),
-      "skewness": map_statistics.skewness(maps)[:, None],
-      "skewness, 1 arcmin": map_statistics.skewness(smooth)[:, None],
-      "maximum": maps.max(axis=(1, 2))[:, None],
-      "peaks": map_statistics.peak_counts(smooth, np.array([0, 0.02, 0.04, 0.06, 0.1])),
+    "one-point": np.stack([np.histogram(kappa, bins)[0] for kappa in maps]),
+    "skewness": map_statistics.skewness(maps)[:, None],
+    "skewness, 1 arcmin": map_statistics.skewness(smooth)[:, None],
+    "maximum": maps.max(axis=(1, 2))[:, None],
+    "peaks": map_statistics.peak_counts(smooth, np.array([0, 0.02, 0.04, 0.06, 0.1])),
   }
 
 
 def print_samples(prior, num, clean, figures):
   low, _ = prior.sigma_range
-  sigmas = probability_flow.sigma_ladder(2.0, max(low, 0.004), 24)
+  sigmas = probability_flow.sigma_ladder(2.0, max(low, 0.004), num_steps=24)
   samples, controls = draw_samples(prior, num, sigmas)
-  print(f"\nSamples of the prior ({num}, 24 evaluations) over simulated maps ({len(clean)})")
+  print(
+    f"\nSamples of the prior ({num}, 24 evaluations) over simulated maps ({len(clean)})"
+  )
   rows = {"power": power_ratio(samples, controls, prior.gaussian)}
   simulated, drawn = sample_statistics(clean), sample_statistics(samples)
   for name, values in simulated.items():
@@ -151,8 +157,8 @@ def print_samples(prior, num, clean, figures):
     print(f"  {name:<19}" + " ".join(f"{r:6.3f}" for r in ratio))
     print(f"  {'+-':>19}" + " ".join(f"{e:6.3f}" for e in error), flush=True)
   figures["samples"] = {
-      name: dict(ratio=ratio.tolist(), error=error.tolist())
-      for name, (ratio, error) in rows.items()
+    name: dict(ratio=ratio.tolist(), error=error.tolist())
+    for name, (ratio, error) in rows.items()
   }
 
 
@@ -177,14 +183,14 @@ def print_errors(title, denoise, prior, maps, figures, name):
 
 def main():
   parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument("--prior", default="cosmos-halo")
   parser.add_argument("--data", type=pathlib.Path)
   parser.add_argument("--full", action="store_true", help="more maps, noise and loops")
   parser.add_argument("--json", type=pathlib.Path)
   options = parser.parse_args()
-  prior = hybrid_prior.HybridPrior.load(options.prior, GRID)
+  prior = priors.HybridPrior.load(options.prior, GRID)
   denoise = tf.function(prior.denoise)
   num_maps = 24 if options.full else 8
   crops = simulated_maps(8 * num_maps)
@@ -213,11 +219,13 @@ def main():
   network = tf.function(lambda x: prior.residual(x, x, tf.constant([0.1])))
   wiener = tf.function(lambda x: prior.gaussian.denoise(x, 0.1))
   figures["seconds"] = dict(
-      denoise=seconds(lambda: denoise(noisy, tf.constant([0.1])).numpy()),
-      network=seconds(lambda: network(noisy).numpy()),
-      wiener=seconds(lambda: wiener(noisy).numpy()),
+    denoise=seconds(lambda: denoise(noisy, tf.constant([0.1])).numpy()),
+    network=seconds(lambda: network(noisy).numpy()),
+    wiener=seconds(lambda: wiener(noisy).numpy()),
   )
-  print("\nSeconds: " + ", ".join(f"{k} {v:.3f}" for k, v in figures["seconds"].items()))
+  print(
+    "\nSeconds: " + ", ".join(f"{k} {v:.3f}" for k, v in figures["seconds"].items())
+  )
   if options.json:
     options.json.write_text(json.dumps(figures, indent=2), encoding="utf-8")
 

@@ -22,11 +22,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_massmap import geometry
-from tfp_massmap import hybrid_prior
 from tfp_massmap import io
 from tfp_massmap import likelihood as likelihood_lib
 from tfp_massmap import posterior as posterior_lib
-from tfp_massmap import prior as prior_lib
+from tfp_massmap import priors
+from tfp_massmap import samplers
 from tfp_massmap import shear_map as shear_map_lib
 from tfp_massmap import spectra
 
@@ -42,27 +42,26 @@ def make_shear_map():
   mask = rng.uniform(size=SHAPE) > 0.2
   shear = noise_std * rng.standard_normal(noise_std.shape)
   grid = geometry.PixelGrid(SHAPE, 0.29 * u.arcmin)
-  return shear_map_lib.ShearMap(shear, noise_std, mask, grid)
+  return shear_map_lib.ShearMap(shear, noise_std, mask=mask, grid=grid)
 
 
 def checksums():
   """Yields the name of a run and the checksum of its samples."""
   shear_map = make_shear_map()
   likelihood = likelihood_lib.ShearLikelihood(shear_map)
-  priors = {
-      "gaussian": prior_lib.GaussianPrior.from_spectrum(
-          spectra.PowerSpectrum.fiducial_cosmos(), shear_map.grid
-      ),
-      "cosmos-halo": hybrid_prior.HybridPrior.load(
-          "cosmos-halo", shear_map.grid, compute_dtype="float32"
-      ),
+  all_priors = {
+    "gaussian": priors.GaussianPrior.from_spectrum(
+      spectra.PowerSpectrum.fiducial_cosmos(), shear_map.grid
+    ),
+    "cosmos-halo": priors.HybridPrior.load(
+      "cosmos-halo", shear_map.grid, compute_dtype="float32"
+    ),
   }
-  for prior_name, prior in priors.items():
+  for prior_name, prior in all_priors.items():
     posterior = posterior_lib.Posterior(likelihood, prior)
     for method in METHODS:
-      result = posterior.sample(
-          3, SEED, method, batch_size=2, jit_compile=False, progress=False
-      )
+      options = samplers.RunOptions(batch_size=2, jit_compile=False, progress=False)
+      result = samplers.sample(posterior, 3, seed=SEED, method=method, options=options)
       samples = np.ascontiguousarray(result.samples)
       digest = hashlib.sha256(samples.tobytes()).hexdigest()[:16]
       yield f"{method}, {prior_name}", digest
@@ -75,7 +74,9 @@ def processor():
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument("--compare", action="store_true", help="with the recorded checksums")
+  parser.add_argument(
+    "--compare", action="store_true", help="with the recorded checksums"
+  )
   options = parser.parse_args()
   tf.config.threading.set_intra_op_parallelism_threads(1)
   tf.config.threading.set_inter_op_parallelism_threads(1)

@@ -73,41 +73,46 @@ def cut(kappa):
 
 def measure(crops, unit, num_noise=4):
   """Statistics of each crop, `[n, m]`, in the order of NAMES."""
-  smooth = [map_statistics.smooth(crops, CROP_GRID, s * u.arcmin) for s in (1, 2)]
+  smooth = [map_statistics.smooth(crops, CROP_GRID, scale=s * u.arcmin) for s in (1, 2)]
   rng = np.random.default_rng(0)
   noisy = 0.0
   for _ in range(num_noise):
     noise = NOISE_STD * rng.standard_normal(crops.shape, dtype=np.float32)
-    noise = map_statistics.smooth(noise, CROP_GRID, 1 * u.arcmin)
+    noise = map_statistics.smooth(noise, CROP_GRID, scale=1 * u.arcmin)
     counts = map_statistics.peak_counts(smooth[0] + noise, PEAK_EDGES * SMOOTH_NOISE)
     noisy = noisy + counts / num_noise
-  return np.column_stack([
+  return np.column_stack(
+    [
       map_statistics.skewness(crops),
       map_statistics.kurtosis(crops),
       *map(map_statistics.skewness, smooth),
       noisy,
       map_statistics.peak_counts(smooth[0], PEAK_EDGES * unit),
       map_statistics.starlet_l1_norm(crops, NUM_SCALES),
-  ])
+    ]
+  )
 
 
 NAMES = (
-    "skewness", "kurtosis", "skewness_1_arcmin", "skewness_2_arcmin",
-    *(f"peaks_snr_{low}_{low + 1}" for low in PEAK_EDGES[:-1]),
-    *(f"peaks_{low}_{low + 1}" for low in PEAK_EDGES[:-1]),
-    *(f"l1_{scale + 1}" for scale in range(NUM_SCALES)),
+  "skewness",
+  "kurtosis",
+  "skewness_1_arcmin",
+  "skewness_2_arcmin",
+  *(f"peaks_snr_{low}_{low + 1}" for low in PEAK_EDGES[:-1]),
+  *(f"peaks_{low}_{low + 1}" for low in PEAK_EDGES[:-1]),
+  *(f"l1_{scale + 1}" for scale in range(NUM_SCALES)),
 )  # pyformat: disable
 
 
 def peak_unit(crops):
-  smooth = map_statistics.smooth(crops, CROP_GRID, 1 * u.arcmin)
+  smooth = map_statistics.smooth(crops, CROP_GRID, scale=1 * u.arcmin)
   return float(smooth.std(axis=(1, 2)).mean())
 
 
 def simulate_statistics(simulator, num_maps, unit):
   """Statistics of all crops, power of each map over the target, CPU-seconds a map."""
   simulator.map(0)  # makes the templates
-  halofit = shells.convergence_power(ELL, simulator.plane_weights, TABLES)
+  halofit = shells.convergence_power(ELL, simulator.plane_weights, tables=TABLES)
   target = halofit * power_model.kappatng_over_halofit(ELL)
   wanted = np.interp(MAP_GRID.multipoles(), ELL, target)
   whiten = (MAP_GRID.pixel_radians / np.sqrt(wanted)).astype(np.float32)
@@ -118,7 +123,7 @@ def simulate_statistics(simulator, num_maps, unit):
     seconds += time.process_time() - start
     statistics.append(measure(cut(kappa), unit))
     white = spectra.fourier_filter(kappa, whiten)
-    power.append(spectra.band_power(white, MAP_GRID, POWER_EDGES))
+    power.append(spectra.band_power(white, MAP_GRID, edges=POWER_EDGES))
   power = np.array(power) / MAP_GRID.pixel_radians**2
   return np.concatenate(statistics), power, seconds / num_maps
 
@@ -127,9 +132,9 @@ def compare(statistics, crops):
   """Rows of simulated mean and error, genuine mean and error, and their ratio."""
   simulated, simulated_error = mean_and_error(statistics)
   genuine, genuine_error = mean_and_error(crops)
-  return np.column_stack([
-      simulated, simulated_error, genuine, genuine_error, simulated / genuine
-  ])
+  return np.column_stack(
+    [simulated, simulated_error, genuine, genuine_error, simulated / genuine]
+  )
 
 
 def mean_and_error(statistics):
@@ -144,8 +149,8 @@ def print_comparison(title, rows):
   print(f"{title:<20}{'simulated':>18}{'kappaTNG':>18}{'ratio':>8}")
   for name, (mean, error, genuine, genuine_error, relative) in zip(NAMES, rows):
     print(
-        f"{name:<20}{mean:>10.4g} +-{error:>5.2g}{genuine:>10.4g} +-"
-        f"{genuine_error:>5.2g}{relative:>8.3f}"
+      f"{name:<20}{mean:>10.4g} +-{error:>5.2g}{genuine:>10.4g} +-"
+      f"{genuine_error:>5.2g}{relative:>8.3f}"
     )
 
 
@@ -154,10 +159,10 @@ def fit(crops, unit, num_maps):
   genuine, error = mean_and_error(measure(crops[:NUM_FITTED], unit, num_noise=100))
   results = []
   for shift, heaviest, factor in itertools.product(
-      (1.0, 1.4, 2.0), (5e14, 7e14, 1e15), (0.68, 0.72, 0.76)
+    (1.0, 1.4, 2.0), (5e14, 7e14, 1e15), (0.68, 0.72, 0.76)
   ):
     recipe = simulate.Recipe(
-        shift=shift, mass_range=(3e11, heaviest), concentration_factor=factor
+      shift=shift, mass_range=(3e11, heaviest), concentration_factor=factor
     )
     simulator = simulate.ConvergenceSimulator(MAP_GRID, UNIFORM, recipe=recipe)
     statistics, _, _ = simulate_statistics(simulator, num_maps, unit)
@@ -172,9 +177,9 @@ def fit(crops, unit, num_maps):
 def start_up():
   """Seconds from starting Python to a simulator that is ready."""
   code = (
-      "from astropy import units as u;"
-      "from tfp_massmap import geometry, simulate;"
-      "simulate.ConvergenceSimulator(geometry.PixelGrid((1024, 1024), .293 * u.arcmin))"
+    "from astropy import units as u;"
+    "from tfp_massmap import geometry, simulate;"
+    "simulate.ConvergenceSimulator(geometry.PixelGrid((1024, 1024), .293 * u.arcmin))"
   )
   start = time.perf_counter()
   subprocess.run([sys.executable, "-c", code], check=True)
@@ -183,7 +188,7 @@ def start_up():
 
 def main():
   parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument("--data", type=pathlib.Path, required=True)
   parser.add_argument("--full", action="store_true")
@@ -213,10 +218,10 @@ def main():
     scatter = statistics.std(axis=0, ddof=1)[2] / genuine.std(axis=0, ddof=1)[2]
     print(f"scatter of the skewness at 1 arcmin over the genuine: {scatter:.2f}")
     figures[mode] = dict(
-        cpu_seconds_per_map=seconds,
-        power_ratio=dict(zip(map(str, BAND_CENTERS), power.mean(axis=0).tolist())),
-        skewness_scatter_ratio=scatter,
-        **{name: dict(zip(COLUMNS, row)) for name, row in zip(NAMES, rows.tolist())},
+      cpu_seconds_per_map=seconds,
+      power_ratio=dict(zip(map(str, BAND_CENTERS), power.mean(axis=0).tolist())),
+      skewness_scatter_ratio=scatter,
+      **{name: dict(zip(COLUMNS, row)) for name, row in zip(NAMES, rows.tolist())},
     )
   if arguments.json:
     arguments.json.write_text(json.dumps(figures, indent=2), encoding="utf-8")

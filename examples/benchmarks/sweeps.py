@@ -25,9 +25,9 @@ import tensorflow as tf
 import tqdm.auto
 
 from tfp_massmap import geometry
-from tfp_massmap import hybrid_prior
 from tfp_massmap import likelihood as likelihood_lib
 from tfp_massmap import posterior as posterior_lib
+from tfp_massmap import priors
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 from tfp_massmap.samplers import guided
@@ -56,13 +56,11 @@ def simulated_truths(num):
 def statistics(maps, mask, grid):
   """Means over maps, in the order of `NAMES`."""
   maps = maps - maps.mean(axis=(-2, -1), keepdims=True)
-  power = spectra.band_power(maps * mask, grid, BAND_EDGES)
+  power = spectra.band_power(maps * mask, grid, edges=BAND_EDGES)
   pixels = maps[:, mask]
   values = [pixels.mean(axis=1), pixels.std(axis=1)]
   values += list(np.quantile(pixels, QUANTILES, axis=1))
-  return np.concatenate([
-      1e4 * np.mean(values, axis=1), np.mean(np.log(power), axis=0)
-  ])
+  return np.concatenate([1e4 * np.mean(values, axis=1), np.mean(np.log(power), axis=0)])
 
 
 class Sampler:
@@ -87,20 +85,20 @@ class Sampler:
     """Function of a truth `[ny, nx]` and a seed to `NUM_SAMPLES` maps."""
     draw = self._draw if start == "gaussian" else self._sweep
     function = tf.function(
-        lambda truth, seed: draw(settings, truth, seed), autograph=False
+      lambda truth, seed: draw(settings, truth, seed), autograph=False
     )
     return lambda truth, seed: function(tf.constant(truth), tf.constant(seed)).numpy()
 
   def _draw(self, settings, truth, seed):
     del truth
-    return guided.draw(self._posterior, NUM_SAMPLES, seed, settings)[0]
+    return guided.draw(self._posterior, NUM_SAMPLES, seed=seed, settings=settings)[0]
 
   def _sweep(self, settings, truth, seed):
     x = tf.repeat(truth[tf.newaxis], NUM_SAMPLES, axis=0)
     seeds = tf.random.split(seed, len(settings.sweeps))
     ladders = settings.sweep_ladders(self._posterior)
     for rho, sigmas, own in zip(*ladders, tf.unstack(seeds)):
-      x = split_gibbs.sweep(self._posterior, x, rho, sigmas, own)[0]
+      x = split_gibbs.sweep(self._posterior, x, rho=rho, sigmas=sigmas, seed=own)[0]
     return x
 
 
@@ -108,21 +106,19 @@ def settings_of(options):
   """`GuidedSettings` of the sweeps asked for, and of the reference, or None."""
   default = guided.GuidedSettings()
   quantiles = options.quantiles or (
-      default.sweeps if options.start == "gaussian" else (0.9,)
+    default.sweeps if options.start == "gaussian" else (0.9,)
   )
   steps = options.steps or (
-      default.steps_of_sweeps if tuple(quantiles) == default.sweeps else (8,)
+    default.steps_of_sweeps if tuple(quantiles) == default.sweeps else (8,)
   )
-  make = lambda steps: guided.GuidedSettings(
-      sweeps=tuple(quantiles), sweep_steps=steps
-  )
+  make = lambda steps: guided.GuidedSettings(sweeps=tuple(quantiles), sweep_steps=steps)
   reference = options.reference and make(options.reference)
   return make(steps[0] if len(steps) == 1 else tuple(steps)), reference
 
 
 def main():
   parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument("--prior", default="cosmos-halo")
   parser.add_argument("--quantiles", type=float, nargs="+", help="rho, of the noise")
@@ -137,8 +133,10 @@ def main():
     parser.error(str(error))
   grid = geometry.PixelGrid((SIZE, SIZE), PIXEL)
   empty = np.zeros(grid.shape)
-  survey = simulate.mock_observation(empty, grid, simulate.cosmos_like_survey(), seed=1)
-  sampler = Sampler(survey, hybrid_prior.HybridPrior.load(options.prior, grid))
+  survey = simulate.mock_observation(
+    empty, grid, survey=simulate.cosmos_like_survey(), seed=1
+  )
+  sampler = Sampler(survey, priors.HybridPrior.load(options.prior, grid))
   run = sampler.compiled(settings, options.start)
   run_reference = reference and sampler.compiled(reference, options.start)
   print(f"rho at quantiles {settings.sweeps}, evaluations {settings.steps_of_sweeps}")

@@ -11,17 +11,17 @@
 import argparse
 import pathlib
 
-from astropy.io import fits
 from astropy import units as u
+from astropy.io import fits
 from matplotlib import figure as mpl_figure
 import numpy as np
-
 import paper_mock
+
 from tfp_massmap import geometry
-from tfp_massmap import hybrid_prior
 from tfp_massmap import io
 from tfp_massmap import likelihood
 from tfp_massmap import posterior
+from tfp_massmap import priors
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 
@@ -40,19 +40,19 @@ io.check_writable(picture, options.overwrite)
 # %%
 _, name, shear_map = paper_mock.observe(options.data, options.seed, noise="weighted")
 grid = shear_map.grid
-prior = hybrid_prior.HybridPrior.load(options.prior, grid)
+prior = priors.HybridPrior.load(options.prior, grid)
 target = posterior.Posterior(likelihood.ShearLikelihood(shear_map), prior)
 large = geometry.PixelGrid((1024, 1024), 0.29 * u.arcmin)
 simulator = simulate.ConvergenceSimulator(large, seed=70_000_000 + options.seed)
 corners = [(row, column) for row in (0, 512) for column in (0, 512)]
 sets = {
-    "simulated maps": [
-        kappa[row : row + 360, column : column + 360]
-        for kappa in simulator.maps(12 if options.full else 1)
-        for row, column in corners
-    ],
-    f"samples of a mock, {name}": target.sample(num_samples, options.seed).samples,
-    "samples of COSMOS": fits.getdata(options.samples),
+  "simulated maps": [
+    kappa[row : row + 360, column : column + 360]
+    for kappa in simulator.maps(12 if options.full else 1)
+    for row, column in corners
+  ],
+  f"samples of a mock, {name}": target.sample(num_samples, options.seed).samples,
+  "samples of COSMOS": fits.getdata(options.samples),
 }
 
 # %%
@@ -62,18 +62,18 @@ figure = mpl_figure.Figure(figsize=(6.4, 6), layout="constrained")
 axes, ratios = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
 reference = None
 for color, (label, maps) in zip(("C1", "C3", "C0"), sets.items()):
-  power = scale * spectra.band_power(np.asarray(maps, np.float64), grid, edges)
+  power = scale * spectra.band_power(np.asarray(maps, np.float64), grid, edges=edges)
   mean, std = power.mean(axis=0), power.std(axis=0, ddof=1)
   reference = mean if reference is None else reference
   for axis, norm in ((axes, 1), (ratios, reference)):
     axis.plot(ell, mean / norm, color=color, label=f"{label} ({len(maps)})")
     axis.fill_between(
-        ell, (mean - std) / norm, (mean + std) / norm, color=color, alpha=0.25, lw=0
+      ell, (mean - std) / norm, (mean + std) / norm, color=color, alpha=0.25, lw=0
     )
   print(f"{label}: over simulated maps {np.round((mean / reference)[2:-2], 2)}")
 axes.set(xscale="log", yscale="log", ylabel=r"$\ell (\ell + 1) C_\ell / 2\pi$")
 axes.legend(fontsize=8)
 ratios.set(xlabel=r"multipole $\ell$", ylabel="over simulated maps", ylim=(0.4, 1.8))
 ratios.axhline(1, color="k", lw=0.6)
-io.write_figure(picture, figure, vars(options), options.overwrite)
+io.write_figure(picture, figure, settings=vars(options), overwrite=options.overwrite)
 print(f"wrote {picture}")

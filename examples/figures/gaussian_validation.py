@@ -13,14 +13,14 @@ import argparse
 
 from matplotlib import figure as mpl_figure
 import numpy as np
+import paper_mock
 import tensorflow as tf
 
-import paper_mock
 from tfp_massmap import baselines
 from tfp_massmap import io
 from tfp_massmap import likelihood
 from tfp_massmap import posterior
-from tfp_massmap import prior as prior_lib
+from tfp_massmap import priors
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 
@@ -40,9 +40,9 @@ num_samples = options.num_samples or (1500 if options.full else 32)
 survey = paper_mock.empty_survey(options.data)
 grid = survey.grid
 spectrum = spectra.PowerSpectrum.fiducial_cosmos()
-prior = prior_lib.GaussianPrior.from_spectrum(spectrum, grid)
+prior = priors.GaussianPrior.from_spectrum(spectrum, grid)
 truth = prior.sample(seed=(options.seed, 1)).numpy()
-shear_map = simulate.observe_like(truth, survey, options.seed)
+shear_map = simulate.observe_like(truth, survey, seed=options.seed)
 target = posterior.Posterior(likelihood.ShearLikelihood(shear_map), prior)
 wiener = baselines.wiener.estimate(shear_map, prior, max_iterations=5000).kappa
 
@@ -62,7 +62,7 @@ def ascend(x, num_steps):
 
 most_probable = ascend(tf.zeros(grid.shape), tf.constant(300)).numpy()
 samples = target.sample(
-    num_samples, options.seed, options.method, batch_size=16
+  num_samples, options.seed, seed=options.method, batch_size=16
 ).samples
 mean = np.mean(samples, axis=0, dtype=np.float64)
 
@@ -73,7 +73,7 @@ mean = np.mean(samples, axis=0, dtype=np.float64)
 
 # %%
 edges, ell = paper_mock.BAND_EDGES, paper_mock.BAND_CENTERS
-power = lambda maps: spectra.band_power(maps, grid, edges)
+power = lambda maps: spectra.band_power(maps, grid, edges=edges)
 sample_power = power(samples)
 extra = power(samples - mean).mean(axis=0) / (num_samples - 1) / power(wiener)
 
@@ -84,10 +84,10 @@ style = dict(origin="lower", extent=(0, width, 0, width))
 signal = dict(style, cmap="inferno", vmin=-0.03, vmax=0.05)
 difference = dict(style, cmap="RdBu_r")
 for axis, title, values, look in (
-    (axes[0, 0], "Wiener filter", wiener, signal),
-    (axes[0, 1], f"Posterior mean, {num_samples} samples", mean, signal),
-    (axes[1, 0], "Maximum $-$ Wiener filter", most_probable - wiener, difference),
-    (axes[1, 1], "Posterior mean $-$ Wiener filter", mean - wiener, difference),
+  (axes[0, 0], "Wiener filter", wiener, signal),
+  (axes[0, 1], f"Posterior mean, {num_samples} samples", mean, signal),
+  (axes[1, 0], "Maximum $-$ Wiener filter", most_probable - wiener, difference),
+  (axes[1, 1], "Posterior mean $-$ Wiener filter", mean - wiener, difference),
 ):
   if look is difference:
     largest = np.percentile(np.abs(values), 99.8)
@@ -104,7 +104,7 @@ axes[0, 2].set_yscale("symlog", linthresh=1e-2)
 theory = spectrum(ell)
 axes[1, 2].axhline(0, color="k", lw=0.6)
 axes[1, 2].fill_between(
-    ell, *np.percentile(sample_power / theory - 1, (16, 84), axis=0), alpha=0.3
+  ell, *np.percentile(sample_power / theory - 1, (16, 84), axis=0), alpha=0.3
 )
 axes[1, 2].plot(ell, sample_power.mean(axis=0) / theory - 1, label="samples, 68 %")
 axes[1, 2].plot(ell, power(truth) / theory - 1, "k--", lw=1, label="truth")
@@ -113,12 +113,12 @@ axes[1, 2].set_ylim(-0.6, 0.6)
 for axis in axes[:, 2]:
   axis.set_xlabel(r"multipole $\ell$")
   axis.legend(fontsize=8)
-io.write_figure(picture, figure, vars(options), options.overwrite)
+io.write_figure(picture, figure, settings=vars(options), overwrite=options.overwrite)
 
 variance = np.var(samples, axis=0, ddof=1).mean()
 print(
-    f"maximum - Wiener: {np.std(most_probable - wiener) / np.std(wiener):.1e} of the"
-    f" map's standard deviation; mean - Wiener:"
-    f" {np.sqrt(np.mean((mean - wiener) ** 2) / variance * num_samples):.3f} of its"
-    f" Monte-Carlo error\nwrote {picture}"
+  f"maximum - Wiener: {np.std(most_probable - wiener) / np.std(wiener):.1e} of the"
+  f" map's standard deviation; mean - Wiener:"
+  f" {np.sqrt(np.mean((mean - wiener) ** 2) / variance * num_samples):.3f} of its"
+  f" Monte-Carlo error\nwrote {picture}"
 )

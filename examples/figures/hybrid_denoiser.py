@@ -13,12 +13,12 @@ import argparse
 from astropy import units as u
 from matplotlib import figure as mpl_figure
 import numpy as np
+import paper_mock
 import tensorflow as tf
 
-import paper_mock
 from tfp_massmap import geometry
-from tfp_massmap import hybrid_prior
 from tfp_massmap import io
+from tfp_massmap import priors
 
 parser = argparse.ArgumentParser(description="Figure 3.")
 paper_mock.add_options(parser, "four noise levels, not two")
@@ -32,7 +32,7 @@ sigmas = (0.5, 0.15, 0.05, 0.02) if options.full else (0.15, 0.05)
 kappa, name = paper_mock.truth(options.data, options.seed)
 kappa = kappa - kappa.mean()
 grid = geometry.PixelGrid(kappa.shape, 1.74 * 60 / kappa.shape[0] * u.arcmin)
-prior = hybrid_prior.HybridPrior.load(options.prior, grid)
+prior = priors.HybridPrior.load(options.prior, grid)
 white = np.random.default_rng(options.seed).standard_normal(kappa.shape)
 width = grid.extent[1].value
 style = dict(origin="lower", extent=(0, width, 0, width), cmap="inferno")
@@ -45,11 +45,11 @@ for row, sigma in zip(axes, sigmas):
   gaussian = prior.gaussian.denoise(noisy, sigma)[0].numpy()
   hybrid = prior.denoise(noisy, sigma)[0].numpy()
   panels = (
-      (rf"(a) with noise, $\sigma$ = {sigma:g}", noisy[0], (-3 * sigma, 3 * sigma)),
-      (f"(b) {name}", kappa, (-0.05, 0.2)),
-      ("(c) Gaussian denoiser", gaussian, (-0.05, 0.2)),
-      ("(d) what the network adds", hybrid - gaussian, (-0.05, 0.2)),
-      ("(e) hybrid denoiser", hybrid, (-0.05, 0.2)),
+    (rf"(a) with noise, $\sigma$ = {sigma:g}", noisy[0], (-3 * sigma, 3 * sigma)),
+    (f"(b) {name}", kappa, (-0.05, 0.2)),
+    ("(c) Gaussian denoiser", gaussian, (-0.05, 0.2)),
+    ("(d) what the network adds", hybrid - gaussian, (-0.05, 0.2)),
+    ("(e) hybrid denoiser", hybrid, (-0.05, 0.2)),
   )
   for axis, (title, values, limits) in zip(row, panels):
     image = axis.imshow(values, **style, vmin=limits[0], vmax=limits[1])
@@ -60,10 +60,10 @@ for row, sigma in zip(axes, sigmas):
   row[0].set_ylabel("arcmin")
   error = [np.mean((estimate - kappa) ** 2) for estimate in (gaussian, hybrid)]
   print(
-      f"sigma {sigma}: root mean square error {error[0]**0.5:.4f} Gaussian,"
-      f" {error[1]**0.5:.4f} hybrid; ratio of the squares {error[1] / error[0]:.3f}"
+    f"sigma {sigma}: root mean square error {error[0] ** 0.5:.4f} Gaussian,"
+    f" {error[1] ** 0.5:.4f} hybrid; ratio of the squares {error[1] / error[0]:.3f}"
   )
 for axis in axes[-1]:
   axis.set_xlabel("arcmin")
-io.write_figure(picture, figure, vars(options), options.overwrite)
+io.write_figure(picture, figure, settings=vars(options), overwrite=options.overwrite)
 print(f"wrote {picture}")

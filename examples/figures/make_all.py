@@ -25,18 +25,18 @@ EXAMPLES = pathlib.Path(__file__).resolve().parents[1]
 # What it shows, script, and what it takes of: d, the folder of all data; c, that of the
 # COSMOS catalogue; s, the samples that 01_reconstruct_cosmos.py has made.
 FIGURES = (
-    ("Fig. 1, 2: two moons", "02_score_hmc.py", ""),
-    ("Fig. 3: hybrid denoiser", "figures/hybrid_denoiser.py", "d"),
-    ("Fig. 5: Gaussian prior", "figures/gaussian_validation.py", "d"),
-    ("Fig. 6, 7: posterior samples", "figures/posterior_samples.py", "d"),
-    ("Table 1, Fig. G.1: methods", "07_compare_methods.py", "d"),
-    ("Fig. 8, 9, F.1: clusters", "09_detect_clusters.py", ""),
-    ("reliability of detections", "10_detection_reliability.py", ""),
-    ("Fig. 10: COSMOS", "01_reconstruct_cosmos.py", "C"),
-    ("Fig. 11: power of COSMOS", "figures/cosmos_power.py", "DS"),
-    ("structures of COSMOS", "11_cosmos_structures.py", "CS"),
-    ("Fig. C.1: spectral norms", "05_spectral_normalisation.py", ""),
-    ("Fig. E.1: signal to noise", "figures/signal_to_noise.py", "d"),
+  ("Fig. 1, 2: two moons", "02_score_hmc.py", ""),
+  ("Fig. 3: hybrid denoiser", "figures/hybrid_denoiser.py", "d"),
+  ("Fig. 5: Gaussian prior", "figures/gaussian_validation.py", "d"),
+  ("Fig. 6, 7: posterior samples", "figures/posterior_samples.py", "d"),
+  ("Table 1, Fig. G.1: methods", "07_compare_methods.py", "d"),
+  ("Fig. 8, 9, F.1: clusters", "09_detect_clusters.py", ""),
+  ("reliability of detections", "10_detection_reliability.py", ""),
+  ("Fig. 10: COSMOS", "01_reconstruct_cosmos.py", "C"),
+  ("Fig. 11: power of COSMOS", "figures/cosmos_power.py", "DS"),
+  ("structures of COSMOS", "11_cosmos_structures.py", "CS"),
+  ("Fig. C.1: spectral norms", "05_spectral_normalisation.py", ""),
+  ("Fig. E.1: signal to noise", "figures/signal_to_noise.py", "d"),
 )  # pyformat: disable
 
 
@@ -45,8 +45,9 @@ def arguments_of(needs, options):
   catalogue = options.data and paper_mock.find(options.data, "nhweight_int.fits")
   samples = options.output / "01_reconstruct_cosmos" / "samples.fits"
   given = dict(
-      d=("--data", options.data), c=("--data", catalogue and catalogue.parent),
-      s=("--samples", samples if samples.is_file() else None),
+    d=("--data", options.data),
+    c=("--data", catalogue and catalogue.parent),
+    s=("--samples", samples if samples.is_file() else None),
   )
   arguments = []
   for letter in needs:
@@ -72,8 +73,11 @@ def run(script, arguments, folder, options):
   start = time.monotonic()
   with open(folder / "log.txt", "w", encoding="utf-8") as log:
     code = subprocess.run(
-        command + flags + arguments, stdout=log, stderr=subprocess.STDOUT, check=False,
-        env={**os.environ, "MPLBACKEND": "Agg"},
+      command + flags + arguments,
+      stdout=log,
+      stderr=subprocess.STDOUT,
+      check=False,
+      env={**os.environ, "MPLBACKEND": "Agg"},
     ).returncode
   if code:
     return f"FAILED, see {folder / 'log.txt'}"
@@ -83,7 +87,7 @@ def run(script, arguments, folder, options):
 
 def main():
   parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument("--output", default=pathlib.Path("figures"), type=pathlib.Path)
   parser.add_argument("--data", type=pathlib.Path)
@@ -91,7 +95,7 @@ def main():
   parser.add_argument("--overwrite", action="store_true")
   names = [pathlib.Path(script).stem for _, script, _ in FIGURES]
   parser.add_argument(
-      "--only", nargs="+", choices=names, default=names, metavar="SCRIPT"
+    "--only", nargs="+", choices=names, default=names, metavar="SCRIPT"
   )
   options = parser.parse_args()
   failed = False

@@ -30,8 +30,9 @@ def cosmos_shear_map(data, noise="unweighted"):
     return None
   catalogue = catalog.read_schrabback2010(path.parent)
   grid = geometry.PixelGrid.plate_carree(
-      center=(np.median(catalogue.ra), np.median(catalogue.dec)),
-      shape=SHAPE, pixel_scale=1.74 * u.deg / SHAPE[0],
+    center=(np.median(catalogue.ra), np.median(catalogue.dec)),
+    shape=SHAPE,
+    pixel_scale=1.74 * u.deg / SHAPE[0],
   )
   return catalog.bin_catalogue(catalogue, grid, flip_e2=True, noise=noise)
 
@@ -43,7 +44,7 @@ def empty_survey(data, noise="unweighted"):
     return real
   grid = geometry.PixelGrid(SHAPE, 0.29 * u.arcmin)
   survey = simulate.cosmos_like_survey()
-  return simulate.mock_observation(np.zeros(SHAPE), grid, survey, seed=1)
+  return simulate.mock_observation(np.zeros(SHAPE), grid, survey=survey, seed=1)
 
 
 def truth(data, seed):
@@ -59,7 +60,7 @@ def truth(data, seed):
 def observe(data, seed, noise="unweighted"):
   """`(kappa, name, shear_map)`: the truth and its mock observation."""
   kappa, name = truth(data, seed)
-  return kappa, name, simulate.observe_like(kappa, empty_survey(data, noise), seed)
+  return kappa, name, simulate.observe_like(kappa, empty_survey(data, noise), seed=seed)
 
 
 def add_options(parser, full):

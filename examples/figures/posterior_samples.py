@@ -12,16 +12,15 @@ import argparse
 
 from matplotlib import figure as mpl_figure
 import numpy as np
-
 import paper_mock
+
 from tfp_massmap import baselines
 from tfp_massmap import gaussian_posterior
-from tfp_massmap import hybrid_prior
 from tfp_massmap import io
 from tfp_massmap import likelihood as likelihood_lib
 from tfp_massmap import plot
 from tfp_massmap import posterior
-from tfp_massmap import prior as prior_lib
+from tfp_massmap import priors
 from tfp_massmap import spectra
 from tfp_massmap import summary
 
@@ -42,13 +41,15 @@ num_samples = options.num_samples or (400 if options.full else 8)
 truth, name, shear_map = paper_mock.observe(options.data, options.seed)
 truth = truth - truth.mean()
 grid, mask = shear_map.grid, shear_map.mask
-prior = hybrid_prior.HybridPrior.load(options.prior, grid)
+prior = priors.HybridPrior.load(options.prior, grid)
 likelihood = likelihood_lib.ShearLikelihood(shear_map)
 target = posterior.Posterior(likelihood, prior)
-samples = target.sample(num_samples, options.seed, options.method).samples
+samples = target.sample(num_samples, options.seed, seed=options.method).samples
 spectrum = spectra.PowerSpectrum.fiducial_cosmos()
-fiducial = prior_lib.GaussianPrior.from_spectrum(spectrum, grid)
-gaussian = gaussian_posterior.sample(likelihood, fiducial, 1, (options.seed, 1))
+fiducial = priors.GaussianPrior.from_spectrum(spectrum, grid)
+gaussian = gaussian_posterior.sample(
+  likelihood, fiducial, num_samples=1, seed=(options.seed, 1)
+)
 result = summary.summarise(samples)
 estimates = {"posterior mean": result.mean}
 try:
@@ -61,21 +62,23 @@ except FileNotFoundError as error:
 
 # %%
 maps = {
-    f"Truth, {name}": truth,
-    f"Mean of {num_samples} samples": result.mean,
-    f"Standard deviation of {num_samples} samples": result.std,
+  f"Truth, {name}": truth,
+  f"Mean of {num_samples} samples": result.mean,
+  f"Standard deviation of {num_samples} samples": result.std,
 }
 if "DeepMass" in estimates:
   maps["DeepMass"] = estimates["DeepMass"]
 shown = min(num_samples, 8 - len(maps))
 maps |= {f"Sample {i + 1}": samples[i] for i in range(shown)}
-figure, axes = plot.plot_maps(maps, grid, mask)
+figure, axes = plot.plot_maps(maps, grid, mask=mask)
 for axis in [axes[i] for i in range(len(axes)) if i != 2]:
   axis.images[0].set_clim(-0.05, 0.15)
-io.write_figure(maps_picture, figure, vars(options), options.overwrite)
+io.write_figure(
+  maps_picture, figure, settings=vars(options), overwrite=options.overwrite
+)
 for label, estimate in estimates.items():
-  error = summary.root_mean_square_error(estimate, truth, mask)
-  correlation = summary.pearson_correlation(estimate, truth, mask)
+  error = summary.root_mean_square_error(estimate, truth, mask=mask)
+  correlation = summary.pearson_correlation(estimate, truth, mask=mask)
   print(f"{label}: RMSE {error:.4f}, Pearson correlation {correlation:.3f} in the mask")
 
 # %% [markdown]
@@ -86,7 +89,7 @@ for label, estimate in estimates.items():
 # %%
 edges, ell = paper_mock.BAND_EDGES, paper_mock.BAND_CENTERS
 scale = ell * (ell + 1) / (2 * np.pi)
-power = lambda maps: scale * spectra.band_power(np.asarray(maps), grid, edges)
+power = lambda maps: scale * spectra.band_power(np.asarray(maps), grid, edges=edges)
 white = np.random.default_rng(options.seed).standard_normal(grid.shape)
 
 figure = mpl_figure.Figure(figsize=(6.6, 4.8), layout="constrained")
@@ -103,9 +106,11 @@ axes.set(xscale="log", yscale="log", xlabel=r"multipole $\ell$")
 axes.set_ylabel(r"$\ell (\ell + 1) C_\ell / 2\pi$")
 axes.set_ylim(1e-5, 1)
 axes.legend(fontsize=8)
-io.write_figure(power_picture, figure, vars(options), options.overwrite)
+io.write_figure(
+  power_picture, figure, settings=vars(options), overwrite=options.overwrite
+)
 ratio = (mean / power(truth))[(ell > 1000) & (ell < 20000)]
 print(
-    f"power of hybrid samples over the truth's, ell 1,000 to 20,000: {ratio.min():.2f}"
-    f" to {ratio.max():.2f}\nwrote {maps_picture} and {power_picture}"
+  f"power of hybrid samples over the truth's, ell 1,000 to 20,000: {ratio.min():.2f}"
+  f" to {ratio.max():.2f}\nwrote {maps_picture} and {power_picture}"
 )

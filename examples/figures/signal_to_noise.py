@@ -12,8 +12,8 @@ import argparse
 
 from matplotlib import figure as mpl_figure
 import numpy as np
-
 import paper_mock
+
 from tfp_massmap import io
 from tfp_massmap import likelihood
 from tfp_massmap import spectra
@@ -33,8 +33,8 @@ pixel = survey.grid.pixel_radians**2
 noise_std = survey.noise_std[:, survey.mask]
 typical = likelihood.ShearLikelihood(survey).typical_noise_std
 levels = {
-    "mean variance of the noise": np.mean(noise_std**2) * pixel,
-    "mean inverse variance": typical**2 * pixel,
+  "mean variance of the noise": np.mean(noise_std**2) * pixel,
+  "mean inverse variance": typical**2 * pixel,
 }
 
 figure = mpl_figure.Figure(figsize=(6, 4.2), layout="constrained")
@@ -48,5 +48,5 @@ for level in (1, 0.1):
 axes.set(xscale="log", yscale="log", xlabel=r"multipole $\ell$")
 axes.set_ylabel(r"$C_\ell^{\kappa} \;/\; C_\ell^{\rm noise}$")
 axes.legend(fontsize=8)
-io.write_figure(picture, figure, vars(options), options.overwrite)
+io.write_figure(picture, figure, settings=vars(options), overwrite=options.overwrite)
 print(f"wrote {picture}")

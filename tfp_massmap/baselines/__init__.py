@@ -9,6 +9,11 @@ from tfp_massmap.baselines import wiener
 from tfp_massmap.baselines.mass_map import MassMap
 
 __all__ = [
-    "MassMap", "deepmass", "glimpse", "inpainted_kaiser_squires", "kaiser_squires",
-    "mcalens", "wiener",
+  "MassMap",
+  "deepmass",
+  "glimpse",
+  "inpainted_kaiser_squires",
+  "kaiser_squires",
+  "mcalens",
+  "wiener",
 ]

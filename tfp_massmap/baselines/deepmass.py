@@ -19,16 +19,16 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
+from tfp_massmap import devices
 from tfp_massmap import gaussian_posterior
 from tfp_massmap import geometry
 from tfp_massmap import io
 from tfp_massmap import lensing
-from tfp_massmap import prior as prior_lib
+from tfp_massmap import priors
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 from tfp_massmap.baselines import mass_map
 from tfp_massmap.baselines import noise_propagation
-from tfp_massmap.nn import devices
 from tfp_massmap.nn import muon
 from tfp_massmap.nn import network_file
 from tfp_massmap.nn import unet
@@ -57,6 +57,7 @@ class DeepMassSettings:
 
   num_steps: int = 3000
   batch_size: int = 4
+  _: dataclasses.KW_ONLY
   learning_rate: float = 2e-3
   averaging: float = 0.995
   mixed_precision: bool = False
@@ -74,13 +75,13 @@ class DeepMassSettings:
 _MAY_CHANGE = ("num_steps", "learning_rate", "checkpoint_every")
 
 
-def estimate(shear_map, model="cosmos-deepmass", compute_dtype="auto"):
+def estimate(shear_map, model="cosmos-deepmass", *, compute_dtype="auto"):
   """Posterior mean by a trained network.
 
   Args:
     shear_map: `shear_map.ShearMap`.
     model: name of a model that ships, or path of one that `train` wrote.
-    compute_dtype: as `hybrid_prior.HybridPrior.load`.
+    compute_dtype: as `priors.HybridPrior.load`.
 
   Returns:
     A `MassMap`.
@@ -94,13 +95,20 @@ def estimate(shear_map, model="cosmos-deepmass", compute_dtype="auto"):
   reconstruct, card = _reconstructor(shear_map, model, compute_dtype)
   shear, _ = noise_propagation.weighted_data(shear_map)
   return mass_map.MassMap(
-      reconstruct(shear[tf.newaxis])[0].numpy(), shear_map.grid, "deepmass",
-      dict(model=pathlib.Path(model).name, weights=card["weights_sha256"][:16]),
+    reconstruct(shear[tf.newaxis])[0].numpy(),
+    shear_map.grid,
+    method="deepmass",
+    settings=dict(model=pathlib.Path(model).name, weights=card["weights_sha256"][:16]),
   )
 
 
 def standard_deviation(
-    shear_map, model="cosmos-deepmass", compute_dtype="auto", num_realisations=16, seed=0
+  shear_map,
+  model="cosmos-deepmass",
+  *,
+  compute_dtype="auto",
+  num_realisations=16,
+  seed=0,
 ):
   """Noise propagated through the network, `[ny, nx]`.
 
@@ -120,25 +128,25 @@ def standard_deviation(
   """
   reconstruct, _ = _reconstructor(shear_map, model, compute_dtype)
   return noise_propagation.standard_deviation(
-      reconstruct, shear_map, num_realisations, seed
+    reconstruct, shear_map, num_realisations=num_realisations, seed=seed
   )
 
 
 def _reconstructor(shear_map, model, compute_dtype):
   """Function of shear `[batch, 2, ny, nx]` to convergence, and the model's card."""
   mass_map.check_shear_map(shear_map, "DeepMass")
-  card, weights_path = network_file.find(model, "deepmass", _CARD)
+  card, weights_path = network_file.find(model, "deepmass", needed=_CARD)
   given = shear_map.grid.pixel_scale.to_value(u.arcmin)
   if abs(given / card["pixel_scale_arcmin"] - 1) > 0.02:
     raise ValueError(
-        f"The model was trained on pixels of {card['pixel_scale_arcmin']:.4g} arcmin;"
-        f" got {given:.4g} arcmin. Bin the catalogue anew, or train a model."
+      f"The model was trained on pixels of {card['pixel_scale_arcmin']:.4g} arcmin;"
+      f" got {given:.4g} arcmin. Bin the catalogue anew, or train a model."
     )
   architecture = unet.Architecture(**card["architecture"])
   network = unet.build(architecture, devices.resolve_compute_dtype(compute_dtype))
   network.load_weights(weights_path)
   spectrum = spectra.PowerSpectrum(**card["spectrum"])
-  prior = prior_lib.GaussianPrior.from_spectrum(spectrum, shear_map.grid)
+  prior = priors.GaussianPrior.from_spectrum(spectrum, shear_map.grid)
   _, weight = noise_propagation.weighted_data(shear_map)
   weight, pixel_std = weight[tf.newaxis], card["pixel_std"]
 
@@ -151,8 +159,18 @@ def _reconstructor(shear_map, model, compute_dtype):
   return reconstruct, card
 
 
-def train(maps, survey, spectrum, pixel_scale, folder, settings=DeepMassSettings(),
-          shape=(360, 360), architecture=ARCHITECTURE, progress=True):
+def train(
+  maps,
+  survey,
+  *,
+  spectrum,
+  pixel_scale,
+  folder,
+  settings=DeepMassSettings(),
+  shape=(360, 360),
+  architecture=ARCHITECTURE,
+  progress=True,
+):
   """Trains a model on mock observations, or goes on with it, and writes it.
 
   Args:
@@ -183,33 +201,44 @@ def train(maps, survey, spectrum, pixel_scale, folder, settings=DeepMassSettings
   _check_examples(maps, shape, architecture)
   grid = geometry.PixelGrid(shape, u.Quantity(pixel_scale))
   described = dict(
-      architecture=dataclasses.asdict(architecture),
-      spectrum=dict(
-          ell=spectrum.ell.tolist(), c_ell=spectrum.c_ell.tolist(), name=spectrum.name
-      ),
-      pixel_scale_arcmin=grid.pixel_scale.value,
+    architecture=dataclasses.asdict(architecture),
+    spectrum=dict(
+      ell=spectrum.ell.tolist(), c_ell=spectrum.c_ell.tolist(), name=spectrum.name
+    ),
+    pixel_scale_arcmin=grid.pixel_scale.value,
   )
   training = dict(num_maps=len(maps), survey=str(survey))
   own = dataclasses.asdict(settings)
-  _check_folder(folder, {
-      **described, **training, "shape": grid.shape,
+  _check_folder(
+    folder,
+    {
+      **described,
+      **training,
+      "shape": grid.shape,
       **{name: value for name, value in own.items() if name not in _MAY_CHANGE},
-  })  # pyformat: disable
-  prior = prior_lib.GaussianPrior.from_spectrum(spectrum, grid)
+    },
+  )  # pyformat: disable
+  prior = priors.GaussianPrior.from_spectrum(spectrum, grid)
   trainer = _Trainer(prior, architecture, settings, folder)
   first = int(trainer.step)
   for step in tqdm.trange(
-      first, settings.num_steps, initial=first, total=settings.num_steps,
-      disable=not progress, unit="step",
+    first,
+    settings.num_steps,
+    initial=first,
+    total=settings.num_steps,
+    disable=not progress,
+    unit="step",
   ):
     trainer.advance(*_examples(maps, survey, grid, settings, step))
   ratio = float(np.mean(trainer.ratios[-max(1, settings.num_steps // 10) :]))
   card = dict(
-      kind="deepmass", **described, pixel_std=trainer.pixel_std,
-      training=dict(settings=own, **training, squared_error_over_wiener=ratio),
+    kind="deepmass",
+    **described,
+    pixel_std=trainer.pixel_std,
+    training=dict(settings=own, **training, squared_error_over_wiener=ratio),
   )
   with trainer.averaged_weights() as network:
-    network_file.save(folder / "model", network, card, overwrite=True)
+    network_file.save(folder / "model", network, card=card, overwrite=True)
   return ratio
 
 
@@ -217,13 +246,13 @@ def _check_examples(maps, shape, architecture):
   size = np.shape(maps)[1:]
   if len(size) != 2 or not len(maps) or size[0] < shape[0] or size[1] < shape[1]:
     raise ValueError(
-        f"maps must be [n, ny, nx], of at least {shape[0]} x {shape[1]} pixels, as the"
-        f" fields that are observed; got shape {np.shape(maps)}."
+      f"maps must be [n, ny, nx], of at least {shape[0]} x {shape[1]} pixels, as the"
+      f" fields that are observed; got shape {np.shape(maps)}."
     )
   if architecture.num_inputs != 2:
     raise ValueError(
-        "The network sees two maps, Wiener filter and signal-to-noise ratio:"
-        f" architecture.num_inputs must be 2; got {architecture.num_inputs}."
+      "The network sees two maps, Wiener filter and signal-to-noise ratio:"
+      f" architecture.num_inputs must be 2; got {architecture.num_inputs}."
     )
 
 
@@ -236,14 +265,14 @@ def _check_folder(folder, record):
     differ = sorted(name for name in record if before.get(name) != record[name])
     if differ:
       raise ValueError(
-          f"{folder} has a training with another {' and '.join(differ)}. Choose another"
-          " folder, or the same arguments to go on with it."
+        f"{folder} has a training with another {' and '.join(differ)}. Choose another"
+        " folder, or the same arguments to go on with it."
       )
     return
   if (folder / "checkpoints").exists():
     raise ValueError(
-        f"{folder} has checkpoints but no settings.json that says of what. Choose"
-        " another folder."
+      f"{folder} has checkpoints but no settings.json that says of what. Choose"
+      " another folder."
     )
   with io.atomic_path(path) as partial:
     pathlib.Path(partial).write_text(json.dumps(record, indent=1), encoding="utf-8")
@@ -258,7 +287,9 @@ def _examples(maps, survey, grid, settings, step):
     kappa = np.roll(kappa, rng.integers(kappa.shape), axis=(0, 1))
     kappa = kappa[: grid.shape[0], : grid.shape[1]]
     kappa = kappa[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
-    mock = simulate.mock_observation(kappa, grid, survey, rng.integers(2**31))
+    mock = simulate.mock_observation(
+      kappa, grid, survey=survey, seed=rng.integers(2**31)
+    )
     shear, weight = noise_propagation.weighted_data(mock)
     kappas.append(kappa - kappa.mean())
     shears.append(shear)
@@ -275,19 +306,23 @@ def _wiener(shear, weight, variance):
   right_side = lensing.modes_from_shear(weight * shear)
   weighted = gaussian_posterior.Weighted(weight)
   modes, iterations, residual = gaussian_posterior.solve(
-      weighted, variance, right_side, rtol=_RTOL
+    weighted, variance, right_side=right_side, rtol=_RTOL
   )
   kappa = tf.signal.irfft2d(modes, fft_length=list(weighted.shape))
-  return kappa - tf.reduce_mean(kappa, axis=(-2, -1), keepdims=True), iterations, residual
+  return (
+    kappa - tf.reduce_mean(kappa, axis=(-2, -1), keepdims=True),
+    iterations,
+    residual,
+  )
 
 
 def _check_converged(iterations, residual):
   if not residual <= _RTOL:
     raise RuntimeError(
-        f"The Wiener filter that DeepMass starts from stopped after {int(iterations)}"
-        f" iterations at a relative residual of {float(residual):.2g}, above {_RTOL:g}."
-        " Pixels whose noise_std is far below that of the others make it slow: mask"
-        " them, or raise their noise."
+      f"The Wiener filter that DeepMass starts from stopped after {int(iterations)}"
+      f" iterations at a relative residual of {float(residual):.2g}, above {_RTOL:g}."
+      " Pixels whose noise_std is far below that of the others make it slow: mask"
+      " them, or raise their noise."
     )
 
 
@@ -311,35 +346,33 @@ class _Trainer:
     dtype = "bfloat16" if settings.mixed_precision else "float32"
     self._network = unet.build(architecture, dtype)
     self._optimizer = muon.Muon(
-        keras.optimizers.schedules.CosineDecay(
-            settings.learning_rate, settings.num_steps
-        )
+      keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.num_steps)
     )
     self._optimizer.build(self._network.trainable_variables)
     self._average = [
-        tf.Variable(tf.identity(w.value), trainable=False) for w in self._network.weights
+      tf.Variable(tf.identity(w.value), trainable=False) for w in self._network.weights
     ]
     self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
     self._saved_ratios = tf.Variable(tf.zeros([0]), trainable=False, shape=[None])
     self._prior, self._settings = prior, settings
     self.pixel_std = float(prior.sample([8], seed=(0, 0)).numpy().std())
     checkpoint = tf.train.Checkpoint(
-        weights=[w.value for w in self._network.weights],
-        average=self._average,
-        optimizer=[v.value for v in self._optimizer.variables],
-        step=self.step,
-        ratios=self._saved_ratios,
+      weights=[w.value for w in self._network.weights],
+      average=self._average,
+      optimizer=[v.value for v in self._optimizer.variables],
+      step=self.step,
+      ratios=self._saved_ratios,
     )
     self._manager = tf.train.CheckpointManager(
-        checkpoint, str(folder / "checkpoints"), max_to_keep=1
+      checkpoint, str(folder / "checkpoints"), max_to_keep=1
     )
     if self._manager.latest_checkpoint:
       checkpoint.restore(self._manager.latest_checkpoint).assert_consumed()
     self.ratios = self._saved_ratios.numpy().tolist()
     if int(self.step) > settings.num_steps:
       raise ValueError(
-          f"{folder} has a training of {int(self.step)} steps; got num_steps ="
-          f" {settings.num_steps}. Ask for at least as many, or choose another folder."
+        f"{folder} has a training of {int(self.step)} steps; got num_steps ="
+        f" {settings.num_steps}. Ask for at least as many, or choose another folder."
       )
 
   def advance(self, kappa, shear, weight):

@@ -29,8 +29,12 @@ _LEAST_NOISE = 0.5
 
 
 def estimate(
-    shear_map, thresholds=DEFAULT_THRESHOLDS, num_iterations=50, num_reweightings=1,
-    positive=True,
+  shear_map,
+  thresholds=DEFAULT_THRESHOLDS,
+  *,
+  num_iterations=50,
+  num_reweightings=1,
+  positive=True,
 ):
   """Sparse estimate of the convergence.
 
@@ -52,19 +56,27 @@ def estimate(
   """
   shear, weight = _data(shear_map)
   reconstruct = _reconstructor(
-      weight, thresholds, num_iterations, num_reweightings, positive
+    weight, thresholds, num_iterations, num_reweightings, positive
   )
   kappa = reconstruct(shear[tf.newaxis])[0].numpy()
   settings = dict(
-      thresholds=str(tuple(thresholds)), num_iterations=num_iterations,
-      num_reweightings=num_reweightings, positive=positive,
+    thresholds=str(tuple(thresholds)),
+    num_iterations=num_iterations,
+    num_reweightings=num_reweightings,
+    positive=positive,
   )
-  return mass_map.MassMap(kappa, shear_map.grid, "glimpse", settings)
+  return mass_map.MassMap(kappa, shear_map.grid, method="glimpse", settings=settings)
 
 
 def standard_deviation(
-    shear_map, thresholds=DEFAULT_THRESHOLDS, num_iterations=50, num_reweightings=1,
-    positive=True, num_realisations=16, seed=0,
+  shear_map,
+  thresholds=DEFAULT_THRESHOLDS,
+  *,
+  num_iterations=50,
+  num_reweightings=1,
+  positive=True,
+  num_realisations=16,
+  seed=0,
 ):
   """Noise propagated through the method, `[ny, nx]`.
 
@@ -82,10 +94,10 @@ def standard_deviation(
   """
   _, weight = _data(shear_map)
   reconstruct = _reconstructor(
-      weight, thresholds, num_iterations, num_reweightings, positive
+    weight, thresholds, num_iterations, num_reweightings, positive
   )
   return noise_propagation.standard_deviation(
-      reconstruct, shear_map, num_realisations, seed
+    reconstruct, shear_map, num_realisations=num_realisations, seed=seed
   )
 
 
@@ -118,27 +130,34 @@ def _reconstructor(weight, thresholds, num_iterations, num_reweightings, positiv
   factors = noise_propagation.checked_thresholds(thresholds, weight.shape[-2:])
   if num_iterations < 1 or num_reweightings < 0:
     raise ValueError(
-        "num_iterations must be positive and num_reweightings not negative; got"
-        f" {num_iterations} and {num_reweightings}."
+      "num_iterations must be positive and num_reweightings not negative; got"
+      f" {num_iterations} and {num_reweightings}."
     )
   inverse_variance = weight.numpy()
   filters, limits = penalty(inverse_variance, factors)
   constants = (
-      tf.constant(filters, tf.float32),
-      tf.constant(limits, tf.float32),
-      tf.constant(inverse_variance[inverse_variance > 0].mean(), tf.float32),
-      tf.constant(np.max(np.sum(filters**2, axis=0)), tf.float32),
+    tf.constant(filters, tf.float32),
+    tf.constant(limits, tf.float32),
+    tf.constant(inverse_variance[inverse_variance > 0].mean(), tf.float32),
+    tf.constant(np.max(np.sum(filters**2, axis=0)), tf.float32),
   )
   counts = tf.constant(num_iterations), tf.constant(num_reweightings)
   return lambda shear: _minimise(
-      shear, weight, *constants, *counts, tf.constant(positive)
+    shear, weight, *constants, *counts, tf.constant(positive)
   )
 
 
 @tf.function(autograph=False)
 def _minimise(
-    shear, weight, filters, limits, typical_weight, frame_bound, num_iterations,
-    num_reweightings, positive,
+  shear,
+  weight,
+  filters,
+  limits,
+  typical_weight,
+  frame_bound,
+  num_iterations,
+  num_reweightings,
+  positive,
 ):
   weighted = gaussian_posterior.Weighted(weight)
   sides = list(weighted.shape)
@@ -146,7 +165,7 @@ def _minimise(
   scaled = lambda factor, modes: tf.cast(factor, modes.dtype) * modes
   analyse = lambda modes: inverse(scaled(filters, modes[:, tf.newaxis]))
   synthesise = lambda dual: tf.reduce_sum(
-      scaled(filters, tf.signal.rfft2d(dual)), axis=1
+    scaled(filters, tf.signal.rfft2d(dual)), axis=1
   )
   data = lensing.modes_from_shear(weight * shear)
   # Converges for 1 / primal - dual |F|^2 >= L / 2, L the largest inverse noise.
@@ -164,9 +183,9 @@ def _minimise(
 
   def minimise(limit, modes, dual):
     _, modes, dual = tf.while_loop(
-        lambda i, modes, dual: i < num_iterations,
-        lambda i, modes, dual: (i + 1, *iterate(limit, modes, dual)),
-        (0, modes, tf.clip_by_value(dual, -limit, limit)),
+      lambda i, modes, dual: i < num_iterations,
+      lambda i, modes, dual: (i + 1, *iterate(limit, modes, dual)),
+      (0, modes, tf.clip_by_value(dual, -limit, limit)),
     )
     return modes, dual
 
@@ -179,7 +198,7 @@ def _minimise(
   every = tf.broadcast_to(limits, [batch, *limits.shape])
   modes, dual = minimise(every, tf.zeros_like(data), tf.zeros_like(every))
   _, modes, _ = tf.while_loop(
-      lambda index, modes, dual: index < num_reweightings, reweight, (0, modes, dual)
+    lambda index, modes, dual: index < num_reweightings, reweight, (0, modes, dual)
   )
   kappa = inverse(modes)
   return kappa - tf.reduce_mean(kappa, axis=(1, 2), keepdims=True)

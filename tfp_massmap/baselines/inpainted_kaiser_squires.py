@@ -24,7 +24,7 @@ from tfp_massmap.baselines import noise_propagation
 
 
 def estimate(
-    shear_map, smoothing=kaiser_squires.DEFAULT_SMOOTHING, num_iterations=50
+  shear_map, smoothing=kaiser_squires.DEFAULT_SMOOTHING, *, num_iterations=50
 ):
   """E-mode convergence of the inpainted shear, smoothed by a Gaussian.
 
@@ -44,17 +44,24 @@ def estimate(
   shear, weight = noise_propagation.weighted_data(shear_map)
   kappa = _reconstruct(shear_map.grid, smoothing, num_iterations, weight)(shear[None])
   settings = dict(
-      smoothing_arcmin=float(u.Quantity(smoothing).to_value(u.arcmin)),
-      num_iterations=num_iterations,
+    smoothing_arcmin=float(u.Quantity(smoothing).to_value(u.arcmin)),
+    num_iterations=num_iterations,
   )
   return mass_map.MassMap(
-      kappa[0].numpy(), shear_map.grid, "inpainted_kaiser_squires", settings
+    kappa[0].numpy(),
+    shear_map.grid,
+    method="inpainted_kaiser_squires",
+    settings=settings,
   )
 
 
 def standard_deviation(
-    shear_map, smoothing=kaiser_squires.DEFAULT_SMOOTHING, num_iterations=50,
-    num_realisations=16, seed=0,
+  shear_map,
+  smoothing=kaiser_squires.DEFAULT_SMOOTHING,
+  *,
+  num_iterations=50,
+  num_realisations=16,
+  seed=0,
 ):
   """Noise propagated through the method, `[ny, nx]`.
 
@@ -71,7 +78,7 @@ def standard_deviation(
   _, weight = noise_propagation.weighted_data(shear_map)
   reconstruct = _reconstruct(shear_map.grid, smoothing, num_iterations, weight)
   return noise_propagation.standard_deviation(
-      reconstruct, shear_map, num_realisations, seed
+    reconstruct, shear_map, num_realisations=num_realisations, seed=seed
   )
 
 
@@ -108,7 +115,7 @@ def _inpaint(shear, weight, num_iterations):
     return index + 1, lensing.convergence_from_shear(filled)[0]
 
   _, kappa = tf.while_loop(
-      lambda index, kappa: index <= num_iterations, iterate, (1, kappa)
+    lambda index, kappa: index <= num_iterations, iterate, (1, kappa)
   )
   return kappa
 
@@ -116,12 +123,12 @@ def _inpaint(shear, weight, num_iterations):
 def _cosines(maps):
   rows = tf.signal.dct(maps, norm="ortho")
   return tf.linalg.matrix_transpose(
-      tf.signal.dct(tf.linalg.matrix_transpose(rows), norm="ortho")
+    tf.signal.dct(tf.linalg.matrix_transpose(rows), norm="ortho")
   )
 
 
 def _from_cosines(coefficients):
   rows = tf.signal.idct(coefficients, norm="ortho")
   return tf.linalg.matrix_transpose(
-      tf.signal.idct(tf.linalg.matrix_transpose(rows), norm="ortho")
+    tf.signal.idct(tf.linalg.matrix_transpose(rows), norm="ortho")
   )

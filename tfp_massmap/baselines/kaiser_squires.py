@@ -34,7 +34,10 @@ def estimate(shear_map, smoothing=DEFAULT_SMOOTHING):
   kappa = _smoothed(shear_map, [transfer(shear_map.grid, smoothing)])[0]
   arcmin = u.Quantity(smoothing).to_value(u.arcmin)
   return mass_map.MassMap(
-      kappa, shear_map.grid, "kaiser_squires", dict(smoothing_arcmin=float(arcmin))
+    kappa,
+    shear_map.grid,
+    method="kaiser_squires",
+    settings=dict(smoothing_arcmin=float(arcmin)),
   )
 
 
@@ -49,11 +52,11 @@ def standard_deviation(shear_map, smoothing=DEFAULT_SMOOTHING):
   mass_map.check_shear_map(shear_map, "Kaiser-Squires")
   variance = np.where(shear_map.mask, shear_map.noise_std, 0) ** 2
   return np.sqrt(
-      noise_propagation.filtered_variance(variance, transfer(shear_map.grid, smoothing))
+    noise_propagation.filtered_variance(variance, transfer(shear_map.grid, smoothing))
   ).astype(np.float32)
 
 
-def choose_smoothing(shear_map, truths, seed, scales=None):
+def choose_smoothing(shear_map, truths, *, seed, scales=None):
   """Smoothing of the least squared error on mocks with this noise and mask.
 
   Args:
@@ -78,9 +81,9 @@ def choose_smoothing(shear_map, truths, seed, scales=None):
   truths = np.asarray(truths)
   if truths.shape[1:] != grid.shape or not len(truths):
     raise ValueError(
-        f"truths must be at least one map, of shape [n, {grid.shape[0]},"
-        f" {grid.shape[1]}]; got {truths.shape}. GaussianPrior.sample([4], seed) draws"
-        " some."
+      f"truths must be at least one map, of shape [n, {grid.shape[0]},"
+      f" {grid.shape[1]}]; got {truths.shape}. GaussianPrior.sample([4], seed) draws"
+      " some."
     )
   if scales is None:
     largest = min(12, min(grid.shape) / 6)
@@ -89,14 +92,14 @@ def choose_smoothing(shear_map, truths, seed, scales=None):
   transfers = [transfer(grid, scale) for scale in scales]
   squared = np.zeros(len(scales))
   for index, truth in enumerate(truths):
-    mock = simulate.observe_like(truth, shear_map, [seed, index])
+    mock = simulate.observe_like(truth, shear_map, seed=[seed, index])
     difference = (_smoothed(mock, transfers) - truth)[:, mask]
     squared += difference.var(axis=1) / len(truths)
   best = int(np.argmin(squared))
   if best in (0, len(scales) - 1):
     raise ValueError(
-        f"The error is least at {scales[best]:.3g}, an end of the scales tried"
-        f" ({scales[0]:.3g} to {scales[-1]:.3g}): widen them with scales=."
+      f"The error is least at {scales[best]:.3g}, an end of the scales tried"
+      f" ({scales[0]:.3g} to {scales[-1]:.3g}): widen them with scales=."
     )
   x = np.log(scales.to_value(u.arcmin))[best - 1 : best + 2]
   curve = np.polyfit(x - x[1], squared[best - 1 : best + 2], 2)
@@ -116,5 +119,5 @@ def _smoothed(shear_map, transfers):
   shear = np.where(shear_map.mask, shear_map.shear, 0)
   kappa = lensing.convergence_from_shear(tf.constant(shear, tf.float32))[0]
   return spectra.fourier_filter(
-      kappa[tf.newaxis], tf.constant(np.stack(transfers), tf.float32)
+    kappa[tf.newaxis], tf.constant(np.stack(transfers), tf.float32)
   ).numpy()

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from tfp_massmap import geometry
-from tfp_massmap import prior as prior_lib
+from tfp_massmap import priors
 from tfp_massmap import shear_map as shear_map_lib
 
 
@@ -22,6 +22,7 @@ class MassMap:
 
   kappa: np.ndarray
   grid: geometry.PixelGrid
+  _: dataclasses.KW_ONLY
   method: str
   settings: dict
 
@@ -34,30 +35,30 @@ def check_shear_map(shear_map, method):
   """
   if not isinstance(shear_map, shear_map_lib.ShearMap):
     raise TypeError(
-        f"{method} weights pixels by their noise and needs a shear_map.ShearMap, with"
-        f" noise_std and mask; got {type(shear_map).__name__}. Write"
-        " ShearMap(shear, noise_std, mask, grid), or bin a catalogue."
+      f"{method} weights pixels by their noise and needs a shear_map.ShearMap, with"
+      f" noise_std and mask; got {type(shear_map).__name__}. Write"
+      " ShearMap(shear, noise_std, mask, grid), or bin a catalogue."
     )
 
 
-def check_prior(prior, shear_map, method):
+def check_prior(prior, shear_map, *, method):
   """Refuses a prior that is not diagonal in the Fourier modes of the map.
 
   Raises:
-    TypeError: if `prior` is no `prior.GaussianPrior`.
+    TypeError: if `prior` is no `priors.GaussianPrior`.
     ValueError: if it is for maps of another shape, or its power is not that of a real
       periodic field, S(k) = S(-k).
   """
   make = "GaussianPrior.from_spectrum(spectrum, shear_map.grid) makes one."
-  if not isinstance(prior, prior_lib.GaussianPrior):
+  if not isinstance(prior, priors.GaussianPrior):
     raise TypeError(
-        f"{method} needs a prior.GaussianPrior, a variance for each mode of the"
-        f" periodic map; got {type(prior).__name__}. {make}"
+      f"{method} needs a prior.GaussianPrior, a variance for each mode of the"
+      f" periodic map; got {type(prior).__name__}. {make}"
     )
   if prior.shape != shear_map.grid.shape:
     raise ValueError(
-        f"The prior is for periodic maps of shape {prior.shape}, the shear map has"
-        f" {shear_map.grid.shape}. {make}"
+      f"The prior is for periodic maps of shape {prior.shape}, the shear map has"
+      f" {shear_map.grid.shape}. {make}"
     )
   variance = prior.mode_variance.numpy()
   own_conjugates = variance[:, :: max(1, variance.shape[1] - 1)]
@@ -66,6 +67,6 @@ def check_prior(prior, shear_map, method):
   mirrored = np.roll(own_conjugates[::-1], 1, axis=0)
   if not np.allclose(own_conjugates, mirrored, rtol=1e-3):
     raise ValueError(
-        "The prior's mode_variance is not that of a real periodic field: S(k) and S(-k)"
-        f" differ in the column of zero frequency. {make}"
+      "The prior's mode_variance is not that of a real periodic field: S(k) and S(-k)"
+      f" differ in the column of zero frequency. {make}"
     )

@@ -32,14 +32,19 @@ _STEPS_OF_WIENER = 4
 
 
 def estimate(
-    shear_map, prior, thresholds=DEFAULT_THRESHOLDS, finest_scale=2,
-    tolerance=0.003, max_iterations=30,
+  shear_map,
+  prior,
+  *,
+  thresholds=DEFAULT_THRESHOLDS,
+  finest_scale=2,
+  tolerance=0.003,
+  max_iterations=30,
 ):
   """Sum of the Gaussian and the sparse component.
 
   Args:
     shear_map: `shear_map.ShearMap`.
-    prior: `prior.GaussianPrior` of kappa_G on the same grid; computed in float32.
+    prior: `priors.GaussianPrior` of kappa_G on the same grid; computed in float32.
     thresholds: in standard deviations of a coefficient, one for each starlet scale that
       kappa_S may have; the others belong to kappa_G.
     finest_scale: the first of these scales, of 2^finest_scale pixels.
@@ -56,22 +61,36 @@ def estimate(
     RuntimeError: if the cap is reached first.
   """
   gaussian, sparse, iterations = components(
-      shear_map, prior, thresholds, finest_scale, tolerance, max_iterations
+    shear_map,
+    prior,
+    thresholds=thresholds,
+    finest_scale=finest_scale,
+    tolerance=tolerance,
+    max_iterations=max_iterations,
   )
   settings = dict(
-      thresholds=str(tuple(thresholds)), finest_scale=finest_scale,
-      tolerance=float(tolerance), iterations=iterations,
+    thresholds=str(tuple(thresholds)),
+    finest_scale=finest_scale,
+    tolerance=float(tolerance),
+    iterations=iterations,
   )
-  return mass_map.MassMap(gaussian + sparse, shear_map.grid, "mcalens", settings)
+  return mass_map.MassMap(
+    gaussian + sparse, shear_map.grid, method="mcalens", settings=settings
+  )
 
 
 def components(
-    shear_map, prior, thresholds=DEFAULT_THRESHOLDS, finest_scale=2,
-    tolerance=0.003, max_iterations=30,
+  shear_map,
+  prior,
+  *,
+  thresholds=DEFAULT_THRESHOLDS,
+  finest_scale=2,
+  tolerance=0.003,
+  max_iterations=30,
 ):
   """`(kappa_G, kappa_S, iterations)`; arguments and errors as `estimate`."""
   separate = _separator(
-      shear_map, prior, thresholds, finest_scale, tolerance, max_iterations
+    shear_map, prior, thresholds, finest_scale, tolerance, max_iterations
   )
   shear, _ = noise_propagation.weighted_data(shear_map)
   gaussian, sparse, iterations = separate(shear[tf.newaxis])
@@ -79,8 +98,15 @@ def components(
 
 
 def standard_deviation(
-    shear_map, prior, thresholds=DEFAULT_THRESHOLDS, finest_scale=2,
-    tolerance=0.003, max_iterations=30, num_realisations=16, seed=0,
+  shear_map,
+  prior,
+  *,
+  thresholds=DEFAULT_THRESHOLDS,
+  finest_scale=2,
+  tolerance=0.003,
+  max_iterations=30,
+  num_realisations=16,
+  seed=0,
 ):
   """Noise propagated through the method, `[ny, nx]`.
 
@@ -98,17 +124,20 @@ def standard_deviation(
       realisations.
   """
   separate = _separator(
-      shear_map, prior, thresholds, finest_scale, tolerance, max_iterations
+    shear_map, prior, thresholds, finest_scale, tolerance, max_iterations
   )
   return noise_propagation.standard_deviation(
-      lambda shear: tf.add(*separate(shear)[:2]), shear_map, num_realisations, seed
+    lambda shear: tf.add(*separate(shear)[:2]),
+    shear_map,
+    num_realisations=num_realisations,
+    seed=seed,
   )
 
 
 def _separator(shear_map, prior, thresholds, finest_scale, tolerance, max_iterations):
   """Function of shear `[batch, 2, ny, nx]` to both components and the iterations."""
   mass_map.check_shear_map(shear_map, "MCALens")
-  mass_map.check_prior(prior, shear_map, "MCALens")
+  mass_map.check_prior(prior, shear_map, method="MCALens")
   _, weight = noise_propagation.weighted_data(shear_map)
   dictionary = _dictionary(weight, prior, thresholds, finest_scale)
   stopping = tf.constant(tolerance, tf.float32), tf.constant(max_iterations)
@@ -116,13 +145,13 @@ def _separator(shear_map, prior, thresholds, finest_scale, tolerance, max_iterat
 
   def separate(shear):
     gaussian, sparse, iterations, change = _separate(
-        shear, weight, variance, *dictionary, *stopping
+      shear, weight, variance, *dictionary, *stopping
     )
     if not change <= tolerance:
       raise RuntimeError(
-          f"MCALens stopped after {int(iterations)} iterations, the model still"
-          f" changing by {float(change):.2g} noise standard deviations, above"
-          f" tolerance = {tolerance:g}. Allow more with max_iterations, or raise tolerance."
+        f"MCALens stopped after {int(iterations)} iterations, the model still"
+        f" changing by {float(change):.2g} noise standard deviations, above"
+        f" tolerance = {tolerance:g}. Allow more with max_iterations, or raise tolerance."
       )
     return gaussian, sparse, iterations
 
@@ -133,7 +162,9 @@ def _dictionary(weight, prior, thresholds, finest_scale):
   """Transfer functions of the scales, thresholds of every coefficient, and D."""
   if finest_scale < 1:
     raise ValueError(f"finest_scale must be at least 1; got {finest_scale}.")
-  factors = noise_propagation.checked_thresholds(thresholds, prior.shape, finest_scale)
+  factors = noise_propagation.checked_thresholds(
+    thresholds, prior.shape, finest_scale=finest_scale
+  )
   num_scales = finest_scale - 1 + len(factors)
   filters = wavelets.fourier_filters(prior.shape, num_scales)[finest_scale - 1 : -1]
   weight = weight.numpy()
@@ -149,7 +180,7 @@ def _dictionary(weight, prior, thresholds, finest_scale):
 
 @tf.function(autograph=False)
 def _separate(
-    shear, weight, variance, filters, limits, step, tolerance, max_iterations
+  shear, weight, variance, filters, limits, step, tolerance, max_iterations
 ):
   weighted = gaussian_posterior.Weighted(weight)
   sides = list(weighted.shape)
@@ -164,7 +195,7 @@ def _separate(
   def more_of_wiener(modes, sparse, num_steps):
     right_side = score(sparse + modes) - scaled(1 / variance, modes)
     update, _, _ = gaussian_posterior.solve(
-        weighted, variance, right_side, rtol=1e-5, max_iterations=num_steps
+      weighted, variance, right_side=right_side, rtol=1e-5, max_iterations=num_steps
     )
     return modes + update
 
@@ -176,7 +207,7 @@ def _separate(
     kept = coefficients - tf.clip_by_value(coefficients, -limits, limits)
     sparse_next = tf.signal.rfft2d(tf.nn.relu(tf.reduce_sum(kept, axis=1)))
     moved = lensing.shear_from_modes(
-        gaussian_next + sparse_next - gaussian - sparse, sides
+      gaussian_next + sparse_next - gaussian - sparse, sides
     )
     squared = tf.reduce_sum(weight * tf.square(moved), axis=(1, 2, 3)) / num_data
     return iteration + 1, gaussian_next, sparse_next, tf.sqrt(tf.reduce_max(squared))
@@ -184,9 +215,10 @@ def _separate(
   zero = tf.zeros_like(data)
   gaussian = more_of_wiener(zero, zero, 2 * _STEPS_OF_WIENER)
   iterations, gaussian, sparse, change = tf.while_loop(
-      lambda i, gaussian, sparse, change: change > tolerance, iterate,
-      (0, gaussian, zero, tf.constant(np.inf, tf.float32)),
-      maximum_iterations=max_iterations,
+    lambda i, gaussian, sparse, change: change > tolerance,
+    iterate,
+    (0, gaussian, zero, tf.constant(np.inf, tf.float32)),
+    maximum_iterations=max_iterations,
   )
   gaussian = more_of_wiener(gaussian, sparse, 2 * _STEPS_OF_WIENER)
   return inverse(gaussian), inverse(sparse), iterations, change

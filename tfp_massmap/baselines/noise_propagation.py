@@ -34,7 +34,7 @@ def filtered_variance(pixel_variance, transfer):
   return np.maximum(variance, 1e-12 * variance.max(axis=(-2, -1), keepdims=True))
 
 
-def standard_deviation(reconstruct, shear_map, num_realisations, seed):
+def standard_deviation(reconstruct, shear_map, *, num_realisations, seed):
   """Standard deviation of any estimator: new noise on the shear of its own estimate.
 
   Args:
@@ -52,8 +52,8 @@ def standard_deviation(reconstruct, shear_map, num_realisations, seed):
   """
   if num_realisations < 2:
     raise ValueError(
-        "A standard deviation needs at least 2 noise realisations; got"
-        f" {num_realisations}."
+      "A standard deviation needs at least 2 noise realisations; got"
+      f" {num_realisations}."
     )
   shear, _ = weighted_data(shear_map)
   kappa = reconstruct(shear[tf.newaxis])[0]
@@ -75,7 +75,7 @@ def weighted_data(shear_map):
   return tf.constant(shear, tf.float32), tf.constant(weight, tf.float32)
 
 
-def checked_thresholds(thresholds, shape, finest_scale=1):
+def checked_thresholds(thresholds, shape, *, finest_scale=1):
   """Thresholds of starlet scales as float64 `[num_scales, 1, 1]`.
 
   Args:
@@ -90,14 +90,14 @@ def checked_thresholds(thresholds, shape, finest_scale=1):
   factors = np.asarray(thresholds, np.float64)
   if factors.ndim != 1 or not factors.size or not (factors > 0).all():
     raise ValueError(
-        "thresholds must be positive numbers, one for each starlet scale from fine to"
-        f" coarse, such as (3.25, 2.25, 2.25); got {thresholds!r}."
+      "thresholds must be positive numbers, one for each starlet scale from fine to"
+      f" coarse, such as (3.25, 2.25, 2.25); got {thresholds!r}."
     )
   most = int(np.log2(min(shape))) - finest_scale + 1
   if len(factors) > most:
     raise ValueError(
-        f"{len(factors)} thresholds, for starlet scales of {2**finest_scale} to"
-        f" {2 ** (finest_scale + len(factors) - 1)} pixels, do not fit into a map of"
-        f" shape {tuple(shape)}, which has room for {max(most, 0)}: give fewer thresholds."
+      f"{len(factors)} thresholds, for starlet scales of {2**finest_scale} to"
+      f" {2 ** (finest_scale + len(factors) - 1)} pixels, do not fit into a map of"
+      f" shape {tuple(shape)}, which has room for {max(most, 0)}: give fewer thresholds."
     )
   return factors[:, np.newaxis, np.newaxis]

@@ -27,13 +27,13 @@ SOLVERS = {"conjugate_gradients": 500, "messenger": 5000, "proximal": 5000}
 
 
 def estimate(
-    shear_map, prior, solver="conjugate_gradients", rtol=1e-5, max_iterations=None
+  shear_map, prior, *, solver="conjugate_gradients", rtol=1e-5, max_iterations=None
 ):
   """Wiener filter: the mean of the posterior with a Gaussian prior.
 
   Args:
     shear_map: `shear_map.ShearMap`.
-    prior: `prior.GaussianPrior` on the same grid; `power_estimation.estimate` measures
+    prior: `priors.GaussianPrior` on the same grid; `power_estimation.estimate` measures
       its spectrum from the data.
     solver: one of `SOLVERS`.
     rtol: residual at which to stop, relative to the right-hand side, in the norm of the
@@ -55,38 +55,43 @@ def estimate(
     max_iterations = SOLVERS[solver]
   if max_iterations < 1:
     raise ValueError(
-        f"max_iterations must be at least 1, or None for {SOLVERS[solver]}; got"
-        f" {max_iterations}."
+      f"max_iterations must be at least 1, or None for {SOLVERS[solver]}; got"
+      f" {max_iterations}."
     )
   likelihood = likelihood_lib.ShearLikelihood(shear_map, dtype=prior.dtype)
   if solver == "conjugate_gradients":
     kappa, iterations, residual = gaussian_posterior.mean(
-        likelihood, prior, rtol, max_iterations
+      likelihood, prior, rtol=rtol, max_iterations=max_iterations
     )
   else:
     iterate = _messenger if solver == "messenger" else _proximal
     kappa, iterations, residual = iterate(
-        likelihood.shear, likelihood.inverse_variance(), prior.mode_variance,
-        tf.constant(rtol, prior.dtype), tf.constant(max_iterations),
+      likelihood.shear,
+      likelihood.inverse_variance(),
+      prior.mode_variance,
+      tf.constant(rtol, prior.dtype),
+      tf.constant(max_iterations),
     )
     if not residual <= rtol:
       raise RuntimeError(
-          f"The {solver} iteration stopped after {int(iterations)} steps at a relative"
-          f" residual of {float(residual):.2g}, above rtol = {rtol:g}. Allow more with"
-          " max_iterations, raise rtol, or use conjugate_gradients."
+        f"The {solver} iteration stopped after {int(iterations)} steps at a relative"
+        f" residual of {float(residual):.2g}, above rtol = {rtol:g}. Allow more with"
+        " max_iterations, raise rtol, or use conjugate_gradients."
       )
   settings = dict(
-      solver=solver, iterations=int(iterations), relative_residual=float(residual)
+    solver=solver, iterations=int(iterations), relative_residual=float(residual)
   )
-  return mass_map.MassMap(kappa.numpy(), shear_map.grid, "wiener", settings)
+  return mass_map.MassMap(
+    kappa.numpy(), shear_map.grid, method="wiener", settings=settings
+  )
 
 
-def standard_deviation(shear_map, prior, num_samples=64, seed=0, batch_size=16):
+def standard_deviation(shear_map, prior, *, num_samples=64, seed=0, batch_size=16):
   """Posterior standard deviation with the Gaussian prior, from exact draws, `[ny, nx]`.
 
   Args:
     shear_map: `shear_map.ShearMap`.
-    prior: `prior.GaussianPrior` on the same grid.
+    prior: `priors.GaussianPrior` on the same grid.
     num_samples: draws; the relative error of a pixel is (2 num_samples)^-1/2.
     seed: integer.
     batch_size: draws at a time.
@@ -102,7 +107,10 @@ def standard_deviation(shear_map, prior, num_samples=64, seed=0, batch_size=16):
   squared = np.zeros(mean.shape)
   for first in range(0, num_samples, batch_size):
     draws = gaussian_posterior.sample(
-        likelihood, prior, min(batch_size, num_samples - first), (seed, first)
+      likelihood,
+      prior,
+      num_samples=min(batch_size, num_samples - first),
+      seed=(seed, first),
     )
     # The mean is known, so that no degree of freedom is lost to it.
     squared += np.sum((draws.numpy() - mean) ** 2, axis=0)
@@ -111,7 +119,7 @@ def standard_deviation(shear_map, prior, num_samples=64, seed=0, batch_size=16):
 
 def _check(shear_map, prior):
   mass_map.check_shear_map(shear_map, "The Wiener filter")
-  mass_map.check_prior(prior, shear_map, "The Wiener filter")
+  mass_map.check_prior(prior, shear_map, method="The Wiener filter")
 
 
 class _NormalEquations:
@@ -169,8 +177,10 @@ def _messenger(shear, weight, variance, rtol, max_iterations, cooling=0.8):
   hot = tf.maximum(tf.reduce_max(variance) / tau, 1)
   start = (0, zero, tf.constant(np.inf, rtol.dtype), hot)
   iterations, modes, size, _ = tf.while_loop(
-      lambda i, modes, size, cold: size > goal, iterate, start,
-      maximum_iterations=max_iterations,
+    lambda i, modes, size, cold: size > goal,
+    iterate,
+    start,
+    maximum_iterations=max_iterations,
   )
   return equations.kappa(modes), iterations, equations.relative(size)
 
@@ -194,8 +204,10 @@ def _proximal(shear, weight, variance, rtol, max_iterations):
 
   start = (0, zero, zero, tf.ones([], rtol.dtype), tf.constant(np.inf, rtol.dtype))
   iterations, modes, _, _, size = tf.while_loop(
-      lambda i, modes, ahead, momentum, size: size > goal, iterate, start,
-      maximum_iterations=max_iterations,
+    lambda i, modes, ahead, momentum, size: size > goal,
+    iterate,
+    start,
+    maximum_iterations=max_iterations,
   )
   return equations.kappa(modes), iterations, equations.relative(size)
 

@@ -7,7 +7,7 @@ import tensorflow_probability as tfp
 
 from tfp_massmap import geometry
 from tfp_massmap import spectra
-from tfp_massmap.calibration import record
+from tfp_massmap.calibration import ranks as ranks_lib
 from tfp_massmap.mcmc import diagnostics
 
 
@@ -28,6 +28,7 @@ class ChainDiagnostics:
 
   names: list
   r_hat: np.ndarray
+  _: dataclasses.KW_ONLY
   r_hat_highest: np.ndarray
   effective_size: np.ndarray
   effective_size_lowest: np.ndarray
@@ -36,7 +37,17 @@ class ChainDiagnostics:
   num_states: int
 
 
-def diagnose(states, grid, mask=None, num_bands=8, max_components=2000):
+_COLUMNS = (
+  "r_hat",
+  "r_hat_highest",
+  "effective_size",
+  "effective_size_lowest",
+  "r_hat_error",
+  "effective_size_error",
+)
+
+
+def diagnose(states, grid, *, mask=None, num_bands=8, max_components=2000):
   """R-hat and effective sample size.
 
   Args:
@@ -57,32 +68,38 @@ def diagnose(states, grid, mask=None, num_bands=8, max_components=2000):
   fits = states.ndim == 4 and states.shape[2:] == grid.shape
   if not fits or states.shape[0] < 4 or states.shape[1] < 2:
     raise ValueError(
-        "states must be [num_steps, num_chains, ny, nx] on the grid"
-        f" {grid.shape}, with at least four steps of two chains; got {states.shape}."
+      "states must be [num_steps, num_chains, ny, nx] on the grid"
+      f" {grid.shape}, with at least four steps of two chains; got {states.shape}."
     )
   mask = geometry.checked_mask(mask, grid.shape)
   if bad := np.count_nonzero(~np.isfinite(states)):
     raise ValueError(f"{bad} of {states.size} values of the states are not finite.")
   edges = spectra.band_edges(grid, num_bands)
   flat = states.reshape([-1, *grid.shape]).astype(np.float64)
-  modes, bands, _ = record.modes(flat, mask, grid, edges)
+  modes, bands, _ = ranks_lib.modes(flat, mask, grid=grid, edges=edges)
   groups = {"pixels": flat[:, mask]}
-  groups |= {n: modes[:, bands == b] for b, n in enumerate(record.band_names(edges))}
+  groups |= {n: modes[:, bands == b] for b, n in enumerate(ranks_lib.band_names(edges))}
   rows = []
   for values in groups.values():
     step = -(-values.shape[1] // max_components)
     rows.append(_row(values[:, ::step].reshape([*states.shape[:2], -1])))
-  return ChainDiagnostics(list(groups), *np.array(rows).T, len(flat))
+  return ChainDiagnostics(
+    list(groups), **dict(zip(_COLUMNS, np.array(rows).T)), num_states=len(flat)
+  )
 
 
 def _row(values):
   r_hat = tfp.mcmc.potential_scale_reduction(values, independent_chain_ndims=1).numpy()
   size = diagnostics.effective_sample_size(
-      values, cross_chain_dims=1, filter_beyond_positive_pairs=True
+    values, cross_chain_dims=1, filter_beyond_positive_pairs=True
   ).numpy()
   # The median's standard error, of a normal distribution: 1.25 of the mean's.
   scale = 1.253 / np.sqrt(len(r_hat))
   return (
-      np.median(r_hat), np.quantile(r_hat, 0.95), np.median(size),
-      np.quantile(size, 0.05), scale * r_hat.std(), scale * size.std(),
+    np.median(r_hat),
+    np.quantile(r_hat, 0.95),
+    np.median(size),
+    np.quantile(size, 0.05),
+    scale * r_hat.std(),
+    scale * size.std(),
   )

@@ -1,14 +1,16 @@
 """Mocks of one survey, flawed on purpose or not, and samplers compiled once for all."""
 
-import dataclasses
 from collections.abc import Callable
+import dataclasses
 
 import numpy as np
 import tensorflow as tf
 
+from tfp_massmap import devices
 from tfp_massmap import gaussian_posterior
 from tfp_massmap import likelihood as likelihood_lib
 from tfp_massmap import posterior as posterior_lib
+from tfp_massmap import samplers
 from tfp_massmap import shear_map as shear_map_lib
 from tfp_massmap import simulate
 from tfp_massmap.calibration import runs
@@ -29,6 +31,7 @@ class Mocks:
 
   truth: Callable
   survey: shear_map_lib.ShearMap
+  _: dataclasses.KW_ONLY
   noise_factor: float = 1.0
   shear_bias: float = 0.0
   seed: int = 0
@@ -38,13 +41,15 @@ class Mocks:
     truth = np.asarray(self.truth(index))
     biased = (1 + self.shear_bias) * truth
     seed = np.random.SeedSequence([self.seed, index])
-    return truth, self._as_assumed(simulate.observe_like(biased, self.survey, seed))
+    return truth, self._as_assumed(
+      simulate.observe_like(biased, self.survey, seed=seed)
+    )
 
   def posterior(self, prior):
     """That of the survey's own shear, of which settings of samplers `resolve`."""
     survey = self._as_assumed(self.survey)
     return posterior_lib.Posterior(
-        likelihood_lib.ShearLikelihood(survey, prior.dtype), prior
+      likelihood_lib.ShearLikelihood(survey, prior.dtype), prior
     )
 
   def _as_assumed(self, shear_map):
@@ -65,7 +70,7 @@ def exact_sampler(prior, num_samples):
   """Exact draws of a Gaussian prior's posterior.
 
   Args:
-    prior: `prior.GaussianPrior`.
+    prior: `priors.GaussianPrior`.
     num_samples: a truth.
 
   Returns:
@@ -75,13 +80,21 @@ def exact_sampler(prior, num_samples):
 
   def sample(shear_map, seed):
     likelihood = likelihood_lib.ShearLikelihood(shear_map, prior.dtype)
-    return gaussian_posterior.sample(likelihood, prior, num_samples, (seed, 1)).numpy()
+    return gaussian_posterior.sample(
+      likelihood, prior, num_samples=num_samples, seed=(seed, 1)
+    ).numpy()
 
   return sample
 
 
-def guided_sampler(prior, num_samples, settings=guided.GuidedSettings(), batch_size=8,
-                   jit_compile=None):
+def guided_sampler(
+  prior,
+  num_samples,
+  *,
+  settings=guided.GuidedSettings(),
+  batch_size=8,
+  jit_compile=None,
+):
   """`samplers.guided.draw`, compiled once for shear maps of one mask and noise.
 
   Args:
@@ -101,10 +114,11 @@ def guided_sampler(prior, num_samples, settings=guided.GuidedSettings(), batch_s
   batch_size = min(batch_size, num_samples)
   if num_samples % batch_size:
     raise ValueError(
-        f"batch_size = {batch_size} must divide num_samples = {num_samples}."
+      f"batch_size = {batch_size} must divide num_samples = {num_samples}."
     )
-  if jit_compile is None:
-    jit_compile = not hasattr(prior, "residual")
+  jit_compile = devices.resolve_jit_compile(
+    jit_compile, has_network=not prior.is_gaussian
+  )
   compiled = {}
 
   def compile_for(shear_map):
@@ -112,9 +126,9 @@ def guided_sampler(prior, num_samples, settings=guided.GuidedSettings(), batch_s
     likelihood.shear = tf.Variable(likelihood.shear)
     posterior = posterior_lib.Posterior(likelihood, prior)
     draw = tf.function(
-        lambda seed: guided.draw(posterior, batch_size, seed, settings)[0],
-        autograph=False,
-        jit_compile=jit_compile,
+      lambda seed: guided.draw(posterior, batch_size, seed=seed, settings=settings)[0],
+      autograph=False,
+      jit_compile=jit_compile,
     )
     compiled.update(survey=shear_map, shear=likelihood.shear, draw=draw)
 
@@ -122,10 +136,12 @@ def guided_sampler(prior, num_samples, settings=guided.GuidedSettings(), batch_s
     if not compiled:
       compile_for(shear_map)
     for name in ("noise_std", "mask"):
-      if not np.array_equal(getattr(shear_map, name), getattr(compiled["survey"], name)):
+      if not np.array_equal(
+        getattr(shear_map, name), getattr(compiled["survey"], name)
+      ):
         raise ValueError(
-            f"The {name} of this shear map is not that of the first, for which the"
-            " sampler was compiled: make another sampler for it."
+          f"The {name} of this shear map is not that of the first, for which the"
+          " sampler was compiled: make another sampler for it."
         )
     compiled["shear"].assign(np.where(shear_map.mask, shear_map.shear, 0))
     seeds = [tf.constant([seed, batch]) for batch in range(num_samples // batch_size)]
@@ -134,26 +150,33 @@ def guided_sampler(prior, num_samples, settings=guided.GuidedSettings(), batch_s
   return sample
 
 
-def posterior_sampler(prior, num_samples, method, settings=None, **options):
-  """`posterior.Posterior.sample` by any method; compiles for every truth.
+def posterior_sampler(
+  prior, num_samples, *, method, settings=None, options=samplers.RunOptions()
+):
+  """`samplers.sample` by any method; compiles for every truth.
 
   Args:
     prior: Gaussian or hybrid.
     num_samples: a truth.
-    method: of `posterior.Posterior.sample`.
+    method: of `samplers.sample`.
     settings: of the method; None for its defaults.
-    **options: of the method's `sample`, such as `batch_size`.
+    options: `samplers.RunOptions`.
 
   Returns:
     Function `(shear_map, seed) -> [num_samples, ny, nx]`; raises what
-    `posterior.Posterior.sample` does.
+    `samplers.sample` does.
   """
 
   def sample(shear_map, seed):
     likelihood = likelihood_lib.ShearLikelihood(shear_map, prior.dtype)
     posterior = posterior_lib.Posterior(likelihood, prior)
-    result = posterior.sample(
-        num_samples, seed, method, settings, progress=False, **options
+    result = samplers.sample(
+      posterior,
+      num_samples,
+      seed=seed,
+      method=method,
+      settings=settings,
+      options=dataclasses.replace(options, progress=False),
     )
     return np.asarray(result.samples)
 
@@ -175,6 +198,8 @@ def interval_sampler(estimate, num_samples):
   """
 
   def sample(shear_map, seed):
-    return runs.samples_of_intervals(*estimate(shear_map), num_samples, seed)
+    return runs.samples_of_intervals(
+      *estimate(shear_map), num_samples=num_samples, seed=seed
+    )
 
   return sample

@@ -16,13 +16,13 @@ from tfp_massmap.catalog.files import read_table
 from tfp_massmap.catalog.galaxies import ShearCatalogue
 
 __all__ = [
-    "COLUMN_GUESSES",
-    "ShearCatalogue",
-    "bin_catalogue",
-    "catalogue_from_table",
-    "read_catalogue",
-    "read_schrabback2010",
-    "read_table",
-    "resolve_columns",
-    "tangent_grid",
+  "COLUMN_GUESSES",
+  "ShearCatalogue",
+  "bin_catalogue",
+  "catalogue_from_table",
+  "read_catalogue",
+  "read_schrabback2010",
+  "read_table",
+  "resolve_columns",
+  "tangent_grid",
 ]

@@ -18,7 +18,7 @@ _MAX_PIXELS = 20_000**2
 _MAX_DENSITY = 1000
 
 
-def tangent_grid(catalogue, pixel_scale, size=None, margin=0.15):
+def tangent_grid(catalogue, pixel_scale, *, size=None, margin=0.15):
   """Tangent-plane grid that holds a catalogue.
 
   Args:
@@ -37,14 +37,14 @@ def tangent_grid(catalogue, pixel_scale, size=None, margin=0.15):
       or the map would have more than 4e8 pixels.
   """
   center = _sky_center(catalogue)
-  probe = geometry.PixelGrid.tangent(center, (2, 2), pixel_scale)
+  probe = geometry.PixelGrid.tangent(center, (2, 2), pixel_scale=pixel_scale)
   row, column = probe.world_to_pixel(catalogue.ra, catalogue.dec)
   widest = 2 * max(np.abs(row - 0.5).max(), np.abs(column - 0.5).max())
   if not widest * probe.pixel_scale < 20 * u.deg:
     raise ValueError(
-        "The galaxies span more than 20 deg, too much for one flat map. Cut the"
-        f" catalogue into fields (centre now at ra {center[0]:.3f}, dec"
-        f" {center[1]:.3f} deg)."
+      "The galaxies span more than 20 deg, too much for one flat map. Cut the"
+      f" catalogue into fields (centre now at ra {center[0]:.3f}, dec"
+      f" {center[1]:.3f} deg)."
     )
   if size is None:
     # The centre lies midway in the projected plane, so that no margin is wasted.
@@ -52,21 +52,21 @@ def tangent_grid(catalogue, pixel_scale, size=None, margin=0.15):
     ra, dec = probe.pixel_to_world(*middle)
     center = (float(ra), float(dec))
     size = [
-        scipy.fft.next_fast_len(int(np.ceil(np.ptp(x) * (1 + 2 * margin))) + 2, True)
-        for x in (row, column)
+      scipy.fft.next_fast_len(int(np.ceil(np.ptp(x) * (1 + 2 * margin))) + 2, True)
+      for x in (row, column)
     ]
   elif np.ndim(size) == 0:
     size = (size, size)
   if np.prod(np.asarray(size, float)) > _MAX_PIXELS:
     raise ValueError(
-        f"A map of {size[0]} x {size[1]} pixels is beyond {_MAX_PIXELS:.0e} pixels."
-        f" Choose larger pixels (now {probe.pixel_scale:.3g}) or a smaller size."
+      f"A map of {size[0]} x {size[1]} pixels is beyond {_MAX_PIXELS:.0e} pixels."
+      f" Choose larger pixels (now {probe.pixel_scale:.3g}) or a smaller size."
     )
-  return geometry.PixelGrid.tangent(center, size, pixel_scale)
+  return geometry.PixelGrid.tangent(center, size, pixel_scale=pixel_scale)
 
 
 def bin_catalogue(
-    catalogue, grid, sigma_e=None, noise="weighted", flip_e2=False, settings=None
+  catalogue, grid, *, sigma_e=None, noise="weighted", flip_e2=False, settings=None
 ):
   """Weighted mean shear per pixel, with its noise (paper section 6.3, Eq. 26).
 
@@ -106,7 +106,7 @@ def bin_catalogue(
     raise ValueError(_outside_message(catalogue, grid))
   if not on_map.all():
     _LOG.warning(
-        "%d of %d galaxies lie outside the map.", (~on_map).sum(), len(catalogue)
+      "%d of %d galaxies lie outside the map.", (~on_map).sum(), len(catalogue)
     )
   inside = on_map & (weight > 0)
   if not inside.any():
@@ -128,25 +128,25 @@ def bin_catalogue(
   else:
     relative = 1 / np.sqrt(np.where(mask, count, 1))
   made = dict(
-      num_galaxies=int(inside.sum()),
-      num_outside=int((~on_map).sum()),
-      num_zero_weight=int((on_map & ~inside).sum()),
-      sigma_e1=float(sigma_e[0]),
-      sigma_e2=float(sigma_e[1]),
-      noise=noise,
-      flip_e2=flip_e2,
-      **{f"column {role}": name for role, name in catalogue.columns.items()},
+    num_galaxies=int(inside.sum()),
+    num_outside=int((~on_map).sum()),
+    num_zero_weight=int((on_map & ~inside).sum()),
+    sigma_e1=float(sigma_e[0]),
+    sigma_e2=float(sigma_e[1]),
+    noise=noise,
+    flip_e2=flip_e2,
+    **{f"column {role}": name for role, name in catalogue.columns.items()},
   )
   taken = set(made) & set(settings or {})
   if taken:
     raise ValueError(f"settings must not name {sorted(taken)}: binning sets them.")
   return shear_map.ShearMap(
-      shear=np.where(mask, shear / safe, 0),
-      noise_std=np.where(mask, sigma_e[:, np.newaxis, np.newaxis] * relative, 0),
-      mask=mask,
-      grid=grid,
-      count=count,
-      settings={**made, **(settings or {})},
+    shear=np.where(mask, shear / safe, 0),
+    noise_std=np.where(mask, sigma_e[:, np.newaxis, np.newaxis] * relative, 0),
+    mask=mask,
+    grid=grid,
+    count=count,
+    settings={**made, **(settings or {})},
   )
 
 
@@ -156,21 +156,22 @@ def _warn_of_density(count, grid):
   # Pixels too small to hold two galaxies would count as dense with one.
   if density > _MAX_DENSITY and measured.mean() > 2:
     _LOG.warning(
-        "There are %.3g galaxies per square arcmin of the measured area: are ra and dec"
-        " in degrees? If not, declare their unit, or convert them.", density,
+      "There are %.3g galaxies per square arcmin of the measured area: are ra and dec"
+      " in degrees? If not, declare their unit, or convert them.",
+      density,
     )
 
 
 def _sky_center(catalogue):
   ra, dec = np.deg2rad(catalogue.ra), np.deg2rad(catalogue.dec)
   mean = [
-      np.mean(np.cos(dec) * np.cos(ra)),
-      np.mean(np.cos(dec) * np.sin(ra)),
-      np.mean(np.sin(dec)),
+    np.mean(np.cos(dec) * np.cos(ra)),
+    np.mean(np.cos(dec) * np.sin(ra)),
+    np.mean(np.sin(dec)),
   ]
   return (
-      float(np.rad2deg(np.arctan2(mean[1], mean[0])) % 360),
-      float(np.rad2deg(np.arctan2(mean[2], np.hypot(mean[0], mean[1])))),
+    float(np.rad2deg(np.arctan2(mean[1], mean[0])) % 360),
+    float(np.rad2deg(np.arctan2(mean[2], np.hypot(mean[0], mean[1])))),
   )
 
 
@@ -197,9 +198,9 @@ def _outside_message(catalogue, grid):
   ra, dec = grid.pixel_to_world((ny - 1) / 2, (nx - 1) / 2)
   height, width = (side.to_value(u.deg) for side in grid.extent)
   return (
-      f"None of the {len(catalogue)} galaxies falls on the map, which is centred on"
-      f" ra {float(ra):.4f}, dec {float(dec):.4f} deg and is {width:.3f} x"
-      f" {height:.3f} deg. The catalogue covers ra {catalogue.ra.min():.4f} to"
-      f" {catalogue.ra.max():.4f} and dec {catalogue.dec.min():.4f} to"
-      f" {catalogue.dec.max():.4f} deg. Move or enlarge the map."
+    f"None of the {len(catalogue)} galaxies falls on the map, which is centred on"
+    f" ra {float(ra):.4f}, dec {float(dec):.4f} deg and is {width:.3f} x"
+    f" {height:.3f} deg. The catalogue covers ra {catalogue.ra.min():.4f} to"
+    f" {catalogue.ra.max():.4f} and dec {catalogue.dec.min():.4f} to"
+    f" {catalogue.dec.max():.4f} deg. Move or enlarge the map."
   )

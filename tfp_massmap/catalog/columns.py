@@ -7,21 +7,27 @@ from tfp_massmap.catalog import galaxies
 
 # Names that survey releases use, compared without regard to case.
 COLUMN_GUESSES = {
-    "ra": ("ra", "ra_deg", "alpha_j2000", "raj2000", "ra_gal", "ra_j2000"),
-    "dec": ("dec", "dec_deg", "delta_j2000", "dej2000", "dec_gal", "dec_j2000"),
-    "e1": ("e1", "e_1", "g1", "g_1", "gamma1", "shear1", "shear_1"),
-    "e2": ("e2", "e_2", "g2", "g_2", "gamma2", "shear2", "shear_2"),
-    "weight": (
-        "w", "weight", "weights", "shape_weight", "shear_weight", "lensfit_weight",
-        "weight_lensfit", "nhweight",
-    ),
+  "ra": ("ra", "ra_deg", "alpha_j2000", "raj2000", "ra_gal", "ra_j2000"),
+  "dec": ("dec", "dec_deg", "delta_j2000", "dej2000", "dec_gal", "dec_j2000"),
+  "e1": ("e1", "e_1", "g1", "g_1", "gamma1", "shear1", "shear_1"),
+  "e2": ("e2", "e_2", "g2", "g_2", "gamma2", "shear2", "shear_2"),
+  "weight": (
+    "w",
+    "weight",
+    "weights",
+    "shape_weight",
+    "shear_weight",
+    "lensfit_weight",
+    "weight_lensfit",
+    "nhweight",
+  ),
 }
 
 _ROLES = (*COLUMN_GUESSES, "redshift")
 _OPTIONAL = ("weight", "redshift")
 
 
-def catalogue_from_table(table, columns=None, drop_invalid=False):
+def catalogue_from_table(table, columns=None, *, drop_invalid=False):
   """`read_catalogue` for an astropy `Table` in memory."""
   names = resolve_columns(table.colnames, columns)
   values = {}
@@ -55,8 +61,8 @@ def resolve_columns(available, columns=None):
     matches = _candidates(role, available, columns)
     if len(matches) > 1:
       raise ValueError(
-          f"Several columns could be {role}: {', '.join(matches)}. Name the one to"
-          f" use (--{role} on the command line). {found}"
+        f"Several columns could be {role}: {', '.join(matches)}. Name the one to"
+        f" use (--{role} on the command line). {found}"
       )
     if matches:
       resolved[role] = matches[0]
@@ -64,15 +70,15 @@ def resolve_columns(available, columns=None):
       raise ValueError(f"There is no column '{columns[role]}' for {role}. {found}")
     elif role not in _OPTIONAL:
       raise ValueError(
-          f"No column for {role}: none is called {', '.join(COLUMN_GUESSES[role])}. Name"
-          f" it (--{role} on the command line). {found}"
+        f"No column for {role}: none is called {', '.join(COLUMN_GUESSES[role])}. Name"
+        f" it (--{role} on the command line). {found}"
       )
   for name in resolved.values():
     roles = [role for role, other in resolved.items() if other == name]
     if len(roles) > 1:
       raise ValueError(
-          f"Column '{name}' cannot be {' and '.join(roles)} at once. Name another column"
-          f" for {' or '.join(roles)}. {found}"
+        f"Column '{name}' cannot be {' and '.join(roles)} at once. Name another column"
+        f" for {' or '.join(roles)}. {found}"
       )
   return resolved
 
@@ -98,7 +104,7 @@ def _named(columns):
   unknown = set(columns) - set(_ROLES)
   if unknown:
     raise ValueError(
-        f"Unknown roles {sorted(unknown)}; columns has keys among {sorted(_ROLES)}."
+      f"Unknown roles {sorted(unknown)}; columns has keys among {sorted(_ROLES)}."
     )
   return columns
 
@@ -113,7 +119,7 @@ def _numeric_column(table, name, role):
   column = table[name]
   if column.ndim != 1 or column.dtype.kind not in "fiu":
     raise ValueError(
-        f"Column '{name}' ({role}) must hold one number a row; {_what_it_holds(column)}"
+      f"Column '{name}' ({role}) must hold one number a row; {_what_it_holds(column)}"
     )
   unit = getattr(column, "unit", None)
   values = column.astype(np.float64)
@@ -125,9 +131,9 @@ def _numeric_column(table, name, role):
     return u.Quantity(values, unit).to_value(wanted)
   except (u.UnitsError, TypeError, ValueError) as error:
     raise ValueError(
-        f"Column '{name}' ({role}) has the unit '{unit}', which is not"
-        f" {'an angle' if wanted is u.deg else 'dimensionless'} that astropy can read."
-        " Correct the unit of the column, or remove it."
+      f"Column '{name}' ({role}) has the unit '{unit}', which is not"
+      f" {'an angle' if wanted is u.deg else 'dimensionless'} that astropy can read."
+      " Correct the unit of the column, or remove it."
     ) from error
 
 

@@ -23,7 +23,7 @@ _COMPRESSED = (".bz2", ".gz", ".xz")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def read_catalogue(path, columns=None, drop_invalid=False, hdu=None):
+def read_catalogue(path, columns=None, *, drop_invalid=False, hdu=None):
   """Reads a shape catalogue in any table format that astropy reads.
 
   Args:
@@ -46,7 +46,7 @@ def read_catalogue(path, columns=None, drop_invalid=False, hdu=None):
       value is invalid.
   """
   return columns_lib.catalogue_from_table(
-      read_table(path, hdu, columns), columns, drop_invalid
+    read_table(path, hdu, columns=columns), columns, drop_invalid=drop_invalid
   )
 
 
@@ -68,14 +68,14 @@ def read_schrabback2010(folder):
     path = folder / f"{name}.fits"
     if not path.is_file():
       raise FileNotFoundError(
-          f"No {path.name} in {folder}; the catalogue is the files"
-          f" {', '.join(f + '.fits' for f in files.values())}."
+        f"No {path.name} in {folder}; the catalogue is the files"
+        f" {', '.join(f + '.fits' for f in files.values())}."
       )
     values[role] = np.asarray(fits.getdata(path), np.float64).ravel()
   return galaxies.ShearCatalogue(**values)
 
 
-def read_table(path, hdu=None, columns=None):
+def read_table(path, hdu=None, *, columns=None):
   """An astropy `Table` from a file, its format known by suffix and first bytes.
 
   Args:
@@ -99,7 +99,9 @@ def read_table(path, hdu=None, columns=None):
     with _astropy_errors(path):
       return Table.read(path, format="fits", hdu=hdu)
   if hdu is not None:
-    raise ValueError(f"{path} is not FITS: it has no HDU {hdu!r}. Leave out hdu (--hdu).")
+    raise ValueError(
+      f"{path} is not FITS: it has no HDU {hdu!r}. Leave out hdu (--hdu)."
+    )
   with _astropy_errors(path):
     if suffix in _TEXT:
       return _read_text(path, suffix, head)
@@ -109,10 +111,10 @@ def read_table(path, hdu=None, columns=None):
 def _choose_hdu(path, hdu, columns):
   with _astropy_errors(path), fits.open(path) as hdus:
     tables = {
-        index: (each.name, each.columns.names)
-        for index, each in enumerate(hdus)
-        if isinstance(each, (fits.BinTableHDU, fits.TableHDU))
-        and not isinstance(each, fits.CompImageHDU)
+      index: (each.name, each.columns.names)
+      for index, each in enumerate(hdus)
+      if isinstance(each, (fits.BinTableHDU, fits.TableHDU))
+      and not isinstance(each, fits.CompImageHDU)
     }
   if not tables:
     raise ValueError(f"{path} has no table, only images. Give a file with a table.")
@@ -127,13 +129,15 @@ def _choose_hdu(path, hdu, columns):
   for index, (_, names) in tables.items():
     if columns_lib.has_columns(names, columns):
       _LOG.warning(
-          "%s has the tables %s; the one read is %d, the first with all columns needed.",
-          path, listing, index,
+        "%s has the tables %s; the one read is %d, the first with all columns needed.",
+        path,
+        listing,
+        index,
       )
       return index
   raise ValueError(
-      f"None of the tables of {path} ({listing}) has all columns needed. Name the columns,"
-      " or the table with hdu (--hdu on the command line) to see what it has."
+    f"None of the tables of {path} ({listing}) has all columns needed. Name the columns,"
+    " or the table with hdu (--hdu on the command line) to see what it has."
   )
 
 
@@ -170,13 +174,13 @@ def _astropy_errors(path):
     yield
   except ImportError as error:
     raise ValueError(
-        f"Reading {path} needs a package that is not here ({error}). For Parquet:"
-        " pip install pyarrow pandas."
+      f"Reading {path} needs a package that is not here ({error}). For Parquet:"
+      " pip install pyarrow pandas."
     ) from error
   except Exception as error:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = lines[0].rstrip(".:") if lines else "no detail"
     raise ValueError(
-        f"astropy cannot read {path} as a table ({type(error).__name__}: {reason}). Give"
-        " it the suffix of its format: .fits, .csv, .txt, .ecsv or .parquet."
+      f"astropy cannot read {path} as a table ({type(error).__name__}: {reason}). Give"
+      " it the suffix of its format: .fits, .csv, .txt, .ecsv or .parquet."
     ) from error

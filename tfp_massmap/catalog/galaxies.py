@@ -45,6 +45,7 @@ class ShearCatalogue:
 
   ra: np.ndarray
   dec: np.ndarray
+  _: dataclasses.KW_ONLY
   e1: np.ndarray
   e2: np.ndarray
   weight: np.ndarray
@@ -71,9 +72,9 @@ class ShearCatalogue:
     std = np.array([np.std(self.e1[used]), np.std(self.e2[used])])
     if used.sum() < _MIN_GALAXIES_FOR_SIGMA_E or not (std > 0).all():
       raise ValueError(
-          f"sigma_e cannot be measured from {used.sum()} galaxies with the scatter"
-          f" {std}; at least {_MIN_GALAXIES_FOR_SIGMA_E} different ones are needed."
-          " Give it: sigma_e=0.3, for example (--sigma-e on the command line)."
+        f"sigma_e cannot be measured from {used.sum()} galaxies with the scatter"
+        f" {std}; at least {_MIN_GALAXIES_FOR_SIGMA_E} different ones are needed."
+        " Give it: sigma_e=0.3, for example (--sigma-e on the command line)."
       )
     return std
 
@@ -105,10 +106,12 @@ def _row_faults(values):
   unused = ~(values["weight"] > 0)
   size = np.hypot(values["e1"], values["e2"])
   yield (
-      "|e|", size, (size <= _LARGEST_ELLIPTICITY) | unused,
-      f"above {_LARGEST_ELLIPTICITY}",
-      " Values like -99 mark failed measurements; shapes must be ellipticities or"
-      " shears, not percentages.",
+    "|e|",
+    size,
+    (size <= _LARGEST_ELLIPTICITY) | unused,
+    f"above {_LARGEST_ELLIPTICITY}",
+    " Values like -99 mark failed measurements; shapes must be ellipticities or"
+    " shears, not percentages.",
   )
   if "redshift" in values:
     redshift = values["redshift"]
@@ -131,17 +134,23 @@ def _validate(values, columns):
 
   for role, value, good, fault, remark in _row_faults(values):
     _require_rows(
-        value, good, label(role), fault,
-        "Remove those rows, or have them dropped with drop_invalid=True"
-        f" (--drop-invalid on the command line).{remark}",
+      value,
+      good,
+      label(role),
+      fault,
+      "Remove those rows, or have them dropped with drop_invalid=True"
+      f" (--drop-invalid on the command line).{remark}",
     )
   _require_rows(
-      values["dec"], np.abs(values["dec"]) <= 90, label("dec"), "outside [-90, 90] deg",
-      "Are right ascension and declination exchanged, or in other units?",
+    values["dec"],
+    np.abs(values["dec"]) <= 90,
+    label("dec"),
+    "outside [-90, 90] deg",
+    "Are right ascension and declination exchanged, or in other units?",
   )
   weight = values["weight"]
   _require_rows(
-      weight, weight >= 0, label("weight"), "negative", "Remove them, or set them to 0."
+    weight, weight >= 0, label("weight"), "negative", "Remove them, or set them to 0."
   )
   if not weight.any():
     raise ValueError("Every weight is zero; leave out the weight column to use none.")
@@ -154,13 +163,13 @@ def _check_ellipticities(beyond, used):
   beyond = beyond & used
   if beyond.sum() > _MAX_FRACTION_BEYOND_ONE * used.sum():
     raise ValueError(
-        f"{beyond.sum()} of {used.sum()} galaxies have |e| > 1 in e1, e2, the first in"
-        f" row {np.argmax(beyond)}. Shapes must be ellipticities or shears, not"
-        " percentages, pixel moments or significances."
+      f"{beyond.sum()} of {used.sum()} galaxies have |e| > 1 in e1, e2, the first in"
+      f" row {np.argmax(beyond)}. Shapes must be ellipticities or shears, not"
+      " percentages, pixel moments or significances."
     )
   if beyond.any():
     _LOG.warning(
-        "%d of %d galaxies have |e| > 1, and are used.", beyond.sum(), used.sum()
+      "%d of %d galaxies have |e| > 1, and are used.", beyond.sum(), used.sum()
     )
 
 
@@ -174,8 +183,10 @@ def _warn_of_repetition(used):
   repeated = (rows[:, 1:] == rows[:, :-1]).all(axis=0).sum()
   if repeated > allowed:
     _LOG.warning(
-        "%d of %d galaxies repeat another in ra, dec, e1 and e2: each galaxy twice makes"
-        " the noise too small. Remove the repetitions.", repeated, rows.shape[1],
+      "%d of %d galaxies repeat another in ra, dec, e1 and e2: each galaxy twice makes"
+      " the noise too small. Remove the repetitions.",
+      repeated,
+      rows.shape[1],
     )
 
 
@@ -183,6 +194,6 @@ def _require_rows(value, good, subject, fault, remedy):
   if not good.all():
     first = int(np.argmin(good))
     raise ValueError(
-        f"{subject} is {fault} in {(~good).sum()} of {good.size} rows, the first in row"
-        f" {first} ({value[first]:.6g}). {remedy}"
+      f"{subject} is {fault} in {(~good).sum()} of {good.size} rows, the first in row"
+      f" {first} ({value[first]:.6g}). {remedy}"
     )

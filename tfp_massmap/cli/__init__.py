@@ -23,8 +23,9 @@ def main(arguments=None):
       commands.COMMANDS[options.command](options)
   except KeyboardInterrupt:
     print(
-        "tfp-massmap: interrupted. What was done of a sampling or training is kept: the"
-        " same command goes on; other unfinished files were removed.", file=sys.stderr,
+      "tfp-massmap: interrupted. What was done of a sampling or training is kept: the"
+      " same command goes on; other unfinished files were removed.",
+      file=sys.stderr,
     )
     return 130
   except Exception as error:  # pylint: disable=broad-exception-caught

@@ -39,15 +39,15 @@ def one_line(error):
   reason = str(error).splitlines()[0] if str(error) else "no detail"
   if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
     return (
-        "not enough memory. Use a smaller --batch-size or --size, or a larger"
-        f" --pixel-scale ({reason})."
+      "not enough memory. Use a smaller --batch-size or --size, or a larger"
+      f" --pixel-scale ({reason})."
     )
   # Loaded only if the command came that far.
   tensorflow = sys.modules.get("tensorflow")
   if tensorflow is not None and isinstance(error, tensorflow.errors.OpError):
     return (
-        f"TensorFlow failed ({type(error).__name__}: {reason}). Check the size of the map"
-        " and of its pixels."
+      f"TensorFlow failed ({type(error).__name__}: {reason}). Check the size of the map"
+      " and of its pixels."
     )
   expected = (ValueError, OSError, RuntimeError, FloatingPointError)
   return str(error) if isinstance(error, expected) else None
@@ -70,7 +70,7 @@ def start_tensorflow():
     import tensorflow as tf  # pylint: disable=g-import-not-at-top
 
     tf.config.list_logical_devices()
-    from tfp_massmap.nn import devices  # pylint: disable=g-import-not-at-top
+    from tfp_massmap import devices  # pylint: disable=g-import-not-at-top
 
     if devices.resolve_compute_dtype("auto") == "bfloat16":
       # It fails on networks in bfloat16, with a line for every graph, and saves no time.

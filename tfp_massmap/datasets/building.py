@@ -50,7 +50,7 @@ def check_prepared(builder):
   differ = [name for name, value in wanted.items() if prepared.get(name) != value]
   if differ:
     raise ValueError(
-        f"The data in {builder.data_dir} were prepared with another"
-        f" {' and '.join(differ)}. Give the configuration {builder.builder_config.name!r}"
-        " another name, or choose another data_dir."
+      f"The data in {builder.data_dir} were prepared with another"
+      f" {' and '.join(differ)}. Give the configuration {builder.builder_config.name!r}"
+      " another name, or choose another data_dir."
     )

@@ -31,8 +31,8 @@ def aperture_mass(maps, scale=DEFAULT_SCALE):
   maps = np.asarray(maps, np.float64)
   if bad := np.count_nonzero(~np.isfinite(maps)):
     raise ValueError(
-        f"{bad} of {maps.size} values of the maps are not finite: give masked pixels a"
-        " value, such as 0, and leave failed samples out."
+      f"{bad} of {maps.size} values of the maps are not finite: give masked pixels a"
+      " value, such as 0, and leave failed samples out."
     )
   return wavelets.starlet(maps, scale)[..., scale - 1, :, :].numpy()
 
@@ -55,7 +55,7 @@ def blocks(maps, scale=DEFAULT_SCALE):
     yield aperture_mass(maps[first : first + num], scale)
 
 
-def background_std(background, scale=DEFAULT_SCALE, mask=None):
+def background_std(background, scale=DEFAULT_SCALE, *, mask=None):
   """Standard deviation of the aperture mass of maps without the cluster.
 
   Args:
@@ -72,11 +72,13 @@ def background_std(background, scale=DEFAULT_SCALE, mask=None):
   """
   coefficients = aperture_mass(background, scale)
   if mask is not None:
-    coefficients = coefficients[..., geometry.checked_mask(mask, coefficients.shape[-2:])]
+    coefficients = coefficients[
+      ..., geometry.checked_mask(mask, coefficients.shape[-2:])
+    ]
   return float(np.std(coefficients))
 
 
-def input_snr(cluster, background, scale=DEFAULT_SCALE, mask=None):
+def input_snr(cluster, background, *, scale=DEFAULT_SCALE, mask=None):
   """Signal-to-noise ratio of an injected cluster (paper Eq. 29).
 
   Args:
@@ -93,4 +95,4 @@ def input_snr(cluster, background, scale=DEFAULT_SCALE, mask=None):
     ValueError: as `background_std`.
   """
   highest = aperture_mass(cluster, scale).max(axis=(-2, -1))
-  return highest / background_std(background, scale, mask)
+  return highest / background_std(background, scale, mask=mask)

@@ -13,7 +13,7 @@ _INTERVALS = ("wilson", "clopper-pearson")
 
 
 def highest_coefficient(
-    maps, grid, centers, radius=DEFAULT_RADIUS, scale=aperture.DEFAULT_SCALE
+  maps, grid, *, centers, radius=DEFAULT_RADIUS, scale=aperture.DEFAULT_SCALE
 ):
   """Highest aperture mass near given places.
 
@@ -37,14 +37,16 @@ def highest_coefficient(
   row, column = np.broadcast_arrays(*(np.asarray(c, float) for c in centers))
   reach = (radius / grid.pixel_scale).to_value(u.one)
   near = [_within(grid.shape, r, c, reach) for r, c in zip(row.ravel(), column.ravel())]
-  highest = np.concatenate([
+  highest = np.concatenate(
+    [
       np.stack([block[:, *place].max(axis=1) for place in near], axis=1)
       for block in aperture.blocks(maps, scale)
-  ])
+    ]
+  )
   return highest.reshape(len(maps), *row.shape)
 
 
-def binomial_interval(successes, trials, confidence=0.6827, method="wilson"):
+def binomial_interval(successes, trials, *, confidence=0.6827, method="wilson"):
   """Interval of a proportion.
 
   Args:
@@ -65,8 +67,8 @@ def binomial_interval(successes, trials, confidence=0.6827, method="wilson"):
   k, n = np.broadcast_arrays(np.asarray(successes), np.asarray(trials))
   if np.any(n < 1) or np.any(k < 0) or np.any(k > n) or not 0 < confidence < 1:
     raise ValueError(
-        "Successes must lie between 0 and a positive number of trials, the confidence"
-        f" in (0, 1); got {successes}, {trials} and {confidence}."
+      "Successes must lie between 0 and a positive number of trials, the confidence"
+      f" in (0, 1); got {successes}, {trials} and {confidence}."
     )
   if method == "wilson":
     z = stats.norm.ppf((1 + confidence) / 2)
@@ -87,7 +89,7 @@ def _within(shape, row, column, reach):
   place = np.nonzero(np.hypot(rows - row, columns - column) <= reach)
   if not place[0].size:
     raise ValueError(
-        f"No pixel of the map of shape {shape} lies within {reach:.3g} pixels of row"
-        f" {row:.4g}, column {column:.4g}. Widen the radius, or leave this place out."
+      f"No pixel of the map of shape {shape} lies within {reach:.3g} pixels of row"
+      f" {row:.4g}, column {column:.4g}. Widen the radius, or leave this place out."
     )
   return place

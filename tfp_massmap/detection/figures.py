@@ -10,7 +10,7 @@ from tfp_massmap.detection import criterion
 _LOWEST, _HIGHEST, _WIDTH = -5.0, 14.0, 0.25
 
 
-def plot_coefficients(backgrounds, clusters, threshold):
+def plot_coefficients(backgrounds, clusters, *, threshold):
   """Histograms of the aperture mass, without and with clusters (paper Fig. 8).
 
   Args:
@@ -26,28 +26,42 @@ def plot_coefficients(backgrounds, clusters, threshold):
   hatches = ("////", "....")
   for hatch, (label, values) in zip(hatches, backgrounds.items()):
     axes.hist(
-        np.clip(values, bins[0], bins[-1]).ravel(), bins, density=True, histtype="step",
-        color="0.35", hatch=hatch, label=label,
+      np.clip(values, bins[0], bins[-1]).ravel(),
+      bins,
+      density=True,
+      histtype="step",
+      color="0.35",
+      hatch=hatch,
+      label=label,
     )
   axes.plot(
-      bins, stats.norm.pdf(bins, np.mean(values), np.std(values)), "k:", lw=1.2,
-      label="Gaussian of the same width",
+    bins,
+    stats.norm.pdf(bins, np.mean(values), np.std(values)),
+    "k:",
+    lw=1.2,
+    label="Gaussian of the same width",
   )
   for index, (label, values) in enumerate(clusters.items()):
     axes.hist(
-        np.maximum(values, bins[0]), bins[::2], density=True, histtype="stepfilled", alpha=0.55,
-        color=f"C{index}", label=label,
+      np.maximum(values, bins[0]),
+      bins[::2],
+      density=True,
+      histtype="stepfilled",
+      alpha=0.55,
+      color=f"C{index}",
+      label=label,
     )
   axes.axvline(threshold, color="k", ls="--", lw=1)
   axes.set(
-      xlabel="aperture mass / standard deviation of the field without cluster",
-      ylabel="probability density", xlim=(bins[0], bins[-1]),
+    xlabel="aperture mass / standard deviation of the field without cluster",
+    ylabel="probability density",
+    xlim=(bins[0], bins[-1]),
   )
   axes.legend(fontsize=8)
   return figure, axes
 
 
-def plot_detection_rate(series, background_rate, threshold):
+def plot_detection_rate(series, background_rate, *, threshold):
   """Share of samples that detect a cluster against its input SNR (paper Fig. 9).
 
   Samples of one field share its data. The interval of all fields together is the wider
@@ -71,22 +85,35 @@ def plot_detection_rate(series, background_rate, threshold):
     if len(np.unique(table["field"])) > 1:
       offset = 0.03 * (np.asarray(table["field"]) - np.mean(table["field"]))
       axes.errorbar(
-          table["snr"] + offset, share, [share - low, high - share], fmt=".",
-          color=color, alpha=0.25, markersize=4, elinewidth=0.8,
+        table["snr"] + offset,
+        share,
+        [share - low, high - share],
+        fmt=".",
+        color=color,
+        alpha=0.25,
+        markersize=4,
+        elinewidth=0.8,
       )
     snr = np.unique(table["snr"])
     cases = [table[table["snr"] == value] for value in snr]
     share, low, high = np.array(
-        [pooled_rate(case["detected"], case["num_samples"]) for case in cases]
+      [pooled_rate(case["detected"], case["num_samples"]) for case in cases]
     ).T
     axes.errorbar(
-        snr, share, [share - low, high - share], fmt="o-", color=color, label=label,
-        markersize=4, capsize=2,
+      snr,
+      share,
+      [share - low, high - share],
+      fmt="o-",
+      color=color,
+      label=label,
+      markersize=4,
+      capsize=2,
     )
   axes.axvline(threshold, color="k", ls="--", lw=1)
   axes.set(
-      xlabel="input signal-to-noise ratio", ylim=(-0.02, 1.04),
-      ylabel=rf"share of samples above {threshold:g}$\sigma$",
+    xlabel="input signal-to-noise ratio",
+    ylim=(-0.02, 1.04),
+    ylabel=rf"share of samples above {threshold:g}$\sigma$",
   )
   axes.legend(fontsize=8, loc="lower right")
   return figure, axes
@@ -115,7 +142,7 @@ def pooled_rate(detected, num_samples):
   return share, float(low), float(high)
 
 
-def plot_cutouts(cutouts, highest, grid, threshold, num_columns=4):
+def plot_cutouts(cutouts, highest, *, grid, threshold, num_columns=4):
   """Filtered samples around a cluster, detected above, missed below (paper Fig. F.1).
 
   Args:
@@ -126,20 +153,24 @@ def plot_cutouts(cutouts, highest, grid, threshold, num_columns=4):
     num_columns: cutouts in a row.
   """
   figure = mpl_figure.Figure(
-      figsize=(1.9 * num_columns + 0.9, 4.3), layout="constrained"
+    figsize=(1.9 * num_columns + 0.9, 4.3), layout="constrained"
   )
   axes = figure.subplots(2, num_columns, sharex=True, sharey=True)
   half = grid.pixel_scale.to_value("arcmin") * cutouts.shape[-1] / 2
   is_detected = highest > threshold
   for row, (label, chosen) in zip(
-      axes, (("detection", is_detected), ("no detection", ~is_detected))
+    axes, (("detection", is_detected), ("no detection", ~is_detected))
   ):
     row[0].set_ylabel(f"{label}\n[arcmin]")
     shown = cutouts[chosen][:num_columns]
     for axis, values in zip(row, shown):
       image = axis.imshow(
-          values, origin="lower", extent=[-half, half] * 2, cmap="inferno", vmin=-3,
-          vmax=2.5 * threshold,
+        values,
+        origin="lower",
+        extent=[-half, half] * 2,
+        cmap="inferno",
+        vmin=-3,
+        vmax=2.5 * threshold,
       )
     for axis in row[len(shown) :]:
       axis.set_axis_off()
@@ -160,14 +191,22 @@ def plot_reliability(results):
   axes.plot([0, 1], [0, 1], "k--", lw=1)
   for index, (label, result) in enumerate(results.items()):
     axes.errorbar(
-        result.predicted, result.observed,
-        [result.observed - result.low, result.high - result.observed],
-        fmt="os^D"[index % 4] + "-", color=f"C{index}", markersize=4, capsize=2, lw=1,
-        label=f"{label} ({result.count.sum()} cases, z = {result.z:.1f})",
+      result.predicted,
+      result.observed,
+      [result.observed - result.low, result.high - result.observed],
+      fmt="os^D"[index % 4] + "-",
+      color=f"C{index}",
+      markersize=4,
+      capsize=2,
+      lw=1,
+      label=f"{label} ({result.count.sum()} cases, z = {result.z:.1f})",
     )
   axes.set(
-      xlabel="posterior probability of a detection", ylabel="share with one in truth",
-      xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal",
+    xlabel="posterior probability of a detection",
+    ylabel="share with one in truth",
+    xlim=(-0.02, 1.02),
+    ylim=(-0.02, 1.02),
+    aspect="equal",
   )
   axes.legend(fontsize=8)
   return figure, axes

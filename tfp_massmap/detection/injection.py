@@ -9,7 +9,7 @@ from tfp_massmap import simulate
 
 
 def inject_cluster(
-    shear_map, mass, redshift=0.5, concentration=1.0, source_redshift=1.0, center=None
+  shear_map, mass, *, redshift=0.5, concentration=1.0, source_redshift=1.0, center=None
 ):
   """Adds the shear of an NFW halo to a shear map (paper section 7.3).
 
@@ -29,23 +29,29 @@ def inject_cluster(
     ValueError: as `simulate.nfw_cluster`.
   """
   kappa, shear = simulate.nfw_cluster(
-      shear_map.grid, mass, redshift, concentration, source_redshift, center=center
+    shear_map.grid,
+    mass,
+    redshift=redshift,
+    concentration=concentration,
+    source_redshift=source_redshift,
+    center=center,
   )
   given = dict(
-      mass_msun=float(mass.to_value(u.Msun)),
-      redshift=float(redshift),
-      concentration="Duffy et al. 2008" if concentration is None
-      else float(concentration),
-      source_redshift=float(source_redshift),
-      center="middle" if center is None else f"{center[0]:g}, {center[1]:g}",
+    mass_msun=float(mass.to_value(u.Msun)),
+    redshift=float(redshift),
+    concentration="Duffy et al. 2008"
+    if concentration is None
+    else float(concentration),
+    source_redshift=float(source_redshift),
+    center="middle" if center is None else f"{center[0]:g}, {center[1]:g}",
   )  # pyformat: disable
   number = 1 + sum(
-      name.startswith("cluster") and name.endswith("_mass_msun")
-      for name in shear_map.settings
+    name.startswith("cluster") and name.endswith("_mass_msun")
+    for name in shear_map.settings
   )
   prefix = "cluster" if number == 1 else f"cluster{number}"
   settings = dict(
-      shear_map.settings, **{f"{prefix}_{name}": value for name, value in given.items()}
+    shear_map.settings, **{f"{prefix}_{name}": value for name, value in given.items()}
   )
   total = np.where(shear_map.mask, shear_map.shear + shear, 0)
   return dataclasses.replace(shear_map, shear=total, settings=settings), kappa

@@ -29,6 +29,7 @@ class Matches:
 
   inside: np.ndarray
   separation: np.ndarray
+  _: dataclasses.KW_ONLY
   matched: np.ndarray
   num_inside: int
   num_matched: int
@@ -38,8 +39,15 @@ class Matches:
 
 
 def match_positions(
-    structures, objects, region, grid, radius=1.5 * u.arcmin, null="uniform",
-    num_random=10000, seed=0,
+  structures,
+  objects,
+  *,
+  region,
+  grid,
+  radius=1.5 * u.arcmin,
+  null="uniform",
+  num_random=10000,
+  seed=0,
 ):
   """Matches objects to structures, on the flat map.
 
@@ -69,20 +77,19 @@ def match_positions(
   region = np.asarray(region, bool)
   if region.shape != grid.shape:
     raise ValueError(
-        f"region must have the shape {grid.shape} of the grid; got {region.shape}."
+      f"region must have the shape {grid.shape} of the grid; got {region.shape}."
     )
   reach = (radius / grid.pixel_scale).to_value(u.one)
   if not reach > 0 or num_random < 1:
     raise ValueError(
-        f"radius and num_random must be positive; got {radius} and {num_random}."
+      f"radius and num_random must be positive; got {radius} and {num_random}."
     )
   objects = _positions(objects)
   inside = _in_region(objects, region)
   num_inside = int(inside.sum())
   if not num_inside:
     raise ValueError(
-        f"None of the {len(objects)} objects lies in the region of {region.sum()}"
-        " pixels."
+      f"None of the {len(objects)} objects lies in the region of {region.sum()} pixels."
     )
   places = _positions(structures)
   separation = _nearest(places, objects)
@@ -95,14 +102,14 @@ def match_positions(
     numbers[trial] = np.mean(_nearest(places, random) <= reach) * num_inside
   as_many = np.sum(numbers >= matched.sum() - 1e-9)
   return Matches(
-      inside=inside,
-      separation=separation * grid.pixel_scale.to_value(u.arcmin),
-      matched=matched,
-      num_inside=num_inside,
-      num_matched=int(matched.sum()),
-      expected=float(numbers.mean()),
-      expected_std=float(numbers.std()),
-      p_value=float((1 + as_many) / (1 + num_random)),
+    inside=inside,
+    separation=separation * grid.pixel_scale.to_value(u.arcmin),
+    matched=matched,
+    num_inside=num_inside,
+    num_matched=int(matched.sum()),
+    expected=float(numbers.mean()),
+    expected_std=float(numbers.std()),
+    p_value=float((1 + as_many) / (1 + num_random)),
   )
 
 
@@ -140,7 +147,7 @@ def _shifted(rng, objects, region):
     if len(moved) >= 0.5 * len(objects):
       return moved
   raise ValueError(
-      f"None of {_MAX_SHIFTS} shifts left half of the {len(objects)} objects in the"
-      f" region, which fills {len(pixels) / np.prod(high - low):.2g} of its box. Widen"
-      " the region, or use null='uniform'."
+    f"None of {_MAX_SHIFTS} shifts left half of the {len(objects)} objects in the"
+    f" region, which fills {len(pixels) / np.prod(high - low):.2g} of its box. Widen"
+    " the region, or use null='uniform'."
   )

@@ -24,7 +24,7 @@ class ClusterMixture:
   """Gaussian field with or without one known cluster.
 
   Args:
-    prior: `prior.GaussianPrior`.
+    prior: `priors.GaussianPrior`.
     cluster: its convergence, `[ny, nx]`; its shear is that of `lensing`.
     probability: pi, in (0, 1).
 
@@ -33,13 +33,13 @@ class ClusterMixture:
       by the methods, for a shear map of another shape.
   """
 
-  def __init__(self, prior, cluster, probability=0.5):
+  def __init__(self, prior, cluster, *, probability=0.5):
     if not 0 < probability < 1:
       raise ValueError(f"probability must lie in (0, 1); got {probability}.")
     if np.shape(cluster) != tuple(prior.shape):
       raise ValueError(
-          f"The cluster must have the prior's shape {tuple(prior.shape)}; got"
-          f" {np.shape(cluster)}."
+        f"The cluster must have the prior's shape {tuple(prior.shape)}; got"
+        f" {np.shape(cluster)}."
       )
     self.prior = prior
     self.cluster = tf.constant(cluster, prior.dtype)
@@ -48,9 +48,7 @@ class ClusterMixture:
   def draw(self, seed):
     """`(kappa, has_cluster)`: a map `[ny, nx]`, and whether the cluster is in it."""
     field_seed, choice_seed = tfp.random.split_seed(seed, n=2, salt="cluster_mixture")
-    has_cluster = bool(
-        tf.random.stateless_uniform([], choice_seed) < self.probability
-    )
+    has_cluster = bool(tf.random.stateless_uniform([], choice_seed) < self.probability)
     return self.prior.sample(seed=field_seed) + has_cluster * self.cluster, has_cluster
 
   def posterior_probability(self, shear_map, rtol=1e-5):
@@ -65,7 +63,7 @@ class ClusterMixture:
     """
     return self._probability_and_missed(shear_map, rtol)[0]
 
-  def sample(self, shear_map, num_samples, seed, rtol=1e-5):
+  def sample(self, shear_map, num_samples, *, seed, rtol=1e-5):
     """Exact draws of the posterior.
 
     Args:
@@ -86,7 +84,7 @@ class ClusterMixture:
     has_cluster = uniform.numpy() < probability
     likelihood = likelihood_lib.ShearLikelihood(shear_map, self.prior.dtype)
     fields = gaussian_posterior.sample(
-        likelihood, self.prior, num_samples, field_seed, rtol
+      likelihood, self.prior, num_samples=num_samples, seed=field_seed, rtol=rtol
     )
     # A draw is linear in the data, so taking the cluster from them shifts it.
     shift = has_cluster[:, np.newaxis, np.newaxis] * (self.cluster - missed).numpy()
@@ -96,8 +94,8 @@ class ClusterMixture:
     """P(cluster | data), and the Wiener filter of the cluster's shear, m(A t)."""
     if shear_map.grid.shape != tuple(self.prior.shape):
       raise ValueError(
-          f"The shear map has shape {shear_map.grid.shape}, the prior"
-          f" {tuple(self.prior.shape)}. Make both from the same grid."
+        f"The shear map has shape {shear_map.grid.shape}, the prior"
+        f" {tuple(self.prior.shape)}. Make both from the same grid."
       )
     likelihood = likelihood_lib.ShearLikelihood(shear_map, self.prior.dtype)
     template = likelihood.model(self.cluster)
@@ -114,4 +112,4 @@ class ClusterMixture:
     """Wiener filter of another shear with the noise of the map."""
     shear_map = dataclasses.replace(shear_map, shear=shear.numpy())
     likelihood = likelihood_lib.ShearLikelihood(shear_map, self.prior.dtype)
-    return gaussian_posterior.mean(likelihood, self.prior, rtol)[0]
+    return gaussian_posterior.mean(likelihood, self.prior, rtol=rtol)[0]

@@ -32,6 +32,7 @@ class Reliability:
 
   predicted: np.ndarray
   observed: np.ndarray
+  _: dataclasses.KW_ONLY
   low: np.ndarray
   high: np.ndarray
   count: np.ndarray
@@ -39,7 +40,7 @@ class Reliability:
   p_value: float
 
 
-def reliability(samples, truths, edges=None):
+def reliability(samples, truths, *, edges=None):
   """Compares shares of posterior samples with what is true.
 
   Args:
@@ -58,8 +59,8 @@ def reliability(samples, truths, edges=None):
   samples, truths = _as_bool(samples, "samples"), _as_bool(truths, "truths")
   if samples.ndim != 2 or truths.shape != samples.shape[:1]:
     raise ValueError(
-        "samples must be [num_cases, num_samples] and truths [num_cases]; got"
-        f" {samples.shape} and {truths.shape}."
+      "samples must be [num_cases, num_samples] and truths [num_cases]; got"
+      f" {samples.shape} and {truths.shape}."
     )
   edges = np.linspace(0, 1, 11) if edges is None else np.asarray(edges, float)
   if edges.ndim != 1 or edges[0] > 0 or edges[-1] < 1 or (np.diff(edges) <= 0).any():
@@ -68,8 +69,8 @@ def reliability(samples, truths, edges=None):
   variance = probability * (1 - probability)
   if not np.any(variance > 0):
     raise ValueError(
-        "In every case truth and samples agree: nothing to compare. Choose a threshold"
-        " that some of them pass."
+      "In every case truth and samples agree: nothing to compare. Choose a threshold"
+      " that some of them pass."
     )
   # Shares on an edge belong to the bin above, whatever the rounding of both.
   bins = np.searchsorted(edges - 1e-9, probability, "right") - 1
@@ -84,13 +85,13 @@ def reliability(samples, truths, edges=None):
   successes = total(truths)[used].astype(int)
   low, high = criterion.binomial_interval(successes, count[used])
   return Reliability(
-      predicted=total(probability)[used] / count[used],
-      observed=successes / count[used],
-      low=low,
-      high=high,
-      count=count[used],
-      z=float(excess.sum() / np.sqrt(spread.sum())),
-      p_value=float(stats.chi2.sf(chi_square, wide.sum())) if wide.any() else np.nan,
+    predicted=total(probability)[used] / count[used],
+    observed=successes / count[used],
+    low=low,
+    high=high,
+    count=count[used],
+    z=float(excess.sum() / np.sqrt(spread.sum())),
+    p_value=float(stats.chi2.sf(chi_square, wide.sum())) if wide.any() else np.nan,
   )
 
 
@@ -98,7 +99,9 @@ def _as_bool(values, name):
   values = np.asarray(values)
   other = values[~np.isin(values, (0, 1))]
   if other.size:
-    raise ValueError(f"{name} must be true or false; got values such as {other.flat[0]}.")
+    raise ValueError(
+      f"{name} must be true or false; got values such as {other.flat[0]}."
+    )
   return values.astype(bool)
 
 

@@ -27,24 +27,31 @@ class FourierDiagonalNormal(tfd.Distribution):
     validate_args, allow_nan_stats, name: as in `tfd.Distribution`.
   """
 
-  def __init__(self, mode_variance, event_shape, validate_args=False,
-               allow_nan_stats=True, name="FourierDiagonalNormal"):
+  def __init__(
+    self,
+    mode_variance,
+    event_shape,
+    *,
+    validate_args=False,
+    allow_nan_stats=True,
+    name="FourierDiagonalNormal",
+  ):
     parameters = dict(locals())
     self._mode_variance = tf.convert_to_tensor(mode_variance)
     self._sides = tuple(int(n) for n in event_shape)
     wanted = (self._sides[0], self._sides[1] // 2 + 1)
     if tuple(self._mode_variance.shape[-2:]) != wanted:
       raise ValueError(
-          f"mode_variance must end in {wanted} for event_shape {self._sides}; got"
-          f" shape {self._mode_variance.shape}."
+        f"mode_variance must end in {wanted} for event_shape {self._sides}; got"
+        f" shape {self._mode_variance.shape}."
       )
     super().__init__(
-        dtype=self._mode_variance.dtype,
-        reparameterization_type=tfd.FULLY_REPARAMETERIZED,
-        validate_args=validate_args,
-        allow_nan_stats=allow_nan_stats,
-        parameters=parameters,
-        name=name,
+      dtype=self._mode_variance.dtype,
+      reparameterization_type=tfd.FULLY_REPARAMETERIZED,
+      validate_args=validate_args,
+      allow_nan_stats=allow_nan_stats,
+      parameters=parameters,
+      name=name,
     )
 
   @property
@@ -80,8 +87,8 @@ class FourierDiagonalNormal(tfd.Distribution):
 
   def _log_prob(self, value):
     log_det = tf.reduce_sum(
-        self._multiplicity() * tf.math.log(2 * np.pi * self._mode_variance),
-        axis=(-2, -1),
+      self._multiplicity() * tf.math.log(2 * np.pi * self._mode_variance),
+      axis=(-2, -1),
     )
     square = tf.reduce_sum(value * self.velocity(value), axis=(-2, -1))
     return -0.5 * (square + log_det)
@@ -99,9 +106,9 @@ class FourierDiagonalNormal(tfd.Distribution):
     if not (is_init and self.validate_args):
       return []
     return [
-        tf.debugging.assert_positive(
-            self._mode_variance, message="mode_variance must be positive."
-        )
+      tf.debugging.assert_positive(
+        self._mode_variance, message="mode_variance must be positive."
+      )
     ]
 
   def _multiplicity(self):
@@ -115,7 +122,7 @@ class FourierDiagonalNormal(tfd.Distribution):
   def _filter(self, maps, transfer):
     modes = tf.signal.rfft2d(tf.convert_to_tensor(maps, self.dtype))
     return tf.signal.irfft2d(
-        tf.cast(transfer, modes.dtype) * modes, fft_length=list(self._sides)
+      tf.cast(transfer, modes.dtype) * modes, fft_length=list(self._sides)
     )
 
 
@@ -137,35 +144,40 @@ class LinearOperatorNormal(tfd.Distribution):
     validate_args, allow_nan_stats, name: as in `tfd.Distribution`.
   """
 
-  def __init__(self, operator, validate_args=False, allow_nan_stats=True,
-               name="LinearOperatorNormal"):
+  def __init__(
+    self,
+    operator,
+    validate_args=False,
+    *,
+    allow_nan_stats=True,
+    name="LinearOperatorNormal",
+  ):
     parameters = dict(locals())
     if (
-        not isinstance(operator, tf.linalg.LinearOperator)
-        or operator.is_square is False
+      not isinstance(operator, tf.linalg.LinearOperator) or operator.is_square is False
     ):
       raise ValueError(
-          f"operator must be a square tf.linalg.LinearOperator; got {operator!r}."
+        f"operator must be a square tf.linalg.LinearOperator; got {operator!r}."
       )
     if isinstance(operator, tf.linalg.LinearOperatorDiag):
       # A mass matrix is positive, though few say so of their diagonals.
       operator = tf.linalg.LinearOperatorDiag(
-          operator.diag, is_self_adjoint=True, is_positive_definite=True
+        operator.diag, is_self_adjoint=True, is_positive_definite=True
       )
     if not (operator.is_self_adjoint and operator.is_positive_definite):
       raise ValueError(
-          f"A mass matrix must be self-adjoint and positive definite; {operator.name}"
-          " does not say so. Make it with is_self_adjoint=True and"
-          " is_positive_definite=True."
+        f"A mass matrix must be self-adjoint and positive definite; {operator.name}"
+        " does not say so. Make it with is_self_adjoint=True and"
+        " is_positive_definite=True."
       )
     self._operator = operator
     super().__init__(
-        dtype=operator.dtype.real_dtype,
-        reparameterization_type=tfd.FULLY_REPARAMETERIZED,
-        validate_args=validate_args,
-        allow_nan_stats=allow_nan_stats,
-        parameters=parameters,
-        name=name,
+      dtype=operator.dtype.real_dtype,
+      reparameterization_type=tfd.FULLY_REPARAMETERIZED,
+      validate_args=validate_args,
+      allow_nan_stats=allow_nan_stats,
+      parameters=parameters,
+      name=name,
     )
 
   @property
@@ -208,15 +220,15 @@ class LinearOperatorNormal(tfd.Distribution):
   def _root(self):
     """An operator whose product with its adjoint is the covariance."""
     circulant = (
-        tf.linalg.LinearOperatorCirculant,
-        tf.linalg.LinearOperatorCirculant2D,
-        tf.linalg.LinearOperatorCirculant3D,
+      tf.linalg.LinearOperatorCirculant,
+      tf.linalg.LinearOperatorCirculant2D,
+      tf.linalg.LinearOperatorCirculant3D,
     )
     if isinstance(self._operator, circulant):
       return type(self._operator)(
-          tf.sqrt(self._operator.spectrum),
-          input_output_dtype=self._operator.dtype,
-          is_self_adjoint=True,
+        tf.sqrt(self._operator.spectrum),
+        input_output_dtype=self._operator.dtype,
+        is_self_adjoint=True,
       )
     return self._operator.cholesky()
 

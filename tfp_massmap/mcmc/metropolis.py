@@ -9,17 +9,17 @@ import tensorflow_probability as tfp
 from tfp_massmap.mcmc import state_parts
 
 ScoreMetropolisHastingsResults = collections.namedtuple(
-    "ScoreMetropolisHastingsResults",
-    [
-        "accepted_results",
-        "is_accepted",
-        "log_accept_ratio",
-        "proposed_state",
-        "proposed_results",
-        "num_score_evaluations",
-        "extra",
-        "seed",
-    ],
+  "ScoreMetropolisHastingsResults",
+  [
+    "accepted_results",
+    "is_accepted",
+    "log_accept_ratio",
+    "proposed_state",
+    "proposed_results",
+    "num_score_evaluations",
+    "extra",
+    "seed",
+  ],
 )
 ScoreMetropolisHastingsResults.__doc__ = """Results of one tested step, names of TFP.
 
@@ -59,8 +59,8 @@ class ScoreMetropolisHastings(tfp.mcmc.TransitionKernel):
   def __init__(self, inner_kernel, name=None):
     if inner_kernel.is_calibrated:
       raise ValueError(
-          f"inner_kernel must be uncalibrated; {type(inner_kernel).__name__} has a"
-          " Metropolis test of its own. Use it as it is."
+        f"inner_kernel must be uncalibrated; {type(inner_kernel).__name__} has a"
+        " Metropolis test of its own. Use it as it is."
       )
     self._parameters = dict(inner_kernel=inner_kernel, name=name or "score_mh")
 
@@ -82,7 +82,7 @@ class ScoreMetropolisHastings(tfp.mcmc.TransitionKernel):
 
   def experimental_with_shard_axes(self, shard_axis_names):
     return self.copy(
-        inner_kernel=self.inner_kernel.experimental_with_shard_axes(shard_axis_names)
+      inner_kernel=self.inner_kernel.experimental_with_shard_axes(shard_axis_names)
     )
 
   def one_step(self, current_state, previous_kernel_results, seed=None):
@@ -93,52 +93,52 @@ class ScoreMetropolisHastings(tfp.mcmc.TransitionKernel):
     proposal_seed, acceptance_seed = tfp.random.split_seed(seed)
     previous = previous_kernel_results.accepted_results
     proposed_state, proposed = inner_kernel.one_step(
-        current_state, previous, seed=proposal_seed
+      current_state, previous, seed=proposal_seed
     )
     proposed_parts, unflatten = state_parts.as_parts(proposed_state)
     current_parts, _ = state_parts.as_parts(current_state)
     log_accept_ratio = _log_accept_ratio(proposed)
     log_uniform = tf.math.log(
-        tf.random.stateless_uniform(
-            tf.shape(log_accept_ratio),
-            seed=acceptance_seed,
-            dtype=log_accept_ratio.dtype,
-        )
+      tf.random.stateless_uniform(
+        tf.shape(log_accept_ratio),
+        seed=acceptance_seed,
+        dtype=log_accept_ratio.dtype,
+      )
     )
     is_accepted = log_uniform < log_accept_ratio
     # A rejected proposal still cost its evaluations.
     previous = previous._replace(num_score_evaluations=proposed.num_score_evaluations)
     chosen = {
-        field: state_parts.choose(
-            is_accepted, getattr(proposed, field), getattr(previous, field)
-        )
-        for field in inner_kernel.per_chain_fields
+      field: state_parts.choose(
+        is_accepted, getattr(proposed, field), old=getattr(previous, field)
+      )
+      for field in inner_kernel.per_chain_fields
     }
     return unflatten(
-        state_parts.choose(is_accepted, proposed_parts, current_parts)
+      state_parts.choose(is_accepted, proposed_parts, old=current_parts)
     ), ScoreMetropolisHastingsResults(
-        accepted_results=proposed._replace(**chosen),
-        is_accepted=is_accepted,
-        log_accept_ratio=log_accept_ratio,
-        proposed_state=proposed_state,
-        proposed_results=proposed,
-        num_score_evaluations=proposed.num_score_evaluations,
-        extra=[],
-        seed=seed,
+      accepted_results=proposed._replace(**chosen),
+      is_accepted=is_accepted,
+      log_accept_ratio=log_accept_ratio,
+      proposed_state=proposed_state,
+      proposed_results=proposed,
+      num_score_evaluations=proposed.num_score_evaluations,
+      extra=[],
+      seed=seed,
     )
 
   def bootstrap_results(self, init_state):
     """Evaluates the score once; see `tfp.mcmc.TransitionKernel`."""
     results = self.inner_kernel.bootstrap_results(init_state)
     return ScoreMetropolisHastingsResults(
-        accepted_results=results,
-        is_accepted=tf.ones_like(results.log_prob_difference, tf.bool),
-        log_accept_ratio=tf.zeros_like(results.log_prob_difference),
-        proposed_state=tf.nest.map_structure(tf.convert_to_tensor, init_state),
-        proposed_results=results,
-        num_score_evaluations=results.num_score_evaluations,
-        extra=[],
-        seed=tfp.random.sanitize_seed((0, 0)),
+      accepted_results=results,
+      is_accepted=tf.ones_like(results.log_prob_difference, tf.bool),
+      log_accept_ratio=tf.zeros_like(results.log_prob_difference),
+      proposed_state=tf.nest.map_structure(tf.convert_to_tensor, init_state),
+      proposed_results=results,
+      num_score_evaluations=results.num_score_evaluations,
+      extra=[],
+      seed=tfp.random.sanitize_seed((0, 0)),
     )
 
 

@@ -21,14 +21,14 @@ class Momenta:
       sharded over; a distribution is then that of the shard at hand.
   """
 
-  def __init__(self, distribution, parts, axes, shard_axis_names=None):
+  def __init__(self, distribution, parts, *, axes, shard_axis_names=None):
     self._parts = parts
     self._axes = axes
     self._names = shard_axis_names
     self._joint = None
     if hasattr(distribution, "sample_distributions") or (
-        isinstance(distribution, tfd.Distribution)
-        and isinstance(distribution.dtype, (list, tuple))
+      isinstance(distribution, tfd.Distribution)
+      and isinstance(distribution.dtype, (list, tuple))
     ):
       self._joint = distribution
     self._each = self._one_per_part(distribution)
@@ -45,10 +45,10 @@ class Momenta:
     names = self._names or [None] * len(self._parts)
     seeds = tfp.random.split_seed(seed, n=len(self._parts))
     return [
-        self._sample_part(d, part, axes, state_parts.shard_seed(s, name))
-        for d, part, axes, s, name in zip(
-            self._each, self._parts, self._axes, tf.unstack(tf.stack(seeds)), names
-        )
+      self._sample_part(d, part, axes, state_parts.shard_seed(s, name))
+      for d, part, axes, s, name in zip(
+        self._each, self._parts, self._axes, tf.unstack(tf.stack(seeds)), names
+      )
     ]
 
   def velocity(self, momentum):
@@ -70,9 +70,9 @@ class Momenta:
         inverse.append(distribution.momentum(v))
       else:
         raise ValueError(
-            "The split integrator needs a momentum distribution with the methods"
-            f" velocity and momentum; {type(distribution).__name__} has none. Use"
-            " mcmc.FourierDiagonalNormal, or a tf.linalg.LinearOperator."
+          "The split integrator needs a momentum distribution with the methods"
+          f" velocity and momentum; {type(distribution).__name__} has none. Use"
+          " mcmc.FourierDiagonalNormal, or a tf.linalg.LinearOperator."
         )
     return inverse
 
@@ -96,19 +96,19 @@ class Momenta:
     if self._joint is not None:
       given = getattr(distribution, "model", None)
       if not isinstance(given, (list, tuple)) or not all(
-          isinstance(d, tfd.Distribution) for d in given
+        isinstance(d, tfd.Distribution) for d in given
       ):
         if self._names:
           raise ValueError(
-              "The momenta of sharded parts must be independent: give"
-              " momentum_distribution a list with one distribution per part; got"
-              f" {distribution!r}."
+            "The momenta of sharded parts must be independent: give"
+            " momentum_distribution a list with one distribution per part; got"
+            f" {distribution!r}."
           )
         return None
     if len(given) != len(self._parts):
       raise ValueError(
-          f"momentum_distribution has {len(given)} entries for {len(self._parts)}"
-          " state parts; give one each."
+        f"momentum_distribution has {len(given)} entries for {len(self._parts)}"
+        " state parts; give one each."
       )
     return [self._of_this_shard(d) for d in given]
 
@@ -144,11 +144,11 @@ def _check_shapes(distribution, part, axes):
   fits = batch.rank <= chains.rank and chains[chains.rank - batch.rank :] == batch
   if not fits or distribution.event_shape != event:
     raise ValueError(
-        f"The momentum distribution {distribution.name} has batch shape {batch} and"
-        f" event shape {distribution.event_shape}; for a state of shape {part.shape}"
-        f" with {len(axes)} event axes its batch must be scalar or the last of the"
-        f" chain axes {chains}, and its event {event}. Wrap it in tfd.Independent, or"
-        " broadcast its parameters."
+      f"The momentum distribution {distribution.name} has batch shape {batch} and"
+      f" event shape {distribution.event_shape}; for a state of shape {part.shape}"
+      f" with {len(axes)} event axes its batch must be scalar or the last of the"
+      f" chain axes {chains}, and its event {event}. Wrap it in tfd.Independent, or"
+      " broadcast its parameters."
     )
 
 
@@ -159,11 +159,17 @@ def standard_normal_composite(parts, log_prob_like):
   its own preconditioned kernel is the public way to get one.
   """
   kernel = tfp.experimental.mcmc.PreconditionedHamiltonianMonteCarlo(
-      lambda *parts: tf.zeros_like(log_prob_like) + 0 * sum(
-          tf.reduce_sum(p, axis=list(range(len(log_prob_like.shape), len(p.shape))))
-          for p in parts
-      ),
-      step_size=1.0, num_leapfrog_steps=1, store_parameters_in_results=True,
+    lambda *parts: (
+      tf.zeros_like(log_prob_like)
+      + 0
+      * sum(
+        tf.reduce_sum(p, axis=list(range(len(log_prob_like.shape), len(p.shape))))
+        for p in parts
+      )
+    ),
+    step_size=1.0,
+    num_leapfrog_steps=1,
+    store_parameters_in_results=True,
   )
   state = list(parts) if len(parts) > 1 else parts[0]
   return kernel.bootstrap_results(state).accepted_results.momentum_distribution

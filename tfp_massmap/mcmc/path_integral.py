@@ -30,8 +30,8 @@ def simpson(num_intervals=4):
   """
   if num_intervals < 2 or num_intervals % 2:
     raise ValueError(
-        "num_intervals must be even and at least 2, for Simpson's rule; got"
-        f" {num_intervals}."
+      "num_intervals must be even and at least 2, for Simpson's rule; got"
+      f" {num_intervals}."
     )
   nodes = np.linspace(0, 1, num_intervals + 1)
   weights = np.where(np.arange(num_intervals + 1) % 2 == 1, 4.0, 2.0)
@@ -66,13 +66,21 @@ def resolve(path_integral, num_intervals):
   if callable(path_integral):
     return path_integral
   raise ValueError(
-      "path_integral must be 'straight' or 'trajectory', or a rule such as"
-      f" mcmc.gauss_lobatto(4); got {path_integral!r}."
+    "path_integral must be 'straight' or 'trajectory', or a rule such as"
+    f" mcmc.gauss_lobatto(4); got {path_integral!r}."
   )
 
 
 def apply_rule(
-    rule, score_fn, start, end, score_start, score_end, total, analytic_log_prob_fn=None
+  rule,
+  score_fn,
+  *,
+  start,
+  end,
+  score_start,
+  score_end,
+  total,
+  analytic_log_prob_fn=None,
 ):
   """log p(end) - log p(start) by a rule on its own path.
 
@@ -93,8 +101,12 @@ def apply_rule(
     return [s - k for s, k in zip(scores, known)]
 
   change = rule(
-      lambda points: rest(points, score_fn(points)), start, end,
-      rest(start, score_start), rest(end, score_end), total,
+    lambda points: rest(points, score_fn(points)),
+    start,
+    end,
+    rest(start, score_start),
+    rest(end, score_end),
+    total,
   )
   return change + analytic_log_prob_fn(*end) - analytic_log_prob_fn(*start)
 
@@ -124,9 +136,7 @@ def parabola(points, scores):
   def part(x0, x1, x2, s0, s1, s2):
     first, second = x1 - x0, x2 - x1
     return (
-        s0 * (3 * first - second)
-        + 4 * s1 * (first + second)
-        + s2 * (3 * second - first)
+      s0 * (3 * first - second) + 4 * s1 * (first + second) + s2 * (3 * second - first)
     ) / 6
 
   return [part(*values) for values in zip(*points, *scores)]
@@ -141,8 +151,8 @@ def cubic(points, scores):
   def part(x0, x1, x2, x3, *s):
     steps = (x1 - x0, x2 - x1, x3 - x2)
     return sum(
-        score * sum(float(w) * step for w, step in zip(row, steps))
-        for score, row in zip(s, _CUBIC_WEIGHTS)
+      score * sum(float(w) * step for w, step in zip(row, steps))
+      for score, row in zip(s, _CUBIC_WEIGHTS)
     )
 
   return [part(*values) for values in zip(*points, *scores)]
@@ -190,25 +200,23 @@ def _quadrature(nodes, weights):
 
     def add_node(index, mean):
       point = [
-          a + tf.cast(inner_nodes[index], a.dtype) * c for a, c in zip(start, change)
+        a + tf.cast(inner_nodes[index], a.dtype) * c for a, c in zip(start, change)
       ]
       scores = score_fn(point)
       weight = inner_weights[index]
-      return index + 1, [
-          m + tf.cast(weight, m.dtype) * s for m, s in zip(mean, scores)
-      ]
+      return index + 1, [m + tf.cast(weight, m.dtype) * s for m, s in zip(mean, scores)]
 
     # The mean score on the line; one projection at the end, outside the loop.
     mean = [
-        float(weights[0]) * a + float(weights[-1]) * b
-        for a, b in zip(score_start, score_end)
+      float(weights[0]) * a + float(weights[-1]) * b
+      for a, b in zip(score_start, score_end)
     ]
     if len(nodes) > 2:
       _, mean = tf.while_loop(
-          lambda index, _: index < len(nodes) - 2,
-          add_node,
-          (0, mean),
-          maximum_iterations=len(nodes) - 2,
+        lambda index, _: index < len(nodes) - 2,
+        add_node,
+        (0, mean),
+        maximum_iterations=len(nodes) - 2,
       )
     return total([m * c for m, c in zip(mean, change)])
 

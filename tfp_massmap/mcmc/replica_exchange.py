@@ -23,18 +23,18 @@ from tfp_massmap.mcmc import state_parts
 from tfp_massmap.mcmc import target as target_lib
 
 ScoreReplicaExchangeMCResults = collections.namedtuple(
-    "ScoreReplicaExchangeMCResults",
-    [
-        "replica_states",
-        "replica_results",
-        "log_accept_ratio",
-        "is_swap_proposed",
-        "is_swap_accepted",
-        "sigmas",
-        "step_count",
-        "num_score_evaluations",
-        "seed",
-    ],
+  "ScoreReplicaExchangeMCResults",
+  [
+    "replica_states",
+    "replica_results",
+    "log_accept_ratio",
+    "is_swap_proposed",
+    "is_swap_accepted",
+    "sigmas",
+    "step_count",
+    "num_score_evaluations",
+    "seed",
+  ],
 )
 ScoreReplicaExchangeMCResults.__doc__ = """Results of `ScoreReplicaExchangeMC`.
 
@@ -94,30 +94,39 @@ class ScoreReplicaExchangeMC(tfp.mcmc.TransitionKernel):
       along a trajectory, which a swap does not have.
   """
 
-  def __init__(self, target_score_fn, sigmas, make_kernel_fn, event_ndims,
-               path_integral="straight", num_intervals=8,
-               experimental_shard_axis_names=None, name=None):
+  def __init__(
+    self,
+    target_score_fn,
+    sigmas,
+    *,
+    make_kernel_fn,
+    event_ndims,
+    path_integral="straight",
+    num_intervals=8,
+    experimental_shard_axis_names=None,
+    name=None,
+  ):
     state_parts.check_event_ndims(event_ndims)
     if np.ndim(sigmas) != 1 or len(sigmas) < 2:
       raise ValueError(
-          f"sigmas must be a list of at least two; got {sigmas!r}. For one"
-          " temperature use the inner kernel by itself."
+        f"sigmas must be a list of at least two; got {sigmas!r}. For one"
+        " temperature use the inner kernel by itself."
       )
     self._rule = path_integral_lib.resolve(path_integral, num_intervals)
     if self._rule == "trajectory":
       raise ValueError(
-          "A swap has no trajectory: path_integral must be 'straight' or a rule such"
-          " as mcmc.gauss_lobatto(4)."
+        "A swap has no trajectory: path_integral must be 'straight' or a rule such"
+        " as mcmc.gauss_lobatto(4)."
       )
     self._parameters = dict(
-        target_score_fn=target_score_fn,
-        sigmas=sigmas,
-        make_kernel_fn=make_kernel_fn,
-        event_ndims=event_ndims,
-        path_integral=path_integral,
-        num_intervals=num_intervals,
-        experimental_shard_axis_names=experimental_shard_axis_names,
-        name=name or "score_remc",
+      target_score_fn=target_score_fn,
+      sigmas=sigmas,
+      make_kernel_fn=make_kernel_fn,
+      event_ndims=event_ndims,
+      path_integral=path_integral,
+      num_intervals=num_intervals,
+      experimental_shard_axis_names=experimental_shard_axis_names,
+      name=name or "score_remc",
     )
 
   @property
@@ -150,8 +159,9 @@ class ScoreReplicaExchangeMC(tfp.mcmc.TransitionKernel):
       kernel = self._inner_kernel(sigma)
       replicas = list(previous.replica_states)
       moved, results = kernel.one_step(
-          replicas if len(replicas) > 1 else replicas[0], previous.replica_results,
-          seed=inner_seed,
+        replicas if len(replicas) > 1 else replicas[0],
+        previous.replica_results,
+        seed=inner_seed,
       )
       moved, _ = state_parts.as_parts(moved)
       partner = self._partners(previous.step_count)
@@ -159,29 +169,29 @@ class ScoreReplicaExchangeMC(tfp.mcmc.TransitionKernel):
       proposed = tf.not_equal(partner, tf.range(self.num_replicas))
       accepted = self._decide(ratio, partner, swap_seed)
       swapped = state_parts.choose(
-          accepted, [tf.gather(part, partner) for part in moved], moved
+        accepted, [tf.gather(part, partner) for part in moved], old=moved
       )
       state = swapped if len(swapped) > 1 else swapped[0]
       # Scores belong to a state and a sigma: after a swap none of the two is valid.
       any_swap = tf.reduce_any(accepted)
       next_results = tf.cond(
-          any_swap, lambda: self._refreshed(kernel, state, results), lambda: results
+        any_swap, lambda: self._refreshed(kernel, state, results), lambda: results
       )
       count = metropolis.num_score_evaluations
       spent = evaluations + count(results) - count(previous.replica_results)
       spent += tf.where(any_swap, 1, 0)
       return unflatten([part[0] for part in swapped]), ScoreReplicaExchangeMCResults(
-          replica_states=swapped,
-          replica_results=next_results,
-          log_accept_ratio=ratio,
-          is_swap_proposed=proposed,
-          is_swap_accepted=accepted,
-          sigmas=previous.sigmas,
-          step_count=previous.step_count + 1,
-          num_score_evaluations=(
-              previous.num_score_evaluations + tf.reduce_sum(spent, axis=0)
-          ),
-          seed=seed,
+        replica_states=swapped,
+        replica_results=next_results,
+        log_accept_ratio=ratio,
+        is_swap_proposed=proposed,
+        is_swap_accepted=accepted,
+        sigmas=previous.sigmas,
+        step_count=previous.step_count + 1,
+        num_score_evaluations=(
+          previous.num_score_evaluations + tf.reduce_sum(spent, axis=0)
+        ),
+        seed=seed,
       )
 
   def bootstrap_results(self, init_state):
@@ -189,29 +199,27 @@ class ScoreReplicaExchangeMC(tfp.mcmc.TransitionKernel):
     with tf.name_scope(f"{self._parameters['name']}/bootstrap_results"):
       parts, _ = state_parts.as_parts(init_state)
       replicas = [
-          tf.tile(part[tf.newaxis], [self.num_replicas] + [1] * part.shape.rank)
-          for part in parts
+        tf.tile(part[tf.newaxis], [self.num_replicas] + [1] * part.shape.rank)
+        for part in parts
       ]
       sigmas = tf.convert_to_tensor(self._parameters["sigmas"], parts[0].dtype)
       kernel = self._inner_kernel(self._sigma(sigmas, replicas))
-      results = kernel.bootstrap_results(
-          replicas if len(replicas) > 1 else replicas[0]
-      )
+      results = kernel.bootstrap_results(replicas if len(replicas) > 1 else replicas[0])
       axes = state_parts.event_axes(self._parameters["event_ndims"], replicas)
       zero = tf.zeros_like(state_parts.event_sum(replicas, axes))
       return ScoreReplicaExchangeMCResults(
-          replica_states=replicas,
-          replica_results=results,
-          log_accept_ratio=zero,
-          is_swap_proposed=tf.zeros([self.num_replicas], tf.bool),
-          is_swap_accepted=tf.zeros_like(zero, tf.bool),
-          sigmas=sigmas,
-          step_count=tf.constant(0, tf.int32),
-          num_score_evaluations=tf.reduce_sum(
-              metropolis.num_score_evaluations(results) + tf.zeros_like(zero, tf.int32),
-              axis=0,
-          ),
-          seed=tfp.random.sanitize_seed((0, 0)),
+        replica_states=replicas,
+        replica_results=results,
+        log_accept_ratio=zero,
+        is_swap_proposed=tf.zeros([self.num_replicas], tf.bool),
+        is_swap_accepted=tf.zeros_like(zero, tf.bool),
+        sigmas=sigmas,
+        step_count=tf.constant(0, tf.int32),
+        num_score_evaluations=tf.reduce_sum(
+          metropolis.num_score_evaluations(results) + tf.zeros_like(zero, tf.int32),
+          axis=0,
+        ),
+        seed=tfp.random.sanitize_seed((0, 0)),
       )
 
   def _sigma(self, sigmas, replicas):
@@ -223,7 +231,7 @@ class ScoreReplicaExchangeMC(tfp.mcmc.TransitionKernel):
   def _inner_kernel(self, sigma):
     target = self._parameters["target_score_fn"]
     kernel = self._parameters["make_kernel_fn"](
-        lambda *parts: target(*parts, sigma), sigma
+      lambda *parts: target(*parts, sigma), sigma
     )
     names = self.experimental_shard_axis_names
     return kernel if names is None else kernel.experimental_with_shard_axes(names)
@@ -243,16 +251,12 @@ class ScoreReplicaExchangeMC(tfp.mcmc.TransitionKernel):
     axes = state_parts.event_axes(self._parameters["event_ndims"], parts)
     target = self._parameters["target_score_fn"]
     score = lambda points: target_lib.evaluate(
-        lambda *p: target(*p, sigma), list(points)
+      lambda *p: target(*p, sigma), list(points)
     )
     other = [tf.gather(part, partner) for part in parts]
-    names = state_parts.names_per_part(
-        self.experimental_shard_axis_names, len(parts)
-    )
-    total = lambda values: state_parts.event_sum(values, axes, names)
-    change = self._rule(
-        score, parts, other, score(parts), score(other), total
-    )
+    names = state_parts.names_per_part(self.experimental_shard_axis_names, len(parts))
+    total = lambda values: state_parts.event_sum(values, axes, shard_axis_names=names)
+    change = self._rule(score, parts, other, score(parts), score(other), total)
     ratio = change + tf.gather(change, partner)
     rejected = tf.constant(-np.inf, ratio.dtype)
     evaluations = 2 + path_integral_lib.num_evaluations(self._rule)

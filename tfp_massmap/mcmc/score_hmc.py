@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfp_massmap.mcmc import leapfrog
+from tfp_massmap.mcmc import integrators
 from tfp_massmap.mcmc import metropolis
 from tfp_massmap.mcmc import momentum as momentum_lib
 from tfp_massmap.mcmc import path_integral as path_integral_lib
@@ -26,20 +26,20 @@ from tfp_massmap.mcmc import state_parts
 from tfp_massmap.mcmc import target as target_lib
 
 ScoreUncalibratedHamiltonianMonteCarloResults = collections.namedtuple(
-    "ScoreUncalibratedHamiltonianMonteCarloResults",
-    [
-        "log_acceptance_correction",
-        "log_prob_difference",
-        "target_log_prob",
-        "grads_target_log_prob",
-        "initial_momentum",
-        "final_momentum",
-        "step_size",
-        "num_leapfrog_steps",
-        "momentum_distribution",
-        "num_score_evaluations",
-        "seed",
-    ],
+  "ScoreUncalibratedHamiltonianMonteCarloResults",
+  [
+    "log_acceptance_correction",
+    "log_prob_difference",
+    "target_log_prob",
+    "grads_target_log_prob",
+    "initial_momentum",
+    "final_momentum",
+    "step_size",
+    "num_leapfrog_steps",
+    "momentum_distribution",
+    "num_score_evaluations",
+    "seed",
+  ],
 )
 ScoreUncalibratedHamiltonianMonteCarloResults.__doc__ = """Results of one proposal.
 
@@ -106,48 +106,61 @@ _ARGUMENTS = """
 
 
 class ScoreUncalibratedHamiltonianMonteCarlo(tfp.mcmc.TransitionKernel):
-  __doc__ = """One trajectory, without the Metropolis test.
+  __doc__ = (
+    """One trajectory, without the Metropolis test.
 
   For `ScoreMetropolisHastings`, and for targets whose discretisation error is
   corrected elsewhere.
-""" + _ARGUMENTS
+"""
+    + _ARGUMENTS
+  )
 
-  def __init__(self, target_score_fn=None, step_size=None, num_leapfrog_steps=None,
-               event_ndims=None, path_integral="straight", num_intervals=4,
-               momentum_distribution=None, analytic_log_prob_fn=None,
-               integrator="leapfrog", gaussian_mean=0.0,
-               state_gradients_are_stopped=False, store_parameters_in_results=False,
-               experimental_shard_axis_names=None, target_log_prob_fn=None,
-               name=None):
+  def __init__(
+    self,
+    target_score_fn=None,
+    step_size=None,
+    *,
+    num_leapfrog_steps=None,
+    event_ndims=None,
+    path_integral="straight",
+    num_intervals=4,
+    momentum_distribution=None,
+    analytic_log_prob_fn=None,
+    integrator="leapfrog",
+    gaussian_mean=0.0,
+    state_gradients_are_stopped=False,
+    store_parameters_in_results=False,
+    experimental_shard_axis_names=None,
+    target_log_prob_fn=None,
+    name=None,
+  ):
     state_parts.check_event_ndims(event_ndims)
     _check_steps(step_size, num_leapfrog_steps)
     if integrator not in ("leapfrog", "split"):
-      raise ValueError(
-          f"integrator must be 'leapfrog' or 'split'; got {integrator!r}."
-      )
+      raise ValueError(f"integrator must be 'leapfrog' or 'split'; got {integrator!r}.")
     self._rule = path_integral_lib.resolve(path_integral, num_intervals)
     self._score, stand_in = target_lib.make_score_fn(
-        target_score_fn, target_log_prob_fn, event_ndims
+      target_score_fn, target_log_prob_fn, event_ndims=event_ndims
     )
     target_lib.check_analytic_part(
-        analytic_log_prob_fn, stand_in, experimental_shard_axis_names
+      analytic_log_prob_fn, stand_in, shard_axis_names=experimental_shard_axis_names
     )
     self._parameters = dict(
-        target_score_fn=target_score_fn,
-        step_size=step_size,
-        num_leapfrog_steps=num_leapfrog_steps,
-        event_ndims=event_ndims,
-        path_integral=path_integral,
-        num_intervals=num_intervals,
-        momentum_distribution=momentum_distribution,
-        analytic_log_prob_fn=analytic_log_prob_fn,
-        integrator=integrator,
-        gaussian_mean=gaussian_mean,
-        state_gradients_are_stopped=state_gradients_are_stopped,
-        store_parameters_in_results=store_parameters_in_results,
-        experimental_shard_axis_names=experimental_shard_axis_names,
-        target_log_prob_fn=stand_in,
-        name=name or "score_hmc",
+      target_score_fn=target_score_fn,
+      step_size=step_size,
+      num_leapfrog_steps=num_leapfrog_steps,
+      event_ndims=event_ndims,
+      path_integral=path_integral,
+      num_intervals=num_intervals,
+      momentum_distribution=momentum_distribution,
+      analytic_log_prob_fn=analytic_log_prob_fn,
+      integrator=integrator,
+      gaussian_mean=gaussian_mean,
+      state_gradients_are_stopped=state_gradients_are_stopped,
+      store_parameters_in_results=store_parameters_in_results,
+      experimental_shard_axis_names=experimental_shard_axis_names,
+      target_log_prob_fn=stand_in,
+      name=name or "score_hmc",
     )
 
   @property
@@ -189,12 +202,12 @@ class ScoreUncalibratedHamiltonianMonteCarlo(tfp.mcmc.TransitionKernel):
   def per_chain_fields(self):
     """Result fields of which each chain has its own value."""
     return (
-        "log_acceptance_correction",
-        "log_prob_difference",
-        "target_log_prob",
-        "grads_target_log_prob",
-        "initial_momentum",
-        "final_momentum",
+      "log_acceptance_correction",
+      "log_prob_difference",
+      "target_log_prob",
+      "grads_target_log_prob",
+      "initial_momentum",
+      "final_momentum",
     )
 
   def shard_axis_names(self, num_parts):
@@ -209,32 +222,37 @@ class ScoreUncalibratedHamiltonianMonteCarlo(tfp.mcmc.TransitionKernel):
       names = self.shard_axis_names(len(parts))
       stored = self._stored_parameters(previous_kernel_results)
       momenta = momentum_lib.Momenta(
-          stored["momentum_distribution"], parts, axes, names
+        stored["momentum_distribution"], parts, axes=axes, shard_axis_names=names
       )
       seed = tfp.random.sanitize_seed(seed)
       momentum = momenta.sample(seed)
       num_steps = self._number_of_steps(stored["num_leapfrog_steps"], seed)
       end, final_momentum, scores, difference = self._propose(
-          parts, momentum, list(previous_kernel_results.grads_target_log_prob),
-          momenta, state_parts.step_sizes(stored["step_size"], parts),
-          num_steps, axes, names,
+        parts,
+        momentum,
+        list(previous_kernel_results.grads_target_log_prob),
+        momenta,
+        state_parts.step_sizes(stored["step_size"], parts),
+        num_steps,
+        axes,
+        names,
       )
       if self._parameters["state_gradients_are_stopped"]:
         end = [tf.stop_gradient(part) for part in end]
       previous = previous_kernel_results
       return unflatten(end), previous._replace(
-          log_acceptance_correction=(
-              momenta.log_prob(final_momentum) - momenta.log_prob(momentum)
-          ),
-          log_prob_difference=difference,
-          target_log_prob=previous.target_log_prob + difference,
-          grads_target_log_prob=scores,
-          initial_momentum=momentum,
-          final_momentum=final_momentum,
-          num_score_evaluations=(
-              previous.num_score_evaluations + num_steps + self._rule_evaluations()
-          ),
-          seed=seed,
+        log_acceptance_correction=(
+          momenta.log_prob(final_momentum) - momenta.log_prob(momentum)
+        ),
+        log_prob_difference=difference,
+        target_log_prob=previous.target_log_prob + difference,
+        grads_target_log_prob=scores,
+        initial_momentum=momentum,
+        final_momentum=final_momentum,
+        num_score_evaluations=(
+          previous.num_score_evaluations + num_steps + self._rule_evaluations()
+        ),
+        seed=seed,
       )
 
   def bootstrap_results(self, init_state):
@@ -247,39 +265,45 @@ class ScoreUncalibratedHamiltonianMonteCarlo(tfp.mcmc.TransitionKernel):
       if self._parameters["store_parameters_in_results"]:
         stored = self._parameters_to_store(parts, zero)
       return ScoreUncalibratedHamiltonianMonteCarloResults(
-          log_acceptance_correction=zero,
-          log_prob_difference=zero,
-          target_log_prob=zero,
-          grads_target_log_prob=self._score(parts),
-          initial_momentum=[tf.zeros_like(part) for part in parts],
-          final_momentum=[tf.zeros_like(part) for part in parts],
-          step_size=stored.get("step_size", []),
-          num_leapfrog_steps=stored.get("num_leapfrog_steps", []),
-          momentum_distribution=stored.get("momentum_distribution", []),
-          num_score_evaluations=tf.ones_like(zero, tf.int32),
-          seed=tfp.random.sanitize_seed((0, 0)),
+        log_acceptance_correction=zero,
+        log_prob_difference=zero,
+        target_log_prob=zero,
+        grads_target_log_prob=self._score(parts),
+        initial_momentum=[tf.zeros_like(part) for part in parts],
+        final_momentum=[tf.zeros_like(part) for part in parts],
+        step_size=stored.get("step_size", []),
+        num_leapfrog_steps=stored.get("num_leapfrog_steps", []),
+        momentum_distribution=stored.get("momentum_distribution", []),
+        num_score_evaluations=tf.ones_like(zero, tf.int32),
+        seed=tfp.random.sanitize_seed((0, 0)),
       )
 
   def _propose(self, parts, momentum, scores, momenta, steps, num_steps, axes, names):
     """Returns the end of the trajectory: state, momentum, score, difference."""
     if self._parameters["integrator"] == "split":
       means = state_parts.step_sizes(self._parameters["gaussian_mean"], parts)
-      integrator = leapfrog.split(momenta.velocity, steps, means)
+      integrator = integrators.split(momenta.velocity, steps, means=means)
       motion, to_momentum = momenta.velocity(momentum), momenta.momentum
     else:
-      integrator = leapfrog.leapfrog(momenta.velocity, steps)
+      integrator = integrators.leapfrog(momenta.velocity, steps)
       motion, to_momentum = momentum, lambda motion: motion
     analytic = self._parameters["analytic_log_prob_fn"]
     known_score_fn = None
     if analytic is not None:
       known_score_fn = lambda points: tfp.math.value_and_gradient(
-          analytic, list(points)
+        analytic, list(points)
       )[1]
     along = self._rule == "trajectory"
     local_sums = functools.partial(state_parts.local_sums, axes=axes)
-    end = leapfrog.run(
-        integrator, self._score, num_steps, parts, motion, scores, known_score_fn,
-        local_sums if along else None,
+    end = integrators.run(
+      integrator,
+      self._score,
+      num_steps=num_steps,
+      parts=parts,
+      motion=motion,
+      scores=scores,
+      known_score_fn=known_score_fn,
+      local_sums=local_sums if along else None,
     )
     if along:
       difference = state_parts.add_across(end.differences, names)
@@ -287,9 +311,16 @@ class ScoreUncalibratedHamiltonianMonteCarlo(tfp.mcmc.TransitionKernel):
         difference += analytic(*end.parts) - analytic(*parts)
     else:
       difference = path_integral_lib.apply_rule(
-          self._rule, self._score, parts, end.parts, scores, end.scores,
-          functools.partial(state_parts.event_sum, axes=axes, shard_axis_names=names),
-          analytic,
+        self._rule,
+        self._score,
+        start=parts,
+        end=end.parts,
+        score_start=scores,
+        score_end=end.scores,
+        total=functools.partial(
+          state_parts.event_sum, axes=axes, shard_axis_names=names
+        ),
+        analytic_log_prob_fn=analytic,
       )
     return end.parts, to_momentum(end.motion), end.scores, difference
 
@@ -308,9 +339,9 @@ class ScoreUncalibratedHamiltonianMonteCarlo(tfp.mcmc.TransitionKernel):
     if momentum_distribution is None:
       momentum_distribution = momentum_lib.standard_normal_composite(parts, zero)
     return dict(
-        step_size=state_parts.stored_step_size(self.step_size, parts),
-        num_leapfrog_steps=steps,
-        momentum_distribution=momentum_distribution,
+      step_size=state_parts.stored_step_size(self.step_size, parts),
+      num_leapfrog_steps=steps,
+      momentum_distribution=momentum_distribution,
     )
 
   def _number_of_steps(self, num_steps, seed):
@@ -320,19 +351,20 @@ class ScoreUncalibratedHamiltonianMonteCarlo(tfp.mcmc.TransitionKernel):
       static = tf.get_static_value(num_steps)
       return tf.cast(num_steps if static is None else static, tf.int32)
     unchanged = tf.debugging.assert_equal(
-        num_steps, tf.constant(bounds, tf.int32),
-        message=(
-            "num_leapfrog_steps is a pair, between which the kernel draws, but an"
-            " adaptation has set a number of its own, as"
-            " GradientBasedTrajectoryLengthAdaptation does, with its own jitter. Give"
-            " one integer instead of the pair."
-        ),
+      num_steps,
+      tf.constant(bounds, tf.int32),
+      message=(
+        "num_leapfrog_steps is a pair, between which the kernel draws, but an"
+        " adaptation has set a number of its own, as"
+        " GradientBasedTrajectoryLengthAdaptation does, with its own jitter. Give"
+        " one integer instead of the pair."
+      ),
     )
     with tf.control_dependencies([unchanged] if unchanged is not None else []):
       num_steps = tf.identity(num_steps)
     jitter_seed = tfp.random.split_seed(seed, n=2, salt="num_leapfrog_steps")[0]
     return tf.random.stateless_uniform(
-        [], jitter_seed, num_steps[0], num_steps[1] + 1, tf.int32
+      [], jitter_seed, num_steps[0], num_steps[1] + 1, tf.int32
     )
 
   def _rule_evaluations(self):
@@ -342,7 +374,8 @@ class ScoreUncalibratedHamiltonianMonteCarlo(tfp.mcmc.TransitionKernel):
 
 
 class ScoreHamiltonianMonteCarlo(tfp.mcmc.TransitionKernel):
-  __doc__ = """Hamiltonian Monte Carlo with a Metropolis test, from the score alone.
+  __doc__ = (
+    """Hamiltonian Monte Carlo with a Metropolis test, from the score alone.
 
   Takes the place of `tfp.mcmc.HamiltonianMonteCarlo` where there is a score and no
   log-density. On a Gaussian target all path integrals are exact and the chain is the
@@ -353,7 +386,9 @@ class ScoreHamiltonianMonteCarlo(tfp.mcmc.TransitionKernel):
   then accepts by the work of the score along the path, which depends on the path and
   holds detailed balance for no one distribution; it still rejects what leads far up
   the energy, or to values that are not finite.
-""" + _ARGUMENTS + """
+"""
+    + _ARGUMENTS
+    + """
   Example:
 
   >>> kernel = ScoreHamiltonianMonteCarlo(
@@ -365,17 +400,30 @@ class ScoreHamiltonianMonteCarlo(tfp.mcmc.TransitionKernel):
   >>> samples.shape
   TensorShape([100, 8, 3])
   """
+  )
 
-  def __init__(self, target_score_fn=None, step_size=None, num_leapfrog_steps=None,
-               event_ndims=None, path_integral="straight", num_intervals=4,
-               momentum_distribution=None, analytic_log_prob_fn=None,
-               integrator="leapfrog", gaussian_mean=0.0,
-               state_gradients_are_stopped=False, store_parameters_in_results=False,
-               experimental_shard_axis_names=None, target_log_prob_fn=None,
-               name=None):
+  def __init__(
+    self,
+    target_score_fn=None,
+    step_size=None,
+    *,
+    num_leapfrog_steps=None,
+    event_ndims=None,
+    path_integral="straight",
+    num_intervals=4,
+    momentum_distribution=None,
+    analytic_log_prob_fn=None,
+    integrator="leapfrog",
+    gaussian_mean=0.0,
+    state_gradients_are_stopped=False,
+    store_parameters_in_results=False,
+    experimental_shard_axis_names=None,
+    target_log_prob_fn=None,
+    name=None,
+  ):
     arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
     self._impl = metropolis.ScoreMetropolisHastings(
-        ScoreUncalibratedHamiltonianMonteCarlo(**arguments)
+      ScoreUncalibratedHamiltonianMonteCarlo(**arguments)
     )
 
   @property
@@ -413,11 +461,11 @@ def _check_steps(step_size, num_leapfrog_steps):
     raise ValueError("num_leapfrog_steps is missing: a positive integer or a pair.")
   if isinstance(num_leapfrog_steps, (list, tuple)):
     if len(num_leapfrog_steps) != 2 or not (
-        1 <= num_leapfrog_steps[0] <= num_leapfrog_steps[1]
+      1 <= num_leapfrog_steps[0] <= num_leapfrog_steps[1]
     ):
       raise ValueError(
-          "A pair num_leapfrog_steps must be (smallest, largest), both positive; got"
-          f" {num_leapfrog_steps}."
+        "A pair num_leapfrog_steps must be (smallest, largest), both positive; got"
+        f" {num_leapfrog_steps}."
       )
     return
   steps = tf.get_static_value(num_leapfrog_steps)
@@ -427,5 +475,5 @@ def _check_steps(step_size, num_leapfrog_steps):
     whole = np.ndim(steps) == 0 and steps == int(steps) and steps >= 1
   if not whole:
     raise ValueError(
-        f"num_leapfrog_steps must be a positive integer; got {num_leapfrog_steps}."
+      f"num_leapfrog_steps must be a positive integer; got {num_leapfrog_steps}."
     )

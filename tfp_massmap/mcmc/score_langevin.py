@@ -23,18 +23,18 @@ from tfp_massmap.mcmc import state_parts
 from tfp_massmap.mcmc import target as target_lib
 
 ScoreUncalibratedLangevinResults = collections.namedtuple(
-    "ScoreUncalibratedLangevinResults",
-    [
-        "log_acceptance_correction",
-        "log_prob_difference",
-        "target_log_prob",
-        "grads_target_log_prob",
-        "volatility",
-        "grads_volatility",
-        "step_size",
-        "num_score_evaluations",
-        "seed",
-    ],
+  "ScoreUncalibratedLangevinResults",
+  [
+    "log_acceptance_correction",
+    "log_prob_difference",
+    "target_log_prob",
+    "grads_target_log_prob",
+    "volatility",
+    "grads_volatility",
+    "step_size",
+    "num_score_evaluations",
+    "seed",
+  ],
 )
 ScoreUncalibratedLangevinResults.__doc__ = """Results of one proposal.
 
@@ -77,16 +77,29 @@ _ARGUMENTS = """
 
 
 class ScoreUncalibratedLangevin(tfp.mcmc.TransitionKernel):
-  __doc__ = """One Euler-Maruyama step of Langevin dynamics, without a test.
+  __doc__ = (
+    """One Euler-Maruyama step of Langevin dynamics, without a test.
 
   As `tfp.mcmc.UncalibratedLangevin`, from the score.
-""" + _ARGUMENTS
+"""
+    + _ARGUMENTS
+  )
 
-  def __init__(self, target_score_fn=None, step_size=None, event_ndims=None,
-               volatility_fn=None, path_integral="straight", num_intervals=4,
-               analytic_log_prob_fn=None, store_parameters_in_results=False,
-               experimental_shard_axis_names=None, target_log_prob_fn=None,
-               name=None):
+  def __init__(
+    self,
+    target_score_fn=None,
+    step_size=None,
+    *,
+    event_ndims=None,
+    volatility_fn=None,
+    path_integral="straight",
+    num_intervals=4,
+    analytic_log_prob_fn=None,
+    store_parameters_in_results=False,
+    experimental_shard_axis_names=None,
+    target_log_prob_fn=None,
+    name=None,
+  ):
     state_parts.check_event_ndims(event_ndims)
     if step_size is None:
       raise ValueError("step_size is missing: a number or tensor, or one per part.")
@@ -94,23 +107,23 @@ class ScoreUncalibratedLangevin(tfp.mcmc.TransitionKernel):
     if self._rule == "trajectory":
       self._rule = path_integral_lib.gauss_lobatto(2)
     self._score, stand_in = target_lib.make_score_fn(
-        target_score_fn, target_log_prob_fn, event_ndims
+      target_score_fn, target_log_prob_fn, event_ndims=event_ndims
     )
     target_lib.check_analytic_part(
-        analytic_log_prob_fn, stand_in, experimental_shard_axis_names
+      analytic_log_prob_fn, stand_in, shard_axis_names=experimental_shard_axis_names
     )
     self._parameters = dict(
-        target_score_fn=target_score_fn,
-        step_size=step_size,
-        event_ndims=event_ndims,
-        volatility_fn=volatility_fn,
-        path_integral=path_integral,
-        num_intervals=num_intervals,
-        analytic_log_prob_fn=analytic_log_prob_fn,
-        store_parameters_in_results=store_parameters_in_results,
-        experimental_shard_axis_names=experimental_shard_axis_names,
-        target_log_prob_fn=stand_in,
-        name=name or "score_langevin",
+      target_score_fn=target_score_fn,
+      step_size=step_size,
+      event_ndims=event_ndims,
+      volatility_fn=volatility_fn,
+      path_integral=path_integral,
+      num_intervals=num_intervals,
+      analytic_log_prob_fn=analytic_log_prob_fn,
+      store_parameters_in_results=store_parameters_in_results,
+      experimental_shard_axis_names=experimental_shard_axis_names,
+      target_log_prob_fn=stand_in,
+      name=name or "score_langevin",
     )
 
   @property
@@ -148,12 +161,12 @@ class ScoreUncalibratedLangevin(tfp.mcmc.TransitionKernel):
   def per_chain_fields(self):
     """Result fields of which each chain has its own value."""
     return (
-        "log_acceptance_correction",
-        "log_prob_difference",
-        "target_log_prob",
-        "grads_target_log_prob",
-        "volatility",
-        "grads_volatility",
+      "log_acceptance_correction",
+      "log_prob_difference",
+      "target_log_prob",
+      "grads_target_log_prob",
+      "volatility",
+      "grads_volatility",
     )
 
   def one_step(self, current_state, previous_kernel_results, seed=None):
@@ -163,43 +176,55 @@ class ScoreUncalibratedLangevin(tfp.mcmc.TransitionKernel):
       parts, unflatten = state_parts.as_parts(current_state)
       axes = state_parts.event_axes(self.event_ndims, parts)
       names = self.shard_axis_names(len(parts))
-      total = lambda values: state_parts.event_sum(values, axes, names)
+      total = lambda values: state_parts.event_sum(values, axes, shard_axis_names=names)
       stored = self._parameters["store_parameters_in_results"]
       steps = state_parts.step_sizes(
-          previous.step_size if stored else self.step_size, parts
+        previous.step_size if stored else self.step_size, parts
       )
       seed = tfp.random.sanitize_seed(seed)
       # The salt of `tfp.mcmc.UncalibratedLangevin`, so that seeds agree with it.
-      white = state_parts.normal_like(parts, seed, names, salt="langevin.one_step")
-      here = _Place(parts, previous.grads_target_log_prob, previous.volatility,
-                    previous.grads_volatility)
+      white = state_parts.normal_like(
+        parts, seed, shard_axis_names=names, salt="langevin.one_step"
+      )
+      here = _Place(
+        parts,
+        previous.grads_target_log_prob,
+        previous.volatility,
+        previous.grads_volatility,
+      )
       end = [
-          x + drift + v * tf.sqrt(h) * z
-          for x, drift, v, h, z in zip(
-              parts, here.drift(steps), here.volatility, steps, white
-          )
+        x + drift + v * tf.sqrt(h) * z
+        for x, drift, v, h, z in zip(
+          parts, here.drift(steps), here.volatility, steps, white
+        )
       ]
       there = _Place(end, self._score(end), *self._volatility(end))
       difference = path_integral_lib.apply_rule(
-          self._rule, self._score, parts, end, here.scores, there.scores, total,
-          self._parameters["analytic_log_prob_fn"],
+        self._rule,
+        self._score,
+        start=parts,
+        end=end,
+        score_start=here.scores,
+        score_end=there.scores,
+        total=total,
+        analytic_log_prob_fn=self._parameters["analytic_log_prob_fn"],
       )
       return unflatten(end), previous._replace(
-          log_acceptance_correction=(
-              there.log_proposal(here, steps, total)
-              - here.log_proposal(there, steps, total)
-          ),
-          log_prob_difference=difference,
-          target_log_prob=previous.target_log_prob + difference,
-          grads_target_log_prob=there.scores,
-          volatility=there.volatility,
-          grads_volatility=there.grads_volatility,
-          num_score_evaluations=(
-              previous.num_score_evaluations
-              + 1
-              + path_integral_lib.num_evaluations(self._rule)
-          ),
-          seed=seed,
+        log_acceptance_correction=(
+          there.log_proposal(here, steps, total)
+          - here.log_proposal(there, steps, total)
+        ),
+        log_prob_difference=difference,
+        target_log_prob=previous.target_log_prob + difference,
+        grads_target_log_prob=there.scores,
+        volatility=there.volatility,
+        grads_volatility=there.grads_volatility,
+        num_score_evaluations=(
+          previous.num_score_evaluations
+          + 1
+          + path_integral_lib.num_evaluations(self._rule)
+        ),
+        seed=seed,
       )
 
   def bootstrap_results(self, init_state):
@@ -211,15 +236,15 @@ class ScoreUncalibratedLangevin(tfp.mcmc.TransitionKernel):
       volatility, gradients = self._volatility(parts)
       stored = self._parameters["store_parameters_in_results"]
       return ScoreUncalibratedLangevinResults(
-          log_acceptance_correction=zero,
-          log_prob_difference=zero,
-          target_log_prob=zero,
-          grads_target_log_prob=self._score(parts),
-          volatility=volatility,
-          grads_volatility=gradients,
-          step_size=state_parts.stored_step_size(self.step_size, parts) if stored else [],
-          num_score_evaluations=tf.ones_like(zero, tf.int32),
-          seed=tfp.random.sanitize_seed((0, 0)),
+        log_acceptance_correction=zero,
+        log_prob_difference=zero,
+        target_log_prob=zero,
+        grads_target_log_prob=self._score(parts),
+        volatility=volatility,
+        grads_volatility=gradients,
+        step_size=state_parts.stored_step_size(self.step_size, parts) if stored else [],
+        num_score_evaluations=tf.ones_like(zero, tf.int32),
+        seed=tfp.random.sanitize_seed((0, 0)),
       )
 
   def _volatility(self, parts):
@@ -229,24 +254,29 @@ class ScoreUncalibratedLangevin(tfp.mcmc.TransitionKernel):
 
     def volatility_fn(*parts):
       values = self.volatility_fn(*parts)
-      values = state_parts.one_per_part(values, parts, "volatility_fn")
+      values = state_parts.one_per_part(values, parts, name="volatility_fn")
       return [v + tf.zeros_like(p) for v, p in zip(values, parts)]
 
     axes = state_parts.event_axes(self.event_ndims, parts)
     values, gradients = tfp.math.diag_jacobian(
-        xs=list(parts), fn=volatility_fn, ys=volatility_fn(*parts),
-        sample_shape=state_parts.static_chain_shape(parts, axes),
+      xs=list(parts),
+      fn=volatility_fn,
+      ys=volatility_fn(*parts),
+      sample_shape=state_parts.static_chain_shape(parts, axes),
     )
     gradients = [tf.zeros_like(p) if g is None else g for g, p in zip(gradients, parts)]
     return list(values), [2 * g * v for g, v in zip(gradients, values)]
 
 
 class ScoreMetropolisAdjustedLangevinAlgorithm(tfp.mcmc.TransitionKernel):
-  __doc__ = """Langevin dynamics with a Metropolis test, from the score alone.
+  __doc__ = (
+    """Langevin dynamics with a Metropolis test, from the score alone.
 
   As `tfp.mcmc.MetropolisAdjustedLangevinAlgorithm`. On a Gaussian target the chain is
   the same, seed by seed.
-""" + _ARGUMENTS + """
+"""
+    + _ARGUMENTS
+    + """
   Example:
 
   >>> kernel = ScoreMetropolisAdjustedLangevinAlgorithm(
@@ -257,15 +287,26 @@ class ScoreMetropolisAdjustedLangevinAlgorithm(tfp.mcmc.TransitionKernel):
   >>> samples.shape
   TensorShape([100, 8, 3])
   """
+  )
 
-  def __init__(self, target_score_fn=None, step_size=None, event_ndims=None,
-               volatility_fn=None, path_integral="straight", num_intervals=4,
-               analytic_log_prob_fn=None, store_parameters_in_results=False,
-               experimental_shard_axis_names=None, target_log_prob_fn=None,
-               name=None):
+  def __init__(
+    self,
+    target_score_fn=None,
+    step_size=None,
+    *,
+    event_ndims=None,
+    volatility_fn=None,
+    path_integral="straight",
+    num_intervals=4,
+    analytic_log_prob_fn=None,
+    store_parameters_in_results=False,
+    experimental_shard_axis_names=None,
+    target_log_prob_fn=None,
+    name=None,
+  ):
     arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
     self._impl = metropolis.ScoreMetropolisHastings(
-        ScoreUncalibratedLangevin(**arguments)
+      ScoreUncalibratedLangevin(**arguments)
     )
 
   @property
@@ -297,25 +338,23 @@ class ScoreMetropolisAdjustedLangevinAlgorithm(tfp.mcmc.TransitionKernel):
 
 
 class _Place(
-    collections.namedtuple(
-        "_Place", ["parts", "scores", "volatility", "grads_volatility"]
-    )
+  collections.namedtuple(
+    "_Place", ["parts", "scores", "volatility", "grads_volatility"]
+  )
 ):
   """A state with all that the proposal from it depends on."""
 
   def drift(self, steps):
     return [
-        0.5 * h * (tf.square(v) * s + g)
-        for h, v, s, g in zip(
-            steps, self.volatility, self.scores, self.grads_volatility
-        )
+      0.5 * h * (tf.square(v) * s + g)
+      for h, v, s, g in zip(steps, self.volatility, self.scores, self.grads_volatility)
     ]
 
   def log_proposal(self, other, steps, total):
     """log q(other | self), but for constants."""
     terms = []
     for x, y, drift, v, h in zip(
-        self.parts, other.parts, self.drift(steps), self.volatility, steps
+      self.parts, other.parts, self.drift(steps), self.volatility, steps
     ):
       scale = v * tf.sqrt(h)
       terms.append(-0.5 * tf.square((y - x - drift) / scale) - tf.math.log(scale))

@@ -18,8 +18,8 @@ def check_event_ndims(event_ndims):
   ndims = event_ndims if isinstance(event_ndims, (list, tuple)) else [event_ndims]
   if not all(isinstance(n, (int, np.integer)) and n >= 0 for n in ndims):
     raise ValueError(
-        "event_ndims must be the number of axes of one event (2 for maps), or a list"
-        f" of such numbers, one per state part; got {event_ndims!r}."
+      "event_ndims must be the number of axes of one event (2 for maps), or a list"
+      f" of such numbers, one per state part; got {event_ndims!r}."
     )
 
 
@@ -29,13 +29,13 @@ def event_axes(event_ndims, parts):
   ndims = list(event_ndims) if listed else [event_ndims] * len(parts)
   if len(ndims) != len(parts):
     raise ValueError(
-        f"event_ndims has {len(ndims)} entries for {len(parts)} state parts."
+      f"event_ndims has {len(ndims)} entries for {len(parts)} state parts."
     )
   for count, part in zip(ndims, parts):
     if part.shape.rank is not None and count > part.shape.rank:
       raise ValueError(
-          f"event_ndims = {count} is more than the {part.shape.rank} axes of a state"
-          f" part of shape {part.shape}."
+        f"event_ndims = {count} is more than the {part.shape.rank} axes of a state"
+        f" part of shape {part.shape}."
       )
   return [list(range(-count, 0)) for count in ndims]
 
@@ -49,22 +49,22 @@ def static_chain_shape(parts, axes):
   return parts[0].shape[: len(parts[0].shape) - len(axes[0])]
 
 
-def one_per_part(values, parts, name):
+def one_per_part(values, parts, *, name):
   """A list as long as `parts`: one value serves all."""
   given = list(values) if isinstance(values, (list, tuple)) else [values]
   if len(given) == 1:
     given = given * len(parts)
   if len(given) != len(parts):
     raise ValueError(
-        f"There are {len(given)} values of {name} for {len(parts)} state parts; give"
-        " one, or one per part."
+      f"There are {len(given)} values of {name} for {len(parts)} state parts; give"
+      " one, or one per part."
     )
   return given
 
 
 def step_sizes(step_size, parts):
   """Step sizes as tensors, one per part."""
-  given = one_per_part(step_size, parts, "step_size")
+  given = one_per_part(step_size, parts, name="step_size")
   return [tf.convert_to_tensor(h, p.dtype) for h, p in zip(given, parts)]
 
 
@@ -83,19 +83,19 @@ def names_per_part(names, num_parts):
   return [names] * num_parts
 
 
-def normal_like(parts, seed, shard_axis_names=None, salt=None):
+def normal_like(parts, seed, *, shard_axis_names=None, salt=None):
   """Standard normal draws of the shape of each part, with TFP's seeds."""
   names = shard_axis_names or [None] * len(parts)
   seeds = tfp.random.split_seed(seed, n=len(parts), salt=salt)
   return [
-      tf.random.stateless_normal(
-          tf.shape(part), seed=shard_seed(s, name), dtype=part.dtype
-      )
-      for part, s, name in zip(parts, tf.unstack(tf.stack(seeds)), names)
+    tf.random.stateless_normal(
+      tf.shape(part), seed=shard_seed(s, name), dtype=part.dtype
+    )
+    for part, s, name in zip(parts, tf.unstack(tf.stack(seeds)), names)
   ]
 
 
-def event_sum(values, axes, shard_axis_names=None):
+def event_sum(values, axes, *, shard_axis_names=None):
   """Sum of all parts over their event axes, shape of the chains.
 
   Args:
@@ -122,7 +122,7 @@ def add_across(sums, shard_axis_names=None):
   for value, part_names in zip(sums, names):
     if part_names:
       value = tf.distribute.get_replica_context().all_reduce(
-          tf.distribute.ReduceOp.SUM, value
+        tf.distribute.ReduceOp.SUM, value
       )
     total += value
   return total
@@ -136,7 +136,7 @@ def shard_seed(seed, names):
   return tf.random.experimental.stateless_fold_in(seed, replica)
 
 
-def choose(is_chosen, new, old):
+def choose(is_chosen, new, *, old):
   """`new` in the chains where `is_chosen`, else `old`; trees of tensors."""
 
   def one(a, b):

@@ -39,10 +39,11 @@ def score_as_log_prob(target_score_fn, event_ndims):
 
       def gradient(upstream):
         return [
-            score * tf.reshape(
-                upstream, tf.concat([chains, tf.ones([len(a)], tf.int32)], axis=0)
-            )
-            for score, a in zip(scores, axes)
+          score
+          * tf.reshape(
+            upstream, tf.concat([chains, tf.ones([len(a)], tf.int32)], axis=0)
+          )
+          for score, a in zip(scores, axes)
         ]
 
       value = tf.zeros(chains, parts[0].dtype)
@@ -62,24 +63,24 @@ def evaluate(target_score_fn, parts):
     scores = [scores]
   if not isinstance(scores, (list, tuple)) or len(scores) != len(parts):
     raise ValueError(
-        f"target_score_fn must return one score per state part, {len(parts)} of them;"
-        f" got {scores!r}."
+      f"target_score_fn must return one score per state part, {len(parts)} of them;"
+      f" got {scores!r}."
     )
   scores = [tf.convert_to_tensor(s, p.dtype) for s, p in zip(scores, parts)]
   for score, part in zip(scores, parts):
     if not score.shape.is_compatible_with(part.shape) or (
-        score.shape.rank != part.shape.rank
+      score.shape.rank != part.shape.rank
     ):
       raise ValueError(
-          "target_score_fn must return the gradient of the log-density, of the shape"
-          f" of the state {part.shape}; got shape {score.shape}. For a log-density"
-          " use tfp.mcmc.HamiltonianMonteCarlo; for replica exchange use"
-          " ScoreReplicaExchangeMC."
+        "target_score_fn must return the gradient of the log-density, of the shape"
+        f" of the state {part.shape}; got shape {score.shape}. For a log-density"
+        " use tfp.mcmc.HamiltonianMonteCarlo; for replica exchange use"
+        " ScoreReplicaExchangeMC."
       )
   return scores
 
 
-def make_score_fn(target_score_fn, target_log_prob_fn, event_ndims):
+def make_score_fn(target_score_fn, target_log_prob_fn, *, event_ndims):
   """The score function of a kernel, and its stand-in for a log-density.
 
   Args:
@@ -102,37 +103,36 @@ def make_score_fn(target_score_fn, target_log_prob_fn, event_ndims):
       target_score_fn = stands_for
     if not callable(target_score_fn):
       raise ValueError(
-          "target_score_fn must be callable, fn(*state_parts); got"
-          f" {target_score_fn!r}."
+        f"target_score_fn must be callable, fn(*state_parts); got {target_score_fn!r}."
       )
     stand_in = score_as_log_prob(target_score_fn, event_ndims)
     return lambda parts: evaluate(target_score_fn, parts), stand_in
   if getattr(target_log_prob_fn, "__module__", "").endswith("replica_exchange_mc"):
     raise ValueError(
-        "ReplicaExchangeMC decides its swaps by values of the log-density, which a"
-        " score-only kernel does not know: it would run and be wrong. Use"
-        " tfp_massmap.mcmc.ScoreReplicaExchangeMC, which decides them by the path"
-        " integral of the difference of two scores."
+      "ReplicaExchangeMC decides its swaps by values of the log-density, which a"
+      " score-only kernel does not know: it would run and be wrong. Use"
+      " tfp_massmap.mcmc.ScoreReplicaExchangeMC, which decides them by the path"
+      " integral of the difference of two scores."
     )
   return lambda parts: _gradient(target_log_prob_fn, parts), target_log_prob_fn
 
 
-def check_analytic_part(analytic_log_prob_fn, target_log_prob_fn, shard_axis_names):
+def check_analytic_part(analytic_log_prob_fn, target_log_prob_fn, *, shard_axis_names):
   """ValueError where the known part of a log-density would be taken at wrong places."""
   if analytic_log_prob_fn is None:
     return
   if getattr(target_log_prob_fn, "target_score_fn", None) is None:
     raise ValueError(
-        "analytic_log_prob_fn does not work inside a wrapper that transforms the state,"
-        " such as tfp.mcmc.TransformedTransitionKernel: the wrapper transforms the"
-        " score only, and leaves the analytic part in the old coordinates. Leave"
-        " analytic_log_prob_fn out; target_score_fn holds all of the score anyway."
+      "analytic_log_prob_fn does not work inside a wrapper that transforms the state,"
+      " such as tfp.mcmc.TransformedTransitionKernel: the wrapper transforms the"
+      " score only, and leaves the analytic part in the old coordinates. Leave"
+      " analytic_log_prob_fn out; target_score_fn holds all of the score anyway."
     )
   if shard_axis_names is not None:
     raise ValueError(
-        "analytic_log_prob_fn does not work with experimental_shard_axis_names: its"
-        " values could not be told apart into those of one shard and of all. Leave it"
-        " out; target_score_fn holds all of the score anyway."
+      "analytic_log_prob_fn does not work with experimental_shard_axis_names: its"
+      " values could not be told apart into those of one shard and of all. Leave it"
+      " out; target_score_fn holds all of the score anyway."
     )
 
 
@@ -143,8 +143,8 @@ def _gradient(target_log_prob_fn, parts):
     value = target_log_prob_fn(*parts)
   if getattr(_CALLS, "count", 0) == before:
     raise ValueError(
-        "target_log_prob_fn is for the wrappers of TFP, which build it from the score;"
-        " this one does not use it. Give target_score_fn, or use"
-        " tfp.mcmc.HamiltonianMonteCarlo for a log-density."
+      "target_log_prob_fn is for the wrappers of TFP, which build it from the score;"
+      " this one does not use it. Give target_score_fn, or use"
+      " tfp.mcmc.HamiltonianMonteCarlo for a log-density."
     )
   return tape.gradient(value, parts)

@@ -15,15 +15,15 @@ from tfp_massmap.mcmc import metropolis
 from tfp_massmap.mcmc import state_parts
 
 TemperedMCResults = collections.namedtuple(
-    "TemperedMCResults",
-    [
-        "inner_results",
-        "sigma",
-        "num_steps_at_sigma",
-        "move_log_accept_ratio",
-        "num_score_evaluations",
-        "seed",
-    ],
+  "TemperedMCResults",
+  [
+    "inner_results",
+    "sigma",
+    "num_steps_at_sigma",
+    "move_log_accept_ratio",
+    "num_score_evaluations",
+    "seed",
+  ],
 )
 TemperedMCResults.__doc__ = """Results of `TemperedMC`.
 
@@ -93,40 +93,50 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
       are not positive and falling; by a step, for a `move_fn` that returns other shapes.
   """
 
-  def __init__(self, target_score_fn, make_kernel_fn, initial_sigma=None,
-               min_sigma=None, cooling=None, sigmas=None, min_steps=1, move_fn=None,
-               chain_ndims=1, experimental_shard_axis_names=None, name=None):
+  def __init__(
+    self,
+    target_score_fn,
+    make_kernel_fn,
+    *,
+    initial_sigma=None,
+    min_sigma=None,
+    cooling=None,
+    sigmas=None,
+    min_steps=1,
+    move_fn=None,
+    chain_ndims=1,
+    experimental_shard_axis_names=None,
+    name=None,
+  ):
     geometric = (initial_sigma, min_sigma, cooling)
     if (sigmas is None) == any(value is None for value in geometric):
       raise ValueError(
-          "Give either the ladder sigmas, or all of initial_sigma, min_sigma and"
-          f" cooling; got sigmas={sigmas!r} and {geometric}."
+        "Give either the ladder sigmas, or all of initial_sigma, min_sigma and"
+        f" cooling; got sigmas={sigmas!r} and {geometric}."
       )
     if min_steps < 1:
       raise ValueError(f"min_steps must be at least 1; got {min_steps}.")
     if sigmas is None:
       _check_geometric(*geometric)
-    elif np.ndim(sigmas) != 1 or not (
-        np.all(np.diff(sigmas) < 0) and sigmas[-1] > 0
-    ):
+    elif np.ndim(sigmas) != 1 or not (np.all(np.diff(sigmas) < 0) and sigmas[-1] > 0):
       raise ValueError(f"sigmas must be positive and falling; got {sigmas!r}.")
     if sigmas is not None and any(value is not None for value in geometric):
       raise ValueError(
-          "sigmas takes the place of initial_sigma, min_sigma and cooling; leave"
-          " those out."
+        "sigmas takes the place of initial_sigma, min_sigma and cooling; leave"
+        " those out."
       )
     self._parameters = dict(
-        target_score_fn=target_score_fn,
-        make_kernel_fn=make_kernel_fn,
-        initial_sigma=initial_sigma,
-        min_sigma=min_sigma,
-        cooling=cooling,
-        sigmas=sigmas,
-        min_steps=min_steps,
-        move_fn=move_fn,
-        chain_ndims=chain_ndims,
-        experimental_shard_axis_names=experimental_shard_axis_names,
-        name=name or "tempered_mc",
+      target_score_fn=target_score_fn,
+      make_kernel_fn=make_kernel_fn,
+      initial_sigma=initial_sigma,
+      min_sigma=min_sigma,
+      cooling=cooling,
+      sigmas=sigmas,
+      min_steps=min_steps,
+      move_fn=move_fn,
+      chain_ndims=chain_ndims,
+      experimental_shard_axis_names=experimental_shard_axis_names,
+      name=name or "tempered_mc",
     )
 
   @property
@@ -151,7 +161,7 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
       previous = previous_kernel_results
       cooled = self._next_sigma(previous.sigma)
       due = (previous.num_steps_at_sigma >= self._parameters["min_steps"]) & (
-          cooled < previous.sigma
+        cooled < previous.sigma
       )
       sigma = tf.where(due, cooled, previous.sigma)
       any_due = tf.reduce_any(due)
@@ -162,7 +172,7 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
         return state, kernel.bootstrap_results(state)
 
       current_state, inner = tf.cond(
-          any_due, cool, lambda: (current_state, previous.inner_results)
+        any_due, cool, lambda: (current_state, previous.inner_results)
       )
       seed = tfp.random.sanitize_seed(seed)
       next_state, next_inner = kernel.one_step(current_state, inner, seed=seed)
@@ -170,14 +180,14 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
       spent = count(next_inner) - count(inner)
       spent += tf.where(any_due, count(inner), 0)
       return next_state, TemperedMCResults(
-          inner_results=next_inner,
-          sigma=sigma,
-          num_steps_at_sigma=tf.where(due, 0, previous.num_steps_at_sigma) + 1,
-          move_log_accept_ratio=tf.where(
-              due, _log_accept_ratio(next_inner, sigma), previous.move_log_accept_ratio
-          ),
-          num_score_evaluations=previous.num_score_evaluations + spent,
-          seed=seed,
+        inner_results=next_inner,
+        sigma=sigma,
+        num_steps_at_sigma=tf.where(due, 0, previous.num_steps_at_sigma) + 1,
+        move_log_accept_ratio=tf.where(
+          due, _log_accept_ratio(next_inner, sigma), previous.move_log_accept_ratio
+        ),
+        num_score_evaluations=previous.num_score_evaluations + spent,
+        seed=seed,
       )
 
   def bootstrap_results(self, init_state):
@@ -193,16 +203,16 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
       sigma = tf.ensure_shape(sigma, first.shape[: self._parameters["chain_ndims"]])
       inner = self._inner_kernel(sigma).bootstrap_results(init_state)
       return TemperedMCResults(
-          inner_results=inner,
-          sigma=sigma,
-          num_steps_at_sigma=tf.zeros(chains, tf.int32),
-          move_log_accept_ratio=tf.fill(
-              tf.shape(sigma), tf.constant(np.nan, sigma.dtype)
-          ),
-          num_score_evaluations=tf.broadcast_to(
-              metropolis.num_score_evaluations(inner), chains
-          ),
-          seed=tfp.random.sanitize_seed((0, 0)),
+        inner_results=inner,
+        sigma=sigma,
+        num_steps_at_sigma=tf.zeros(chains, tf.int32),
+        move_log_accept_ratio=tf.fill(
+          tf.shape(sigma), tf.constant(np.nan, sigma.dtype)
+        ),
+        num_score_evaluations=tf.broadcast_to(
+          metropolis.num_score_evaluations(inner), chains
+        ),
+        seed=tfp.random.sanitize_seed((0, 0)),
       )
 
   def _move(self, state, sigma, next_sigma, due):
@@ -215,13 +225,13 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
     moved = list(moved) if isinstance(moved, (list, tuple)) else [moved]
     shapes = [part.shape for part in parts]
     if len(moved) != len(parts) or not all(
-        shape.is_compatible_with(part.shape) for shape, part in zip(shapes, moved)
+      shape.is_compatible_with(part.shape) for shape, part in zip(shapes, moved)
     ):
       raise ValueError(
-          f"move_fn must return state parts of shapes {shapes}; got"
-          f" {[part.shape for part in moved]}."
+        f"move_fn must return state parts of shapes {shapes}; got"
+        f" {[part.shape for part in moved]}."
       )
-    return restore(state_parts.choose(due, moved, parts))
+    return restore(state_parts.choose(due, moved, old=parts))
 
   def _next_sigma(self, sigma):
     """The sigma below, or the same at the end."""
@@ -236,7 +246,7 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
   def _inner_kernel(self, sigma):
     target = self._parameters["target_score_fn"]
     kernel = self._parameters["make_kernel_fn"](
-        lambda *parts: target(*parts, sigma), sigma
+      lambda *parts: target(*parts, sigma), sigma
     )
     names = self.experimental_shard_axis_names
     return kernel if names is None else kernel.experimental_with_shard_axes(names)
@@ -244,17 +254,17 @@ class TemperedMC(tfp.mcmc.TransitionKernel):
 
 def _check_geometric(initial_sigma, min_sigma, cooling):
   if not 0 < cooling < 1:
-    raise ValueError(
-        f"cooling multiplies sigma and must lie in (0, 1); got {cooling}."
-    )
+    raise ValueError(f"cooling multiplies sigma and must lie in (0, 1); got {cooling}.")
   first = tf.get_static_value(tf.convert_to_tensor(initial_sigma))
   last = tf.get_static_value(tf.convert_to_tensor(min_sigma))
-  if first is not None and last is not None and not (
-      np.all(np.asarray(last) > 0) and np.all(first >= last)
+  if (
+    first is not None
+    and last is not None
+    and not (np.all(np.asarray(last) > 0) and np.all(first >= last))
   ):
     raise ValueError(
-        "min_sigma must be positive and initial_sigma not below it; got"
-        f" {min_sigma} and {initial_sigma}."
+      "min_sigma must be positive and initial_sigma not below it; got"
+      f" {min_sigma} and {initial_sigma}."
     )
 
 

@@ -64,8 +64,8 @@ class Muon(keras.optimizers.Optimizer):
   def _adam(self, gradient, momentum, velocity):
     step = ops.cast(self.iterations + 1, gradient.dtype)
     for mean, value, beta in (
-        (momentum, gradient, _ADAM_BETAS[0]),
-        (velocity, ops.square(gradient), _ADAM_BETAS[1]),
+      (momentum, gradient, _ADAM_BETAS[0]),
+      (velocity, ops.square(gradient), _ADAM_BETAS[1]),
     ):
       self.assign_add(mean, (1 - beta) * (value - mean))
     first = momentum / (1 - ops.power(_ADAM_BETAS[0], step))
@@ -90,7 +90,9 @@ def _orthogonal(kernel):
   a, b, c = _COEFFICIENTS
   for _ in range(_NUM_ITERATIONS):
     square = ops.matmul(matrix, ops.transpose(matrix))
-    matrix = a * matrix + ops.matmul(b * square + c * ops.matmul(square, square), matrix)
+    matrix = a * matrix + ops.matmul(
+      b * square + c * ops.matmul(square, square), matrix
+    )
   if is_tall:
     matrix = ops.transpose(matrix)
   return ops.reshape(_ROOT_MEAN_SQUARE * max(rows, columns) ** 0.5 * matrix, shape)

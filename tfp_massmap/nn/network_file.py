@@ -22,7 +22,7 @@ def shipped(kind):
   return sorted(name for name, path in cards.items() if _kind(path) == kind)
 
 
-def save(path, network, card, overwrite=False):
+def save(path, network, *, card, overwrite=False):
   """Writes a network and its card, for `load`.
 
   Args:
@@ -44,10 +44,10 @@ def save(path, network, card, overwrite=False):
   try:
     network.save_weights(temporary)
     card = dict(
-        card,
-        format=_FORMAT,
-        tfp_massmap=tfp_massmap.__version__,
-        weights_sha256=_checksum(temporary),
+      card,
+      format=_FORMAT,
+      tfp_massmap=tfp_massmap.__version__,
+      weights_sha256=_checksum(temporary),
     )
     rewrite_card(path, card)
     temporary.replace(weights_path)
@@ -64,7 +64,7 @@ def rewrite_card(path, card):
     pathlib.Path(partial).write_text(text, encoding="utf-8")
 
 
-def find(path, kind, needed):
+def find(path, kind, *, needed):
   """Checks the two files of a network.
 
   Args:
@@ -87,14 +87,14 @@ def find(path, kind, needed):
   for file in (card_path, weights_path):
     if not file.is_file():
       raise FileNotFoundError(
-          f"No {file}; a {kind} is {card_path.name} and {weights_path.name} together."
-          f" The package has the {kind}s {shipped(kind)}."
+        f"No {file}; a {kind} is {card_path.name} and {weights_path.name} together."
+        f" The package has the {kind}s {shipped(kind)}."
       )
   card = _read_card(card_path, kind, needed)
   if _checksum(weights_path) != card["weights_sha256"]:
     raise ValueError(
-        f"{weights_path} is not the file that {card_path.name} describes: its checksum"
-        " differs. Get both again."
+      f"{weights_path} is not the file that {card_path.name} describes: its checksum"
+      " differs. Get both again."
     )
   return card, weights_path
 
@@ -133,11 +133,11 @@ def _read_card(path, kind, needed):
     raise ValueError(f"{path} is the card of a {card['kind']}, not of a {kind}.")
   if card["format"] != _FORMAT:
     raise ValueError(
-        f"{path} has format {card['format']}; this version of tfp_massmap reads"
-        f" {_FORMAT}."
+      f"{path} has format {card['format']}; this version of tfp_massmap reads"
+      f" {_FORMAT}."
     )
   if card["card_sha256"] != _card_checksum(card):
     raise ValueError(
-        f"{path} was changed after it was written: its checksum differs. Get it again."
+      f"{path} was changed after it was written: its checksum differs. Get it again."
     )
   return card

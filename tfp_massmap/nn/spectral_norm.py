@@ -27,7 +27,7 @@ class SpectralBound(layers.SpectralNormalization):
     ValueError: for a bound that is not positive.
   """
 
-  def __init__(self, layer, bound=1.0, power_iterations=1, **kwargs):
+  def __init__(self, layer, bound=1.0, *, power_iterations=1, **kwargs):
     super().__init__(layer, power_iterations, **kwargs)
     if not bound > 0:
       raise ValueError(f"bound must be positive; got {bound}.")

@@ -24,8 +24,8 @@ def describe_field(spectrum, grid):
   """
   values = np.concatenate([spectrum.ell, spectrum.c_ell])
   return dict(
-      spectrum=hashlib.sha256(values.astype("<f8").tobytes()).hexdigest()[:16],
-      pixel_scale_arcmin=grid.pixel_scale.to_value(u.arcmin),
+    spectrum=hashlib.sha256(values.astype("<f8").tobytes()).hexdigest()[:16],
+    pixel_scale_arcmin=grid.pixel_scale.to_value(u.arcmin),
   )
 
 
@@ -33,7 +33,7 @@ def describe_start(prior, name):
   """Which weights a training starts from, dict for JSON; None for new ones.
 
   Args:
-    prior: None, or a `hybrid_prior.HybridPrior`, whose card has their checksum.
+    prior: None, or a `priors.HybridPrior`, whose card has their checksum.
     name: of the prior; None if it has none.
   """
   if prior is None:
@@ -63,7 +63,7 @@ class TrainingFolder:
     ValueError: if the training to go on with has other settings, data or start.
   """
 
-  def __init__(self, path, settings, free, data, start, goes_on):
+  def __init__(self, path, settings, *, free, data, start, goes_on):
     self.path = pathlib.Path(path)
     # As JSON gives it back: lists for tuples.
     record = json.loads(json.dumps({**free, **settings, "data": data, "start": start}))
@@ -87,21 +87,22 @@ class TrainingFolder:
     differ = sorted(name for name in settings if before.get(name) != settings[name])
     if differ:
       raise ValueError(
-          f"{self.path} has a training with another {' and '.join(differ)}. Choose"
-          " another folder, or what that training has, to go on with it."
+        f"{self.path} has a training with another {' and '.join(differ)}. Choose"
+        " another folder, or what that training has, to go on with it."
       )
 
   def _check_data(self, before, data):
     """Compares what both descriptions know; undescribed maps are taken on trust."""
     before, data = before or {}, data or {}
     differ = [
-        _difference(name, before[name], data[name])
-        for name in sorted(data) if name in before and before[name] != data[name]
+      _difference(name, before[name], data[name])
+      for name in sorted(data)
+      if name in before and before[name] != data[name]
     ]  # pyformat: disable
     if differ:
       raise ValueError(
-          f"{self.path} has a training on another data set: {'; '.join(differ)}. Choose"
-          " another folder, or the data set of that training, to go on with it."
+        f"{self.path} has a training on another data set: {'; '.join(differ)}. Choose"
+        " another folder, or the data set of that training, to go on with it."
       )
 
   def _check_start(self, before, start):
@@ -112,9 +113,9 @@ class TrainingFolder:
     # The name is a path as often as not, and may be written in several ways.
     if known is None or known["weights_sha256"] != start["weights_sha256"]:
       raise ValueError(
-          f"{self.path} has a training that started from {_start_in_words(known)}, not"
-          f" from {_start_in_words(start)}. Choose another folder, or go on with that"
-          " training without naming a start."
+        f"{self.path} has a training that started from {_start_in_words(known)}, not"
+        f" from {_start_in_words(start)}. Choose another folder, or go on with that"
+        " training without naming a start."
       )
 
   def cut_log(self, done):
@@ -135,7 +136,7 @@ class TrainingFolder:
       pathlib.Path(temporary).write_text("".join([title, *kept]), encoding="utf-8")
     return int(kept[-1].split(",")[0]) if kept else 0
 
-  def log(self, step, loss, learning_rate, validation):
+  def log(self, step, loss, *, learning_rate, validation):
     """Adds a line to `log.csv`, and events for TensorBoard.
 
     Args:

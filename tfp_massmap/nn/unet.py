@@ -41,6 +41,7 @@ class Architecture:
 
   kind: str = "default"
   channels: tuple = (48, 96, 128)
+  _: dataclasses.KW_ONLY
   num_blocks: tuple = (2, 2, 2)
   num_inputs: int = 2
   activation: str = "relu"
@@ -53,8 +54,8 @@ class Architecture:
       raise ValueError(f"kind must be 'default' or 'paper'; got {self.kind!r}.")
     if len(self.channels) != len(self.num_blocks) or not self.channels:
       raise ValueError(
-          "channels and num_blocks need one number for each level; got"
-          f" {self.channels} and {self.num_blocks}."
+        "channels and num_blocks need one number for each level; got"
+        f" {self.channels} and {self.num_blocks}."
       )
     if min(self.channels) < 1 or min(self.num_blocks) < 1 or self.num_inputs < 1:
       raise ValueError(f"Channels, blocks and inputs must be positive; got {self}.")
@@ -66,13 +67,13 @@ class Architecture:
 
 
 PRESETS = {
-    "default": Architecture(),
-    "paper": Architecture(
-        kind="paper",
-        channels=(32, 64, 128, 128),
-        num_blocks=(1, 1, 1, 1),
-        spectral_bound=1.0,
-    ),
+  "default": Architecture(),
+  "paper": Architecture(
+    kind="paper",
+    channels=(32, 64, 128, 128),
+    num_blocks=(1, 1, 1, 1),
+    spectral_bound=1.0,
+  ),
 }
 
 
@@ -102,7 +103,7 @@ def build(architecture, compute_dtype="float32"):
   """
   if compute_dtype not in ("float32", "bfloat16"):
     raise ValueError(
-        f"compute_dtype must be 'float32' or 'bfloat16'; got {compute_dtype!r}."
+      f"compute_dtype must be 'float32' or 'bfloat16'; got {compute_dtype!r}."
     )
   architecture = resolve(architecture)
   policy = "mixed_bfloat16" if compute_dtype == "bfloat16" else "float32"
@@ -234,7 +235,9 @@ def _default(architecture, maps, sigma):
       x = _modulated_block(architecture, x, noise, channels)
   x = layers.Activation(architecture.activation)(x)
   # Zeros at first: training starts from the Gaussian denoiser.
-  return DepthToSpace()(layers.Conv2D(4, 3, padding="same", kernel_initializer="zeros")(x))
+  return DepthToSpace()(
+    layers.Conv2D(4, 3, padding="same", kernel_initializer="zeros")(x)
+  )
 
 
 def _modulated_block(architecture, x, noise, channels):
@@ -257,7 +260,7 @@ class ConcatenateSigma(layers.Layer):
   def call(self, inputs):
     maps, sigma = inputs
     channel = tf.zeros_like(maps[..., :1]) + tf.cast(
-        sigma[:, tf.newaxis, tf.newaxis, tf.newaxis], maps.dtype
+      sigma[:, tf.newaxis, tf.newaxis, tf.newaxis], maps.dtype
     )
     return tf.concat([maps, channel], axis=-1)
 

@@ -8,9 +8,9 @@ DATASET is the name of the data set, or its folder down to the version. `FOLDER/
 
 import argparse
 
-from tfp_massmap import prior_training
 from tfp_massmap import simulate
 from tfp_massmap.baselines import deepmass
+from tfp_massmap.priors import from_dataset
 
 
 def main():
@@ -20,15 +20,19 @@ def main():
   parser.add_argument("--num-steps", type=int, default=3000)
   parser.add_argument("--mixed-precision", action="store_true")
   options = parser.parse_args()
-  builder = prior_training.open_dataset(options.dataset)
-  maps, pixel_scale, metadata = prior_training.read_maps(builder)
-  spectrum = prior_training.simulator_spectrum(pixel_scale, metadata["plane_weights"])
+  builder = from_dataset.open_dataset(options.dataset)
+  maps, pixel_scale, metadata = from_dataset.read_maps(builder)
+  spectrum = simulate.convergence_spectrum(metadata["plane_weights"])
   settings = deepmass.DeepMassSettings(
-      num_steps=options.num_steps, mixed_precision=options.mixed_precision
+    num_steps=options.num_steps, mixed_precision=options.mixed_precision
   )
   ratio = deepmass.train(
-      maps["train"], simulate.cosmos_like_survey(), spectrum, pixel_scale,
-      options.folder, settings,
+    maps["train"],
+    simulate.cosmos_like_survey(),
+    spectrum=spectrum,
+    pixel_scale=pixel_scale,
+    folder=options.folder,
+    settings=settings,
   )
   print(f"Squared error over the Wiener filter's, in the mask: {ratio:.4f}")
 

@@ -1,23 +1,30 @@
-"""Samples of a smoothed distribution carried to sigma zero by its denoiser.
+"""Draws of a smoothed distribution, carried to sigma zero.
 
-The probability-flow equation of white noise of standard deviation sigma,
+The probability flow of white noise of standard deviation sigma,
 
   dx / dsigma = (x - D(x, sigma)) / sigma,
 
-takes draws at one sigma to draws at another (Song et al. 2021; Karras et al. 2022). A
-Gaussian of mean mu and of covariance P, diagonal in Fourier space, moves by
+carries draws at one sigma to draws at another (Song et al. 2021; Karras et al. 2022). A
+Gaussian of mean mu and covariance P, diagonal in Fourier space, moves by
 
   x' = mu + ((P + sigma'^2) / (P + sigma^2))^1/2 (x - mu),
-  mu = D + P (D - x) / sigma^2,
+  mu = D + P (D - x) / sigma^2.
 
-and so does, over a step, a distribution that is nearly such a Gaussian. The multistep rule
-takes mu for the quadratic in log(P + sigma^2) through its last three values, and integrates
-the equation of each mode with it: third order, one call of D a step. With P = 0 that is
-an exponential integrator of the family of DPM-Solver++ (Lu et al. 2022); with the P of
-the distribution at hand far fewer steps are needed.
+`flow` makes steps that are exact for this Gaussian, and takes mu of any other
+distribution for the quadratic in log(P + sigma^2) through its last three values: third
+order at one call of D a step. With P = 0 it is an exponential integrator of the family of
+DPM-Solver++ (Lu et al. 2022); with the P of the distribution it needs far fewer steps.
+
+`finish_by_ode` integrates the same equation from the score, in temperature t = sigma^2,
+
+  dx / dt = -1/2 score(x, sqrt(t))
+
+(Remy et al. 2022, Eq. 22 and B.6), by an adaptive Runge-Kutta method.
 """
 
+from collections.abc import Callable
 import math
+import typing
 
 import numpy as np
 import tensorflow as tf
@@ -25,167 +32,202 @@ import tensorflow_probability as tfp
 
 from tfp_massmap import spectra
 
+if typing.TYPE_CHECKING:
+  from tfp_massmap import priors
+
+# Exponent of the ladder: Karras et al. (2022), Eq. 5 and their table 1.
 _EXPONENT = 7
-# How far a polynomial is extrapolated: in log(P + sigma^2) / 2, and in steps before.
+# A polynomial is extrapolated no further than this in log(P + sigma^2) / 2, and than this
+# many of the steps before it (`_multistep_weights` says why).
 _FARTHEST, _FARTHEST_STEPS = 1.0, 2.0
-# Sigma of the last step, over the scale of what is drawn.
+# The last step starts at this fraction of the scale of what is drawn: there the noise has
+# 0.1 % of its variance. `examples/benchmarks/sweeps.py` varies it.
 _END = 0.03
-INTEGRATORS = ("multistep", "heun")
 
 
-def sigma_ladder(largest, smallest, num_steps):
-  """Falling sigmas, dense at the small end (Karras et al. 2022, Eq. 5), `[num_steps]`.
+def sigma_ladder(largest: float, smallest: float, *, num_steps: int) -> np.ndarray:
+  """Returns falling sigmas, dense at the small end (Karras et al. 2022, Eq. 5).
+
+  Args:
+    largest, smallest: First and last sigma.
+    num_steps: Number of sigmas, at least 2.
+
+  Returns:
+    float64 `[num_steps]`.
 
   Raises:
-    ValueError: unless largest > smallest > 0 and num_steps >= 2.
+    ValueError: Unless largest > smallest > 0 and num_steps >= 2.
   """
   if not largest > smallest > 0 or num_steps < 2:
     raise ValueError(
-        "A ladder needs largest > smallest > 0 and two steps or more; got"
-        f" {largest}, {smallest} and {num_steps}."
+      "A ladder needs largest > smallest > 0 and two steps or more; got"
+      f" {largest}, {smallest} and {num_steps}."
     )
   ends = np.array([largest, smallest]) ** (1 / _EXPONENT)
   return np.linspace(*ends, num_steps) ** _EXPONENT
 
 
-def smallest_sigma(prior, scale):
-  """Where the last step begins: .03 of a scale, or the least sigma of the prior.
+def smallest_sigma(prior: "priors.Prior", scale: float) -> float:
+  """Returns the sigma of the last step: 0.03 of a scale, or the prior's smallest sigma.
 
   Args:
-    prior: perhaps has a `sigma_range`.
-    scale: standard deviation of the noise under which the flow's draws are.
+    prior: `priors.Prior`.
+    scale: Standard deviation of the noise in the draws that the flow starts from.
   """
-  return max(_END * scale, getattr(prior, "sigma_range", (0.0,))[0])
+  return max(_END * scale, prior.sigma_range[0])
 
 
-def flow(denoise_fn, x, sigmas, variance=None, integrator="multistep", carry=None):
+def flow(
+  denoise_fn: Callable,
+  x: tf.Tensor,
+  *,
+  sigmas: tf.Tensor,
+  variance: tf.Tensor | float = 0.0,
+  carry: typing.Any = (),
+) -> tuple[tf.Tensor, typing.Any]:
   """Carries draws at the first sigma to zero.
 
   Args:
-    denoise_fn: `fn(x, sigma)` that gives the mean of the clean maps, sigma a scalar;
-      with `carry`, `fn(x, sigma, carry)` that gives that and the next carry.
-    x: draws of the distribution smoothed by `sigmas[0]`, float `[..., ny, nx]` (of any
-      shape without `variance`).
-    sigmas: falling, `[n]`; each costs one call of `denoise_fn`. Zeros at the end are no
+    denoise_fn: `fn(x, sigma, carry)` that returns the mean of the clean maps and the next
+      carry; sigma is a scalar.
+    x: Draws of the distribution smoothed by `sigmas[0]`, float `[..., ny, nx]` (of any
+      shape for a scalar `variance`).
+    sigmas: Falling, `[n]`; each costs one call of `denoise_fn`. Zeros at the end are no
       steps, so that ladders of different lengths can be rows of one tensor.
-    variance: P of the modes, `[ny, nx // 2 + 1]` (layout of `rfft2`); None for 0.
-    integrator: "multistep"; or "heun", which calls `denoise_fn` at both ends of a step, so
-      that n sigmas cost 2 n - 1 calls.
-    carry: tensor or structure of tensors that `denoise_fn` hands on, such as counts.
+    variance: P of the modes, `[ny, nx // 2 + 1]` (layout of `rfft2`), or a scalar.
+    carry: Structure of tensors that `denoise_fn` hands on, such as counts.
 
   Returns:
-    Tensor of the shape of `x`; with `carry`, that and the last carry.
+    `(x, carry)`: tensor of the shape of `x`, and the last carry.
   """
-  if integrator not in INTEGRATORS:
-    raise ValueError(f"integrator must be one of {INTEGRATORS}; got {integrator!r}.")
   sigmas = tf.convert_to_tensor(sigmas, x.dtype)
   targets = tf.concat([sigmas[1:], [0]], axis=0)
   num_steps = tf.math.count_nonzero(sigmas, dtype=tf.int32)
-  variance = tf.convert_to_tensor(0 if variance is None else variance, x.dtype)
+  variance = tf.convert_to_tensor(variance, x.dtype)
 
-  def center(x, sigma, carry):
-    """mu, and the next carry."""
-    if carry is None:
-      denoised = denoise_fn(x, sigma)
-    else:
-      denoised, carry = denoise_fn(x, sigma, carry)
-    return denoised + _filtered(denoised - x, variance / tf.square(sigma)), carry
-
-  def move(x, mu, here, there):
-    return mu + _filtered(x - mu, _shrinkage(variance, here, there))
-
-  def multistep(index, x, previous, carry):
+  def step(index, x, previous, carry):
     here, there = sigmas[index], targets[index]
-    # The first steps have fewer values before them; any sigma does there.
+    # The first steps have fewer values before them; any sigma serves in their place.
     before, earlier = (
-        tf.where(index >= i, sigmas[tf.maximum(index - i, 0)], (1 + i) * here)
-        for i in (1, 2)
+      tf.where(index >= i, sigmas[tf.maximum(index - i, 0)], (1 + i) * here)
+      for i in (1, 2)
     )
-    mu, carry = center(x, here, carry)
-    x = move(x, mu, here, there)
+    denoised, carry = denoise_fn(x, here, carry)
+    mu = denoised + _filtered(denoised - x, variance / tf.square(here))
+    x = mu + _filtered(x - mu, _shrinkage(variance, here, there))
     weights = _multistep_weights(variance, there, here, before, earlier, index)
     for value, weight in zip(previous, weights):
       x += _filtered(value - mu, weight)
     return index + 1, x, (mu, previous[0]), carry
 
-  def heun(index, x, previous, carry):
-    here, there = sigmas[index], targets[index]
-    mu, carry = center(x, here, carry)
-    predicted, carry = center(move(x, mu, here, there), there, carry)
-    return index + 1, move(x, 0.5 * (mu + predicted), here, there), previous, carry
-
-  has_carry = carry is not None
-  is_multistep = integrator == "multistep"
-  # At sigma 0 there is no derivative for the second call of Heun's last step.
-  step, looped = (multistep, num_steps) if is_multistep else (heun, num_steps - 1)
-
-  def body(index, x, previous, carry):
-    *results, carry = step(index, x, previous, carry if has_carry else None)
-    return (*results, carry if has_carry else ())
-
-  loop = (0, x, (tf.zeros_like(x),) * 2, carry if has_carry else ())
   _, x, _, carry = tf.while_loop(
-      lambda index, *_: index < looped, body, loop, maximum_iterations=sigmas.shape[0]
+    lambda index, *_: index < num_steps,
+    step,
+    (0, x, (tf.zeros_like(x),) * 2, carry),
+    maximum_iterations=sigmas.shape[0],
   )
-  if not is_multistep:
-    mu, carry = center(x, sigmas[looped], carry if has_carry else None)
-    x = move(x, mu, sigmas[looped], targets[looped])
-  return (x, carry) if has_carry else x
+  return x, carry
 
 
-def sample_prior(prior, num_samples, seed, sigmas):
-  """Draws of a prior, from white noise smoothed by the largest sigma.
-
-  At that sigma the prior must be Gaussian: its own Gaussian half starts the flow, and
-  gives the variance of the modes on the way.
+def finish_by_ode(
+  score_fn: Callable,
+  x: tf.Tensor,
+  *,
+  sigma: float,
+  rtol: float = 1e-4,
+  atol: float = 1e-5,
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """Integrates the probability flow from `sigma` to 0 (Remy et al. 2022, Eq. 22).
 
   Args:
-    prior: has `gaussian`, a `prior.GaussianPrior`, and `denoise`; or is one.
-    num_samples: how many.
-    seed: stateless TFP seed.
-    sigmas: falling, `[n]`, see `sigma_ladder`.
+    score_fn: `fn(x, sigma)`, the score of the smoothed target, finite at sigma = 0.
+    x: Samples at `sigma`, `[..., ny, nx]`.
+    sigma: Positive scalar.
+    rtol, atol: Tolerances of `tfp.math.ode.DormandPrince`, `atol` in the units of x.
 
   Returns:
-    `[num_samples, ny, nx]`.
+    `(samples, num_score_evaluations)`: samples at temperature zero, of the shape of
+    `x`, and the number of evaluations of `score_fn`, int32.
   """
-  gaussian = getattr(prior, "gaussian", prior)
+  x = tf.convert_to_tensor(x)
+  start = tf.square(tf.convert_to_tensor(sigma, x.dtype))
+
+  # The solver runs forwards: its time is what has been removed from the temperature.
+  def derivative(removed, state):
+    temperature = tf.maximum(start - removed, 0)
+    return 0.5 * score_fn(state, tf.sqrt(temperature))
+
+  solution = tfp.math.ode.DormandPrince(rtol=rtol, atol=atol).solve(
+    derivative,
+    initial_time=tf.zeros_like(start),
+    initial_state=x,
+    solution_times=start[tf.newaxis],
+  )
+  evaluations = solution.diagnostics.num_ode_fn_evaluations
+  return tf.ensure_shape(solution.states[0], x.shape), evaluations
+
+
+def sample_prior(
+  prior: "priors.Prior", num_samples: int, *, seed: typing.Any, sigmas: np.ndarray
+) -> tf.Tensor:
+  """Returns draws of a prior, `[num_samples, ny, nx]`.
+
+  They start at the largest sigma from draws of the Gaussian component, to which the
+  smoothed prior must be equal there.
+
+  Args:
+    prior: `priors.Prior`.
+    num_samples: Number of draws.
+    seed: Stateless TFP seed.
+    sigmas: Falling, `[n]`, see `sigma_ladder`.
+  """
+  gaussian = prior.gaussian
   field_seed, noise_seed = tfp.random.split_seed(seed, n=2, salt="sample_prior")
   clean = gaussian.sample([num_samples], seed=field_seed)
   noise = tf.random.stateless_normal(clean.shape, noise_seed, dtype=clean.dtype)
   start = clean + tf.cast(sigmas[0], clean.dtype) * noise
-  return flow(prior.denoise, start, sigmas, gaussian.mode_variance)
+  samples, _ = flow(
+    lambda x, sigma, carry: (prior.denoise(x, sigma), carry),
+    start,
+    sigmas=sigmas,
+    variance=gaussian.mode_variance,
+  )
+  return samples
 
 
 def _shrinkage(variance, here, there):
-  """Of a Gaussian's deviations from its mean, from one sigma to another."""
+  """Factor of a Gaussian's deviations from its mean, from one sigma to another."""
   return tf.sqrt((variance + tf.square(there)) / (variance + tf.square(here)))
 
 
 def _multistep_weights(variance, there, here, before, earlier, num_before):
-  """Of the last two mu, less the present one, in a step from `here` to `there`.
+  """Weights of the last two mu, minus the present one, in a step to `there`.
 
-  In u = log(P + sigma^2) / 2, where the equation is dx / du = x - mu, and counted from
-  `here`, the step goes to h < 0 and the values before are at a_1 and a_2. With
-  mu = mu_0 + c_1 u + c_2 u^2 through all three it adds I_1 c_1 + I_2 c_2 to that of a
-  constant mu,
+  In u = log(P + sigma^2) / 2 the equation is dx / du = x - mu. Counted from `here`, the
+  step ends at h < 0 and the values before it are at a_1 and a_2. With the polynomial
+  mu = mu_0 + c_1 u + c_2 u^2 through all three values the step adds I_1 c_1 + I_2 c_2 to
+  the step of a constant mu,
 
     I_1 = 1 + h - e^h,    I_2 = 2 + 2 h + h^2 - 2 e^h.
 
-  Of fewer than two values before, the polynomial is linear or constant. It is not followed
-  beyond h = -1: to sigma 0, h has no end for P = 0, nearly none for small P, and mu comes
-  to rest there. Nor beyond twice the step before: from values close to each other, whose
-  differences may be the network's noise, it would lead anywhere.
+  With fewer than two values before it, the polynomial is linear or constant. It is
+  extrapolated to h = -1 at most: on the way to sigma 0, h is unbounded for P = 0 and
+  large for small P, where mu no longer changes. Nor is it extrapolated beyond twice the
+  step before: the difference of two values close to each other may be the network's
+  noise.
   """
-  distance = lambda sigma: 0.5 * tf.math.log1p(
-      (tf.square(sigma) - tf.square(here)) / (variance + tf.square(here))
-  )
+
+  def distance(sigma):
+    change = tf.square(sigma) - tf.square(here)
+    return 0.5 * tf.math.log1p(change / (variance + tf.square(here)))
+
   first, second = distance(before), distance(earlier)
   h = tf.maximum(distance(there), -tf.minimum(_FARTHEST_STEPS * first, _FARTHEST))
   powers = [h**k / math.factorial(k) for k in range(2, 7)]
-  is_small = h > -0.2  # there the closed forms cancel
+  is_small = h > -0.2  # There the closed forms cancel.
   linear = tf.where(is_small, -sum(powers), 1 + h - tf.exp(h))
   quadratic = tf.where(
-      is_small, -2 * sum(powers[1:]), 2 + 2 * h + tf.square(h) - 2 * tf.exp(h)
+    is_small, -2 * sum(powers[1:]), 2 + 2 * h + tf.square(h) - 2 * tf.exp(h)
   )
   curved = (quadratic - linear * first) / (second - first)
   curved = tf.where(num_before > 1, curved, 0)
@@ -193,7 +235,7 @@ def _multistep_weights(variance, there, here, before, earlier, num_before):
 
 
 def _filtered(x, transfer):
-  """A factor of all modes, or one of each."""
+  """Multiplies by one factor for all modes, or by one of each."""
   if not transfer.shape.rank:
     return transfer * x
   return spectra.fourier_filter(x, transfer)

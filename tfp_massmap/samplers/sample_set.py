@@ -22,6 +22,7 @@ class SampleSet:
 
   samples: np.ndarray
   method: str
+  _: dataclasses.KW_ONLY
   num_score_evaluations: float
   seconds: float
   settings: dict

@@ -7,16 +7,18 @@ observations TensorFlow.
 import importlib
 
 _HOMES = {
-    "ConvergenceSimulator": "convergence",
-    "CosmologyTables": "cosmology_tables",
-    "MODES": "convergence",
-    "Recipe": "convergence",
-    "Survey": "survey",
-    "cosmos_like_survey": "survey",
-    "mock_observation": "observation",
-    "nfw_cluster": "cluster",
-    "observe_like": "observation",
-    "uniform_survey": "survey",
+  "ConvergenceSimulator": "convergence",
+  "CosmologyTables": "cosmology_tables",
+  "MODES": "convergence",
+  "Recipe": "convergence",
+  "Survey": "survey",
+  "convergence_spectrum": "spectrum",
+  "cosmos_like_survey": "survey",
+  "kappatng_power": "convergence_power",
+  "mock_observation": "observation",
+  "nfw_cluster": "cluster",
+  "observe_like": "observation",
+  "uniform_survey": "survey",
 }
 
 __all__ = sorted(_HOMES)

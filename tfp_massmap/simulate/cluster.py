@@ -14,14 +14,15 @@ _NUM_SUB = 8
 
 
 def nfw_cluster(
-    grid,
-    mass,
-    redshift,
-    concentration=None,
-    source_redshift=None,
-    plane_weights=None,
-    center=None,
-    mass_definition="200m",
+  grid,
+  mass,
+  *,
+  redshift,
+  concentration=None,
+  source_redshift=None,
+  plane_weights=None,
+  center=None,
+  mass_definition="200m",
 ):
   """Convergence and shear of an NFW halo (Takada & Jain 2003), averaged over pixels.
 
@@ -48,7 +49,7 @@ def nfw_cluster(
   redshift = _positive("redshift", redshift)
   if mass_definition not in _DEFINITIONS:
     raise ValueError(
-        f"mass_definition must be one of {_DEFINITIONS}; got {mass_definition!r}."
+      f"mass_definition must be one of {_DEFINITIONS}; got {mass_definition!r}."
     )
   density = cosmology.MEAN_DENSITY
   if mass_definition == "200c":
@@ -72,7 +73,7 @@ def _pixel_means(shape, center, scale, concentration):
   """F, and the two components of -G e^{2 i phi}, averaged over pixels, `[3, ny, nx]`."""
   rows, columns = (np.arange(n, dtype=np.float64) for n in shape)
   maps = _components(
-      rows[:, None] - center[0], columns - center[1], scale, concentration
+    rows[:, None] - center[0], columns - center[1], scale, concentration
   )
   near_rows = np.flatnonzero(np.abs(rows - center[0]) <= _NEAR)
   near_columns = np.flatnonzero(np.abs(columns - center[1]) <= _NEAR)
@@ -84,7 +85,7 @@ def _pixel_means(shape, center, scale, concentration):
   fine = _components(fine_rows[:, None], fine_columns, scale, concentration)
   fine = fine.reshape(3, near_rows.size, _NUM_SUB, near_columns.size, _NUM_SUB)
   maps[:, near_rows[0] : near_rows[-1] + 1, near_columns[0] : near_columns[-1] + 1] = (
-      fine.mean(axis=(2, 4))
+    fine.mean(axis=(2, 4))
   )
   return maps
 
@@ -92,11 +93,13 @@ def _pixel_means(shape, center, scale, concentration):
 def _components(y, x, scale, concentration):
   radius = np.maximum(np.hypot(x, y), 1e-6)
   tangential = nfw.shear_shape(radius / scale, concentration)
-  return np.stack([
+  return np.stack(
+    [
       nfw.convergence_shape(radius / scale, concentration),
       -tangential * (x**2 - y**2) / radius**2,
       -tangential * 2 * x * y / radius**2,
-  ])
+    ]
+  )
 
 
 def _lensing_kernel(distance, redshift, source_redshift, plane_weights):
@@ -107,8 +110,8 @@ def _lensing_kernel(distance, redshift, source_redshift, plane_weights):
     return float(shells.lensing_kernel(distance, weights))
   if not source_redshift > redshift:
     raise ValueError(
-        f"The halo, at redshift {redshift}, must be in front of the sources; they are at"
-        f" {source_redshift}."
+      f"The halo, at redshift {redshift}, must be in front of the sources; they are at"
+      f" {source_redshift}."
     )
   reach = 1 - distance / float(cosmology.comoving_distance(source_redshift))
   return shells.kernel_prefactor(distance) * reach

@@ -25,6 +25,7 @@ import numpy as np
 from scipy import fft
 import tqdm
 
+from tfp_massmap.simulate import convergence_power
 from tfp_massmap.simulate import cosmology_tables
 from tfp_massmap.simulate import halo_population
 from tfp_massmap.simulate import painting
@@ -63,21 +64,26 @@ class Recipe:
 
   num_shells: int = 20
   shift: float = 1.0
+  _: dataclasses.KW_ONLY
   damping: float = 0.6
   mass_range: tuple = (3e11, 6e14)
   concentration_factor: float = 0.72
   concentration_scatter: float = 0.2
-  large_scale_power: float = 0.96
+  large_scale_power: float = convergence_power.LARGE_SCALE_POWER
 
   def __post_init__(self):
-    for name in ("num_shells", "shift", "damping", "concentration_factor",
-                 "large_scale_power"):
+    for name in (
+      "num_shells",
+      "shift",
+      "damping",
+      "concentration_factor",
+      "large_scale_power",
+    ):
       if not getattr(self, name) > 0:
         raise ValueError(f"{name} must be positive; got {getattr(self, name)}.")
     if self.concentration_scatter < 0:
       raise ValueError(
-          "concentration_scatter must not be negative; got"
-          f" {self.concentration_scatter}."
+        f"concentration_scatter must not be negative; got {self.concentration_scatter}."
       )
 
 
@@ -112,15 +118,16 @@ class ConvergenceSimulator:
   """
 
   def __init__(
-      self,
-      grid,
-      plane_weights=None,
-      mode="quality",
-      seed=0,
-      periodic=True,
-      tables=None,
-      recipe=Recipe(),
-      power=None,
+    self,
+    grid,
+    plane_weights=None,
+    *,
+    mode="quality",
+    seed=0,
+    periodic=True,
+    tables=None,
+    recipe=Recipe(),
+    power=None,
   ):
     if mode not in MODES:
       raise ValueError(f"mode must be one of {MODES}; got {mode!r}.")
@@ -135,7 +142,7 @@ class ConvergenceSimulator:
     self._shape = grid.shape if periodic else _larger(grid.shape)
     _check_mass_range(recipe.mass_range, self._tables.mass)
     self._painter = painting.HaloPainter(
-        self._shape, grid.pixel_radians, elliptical=mode == "quality"
+      self._shape, grid.pixel_radians, elliptical=mode == "quality"
     )
     frequencies = 2 * np.pi * np.fft.rfftfreq(max(self._shape))[1:]
     self._frequency = frequencies
@@ -164,7 +171,7 @@ class ConvergenceSimulator:
       factor = layer.smooth
       for mass_bin in layer.population.bins:
         first, second = power_model.halo_moments(
-            layer.population, self._painter, mass_bin, scatter
+          layer.population, self._painter, mass_bin=mass_bin, scatter=scatter
         )
         factor = factor + mass_bin.bias * np.einsum("ij,ijk->k", first, profiles)
         one_halo = np.einsum("ij,ijk->k", second, squares)
@@ -185,13 +192,13 @@ class ConvergenceSimulator:
         haloes.append((some.pixel, some.amplitude))
         templates.append(self._painter.assign(some, rng))
     pixel, amplitude = (np.concatenate(arrays) for arrays in zip(*haloes))
-    modes = self._painter.paint(np.concatenate(templates), pixel, amplitude)
+    modes = self._painter.paint(np.concatenate(templates), pixel, amplitude=amplitude)
     modes += fft.rfft2(smooth)
     modes *= self._transfer
     kappa = fft.irfft2(modes, s=self._shape)
     return kappa[: self.grid.shape[0], : self.grid.shape[1]]
 
-  def maps(self, num_maps, first=0, num_processes=1, progress=False):
+  def maps(self, num_maps, first=0, *, num_processes=1, progress=False):
     """Yields maps number `first` to `first + num_maps - 1`, in order.
 
     Args:
@@ -211,8 +218,8 @@ class ConvergenceSimulator:
     """
     if num_maps < 0 or first < 0 or num_processes < 1:
       raise ValueError(
-          "num_maps and first must not be negative and num_processes positive; got"
-          f" {num_maps}, {first} and {num_processes}."
+        "num_maps and first must not be negative and num_processes positive; got"
+        f" {num_maps}, {first} and {num_processes}."
       )
     indices = range(first, first + num_maps)
     bar = tqdm.tqdm(total=num_maps, unit="map", disable=not progress)
@@ -227,19 +234,21 @@ class ConvergenceSimulator:
 
   def _layer(self, shell):
     recipe = self.recipe
-    power = shell.overdensity_power(self._multipole, self._tables, recipe.damping)
+    power = shell.overdensity_power(
+      self._multipole, self._tables, damping=recipe.damping
+    )
     modes = self._radial(power) / self.grid.pixel_radians**2
     modes[0, 0] = 0
-    field = shells.LognormalField(modes, self._shape, recipe.shift)
+    field = shells.LognormalField(modes, self._shape, shift=recipe.shift)
     population = halo_population.HaloPopulation(
-        shell,
-        field,
-        self._lensing_kernel,
-        self.grid.pixel_radians,
-        self._tables,
-        recipe.mass_range,
-        recipe.concentration_factor,
-        recipe.concentration_scatter,
+      shell,
+      field,
+      lensing_kernel=self._lensing_kernel,
+      pixel_radians=self.grid.pixel_radians,
+      tables=self._tables,
+      mass_range=recipe.mass_range,
+      concentration_factor=recipe.concentration_factor,
+      concentration_scatter=recipe.concentration_scatter,
     )
     kernel = self._lensing_kernel(shell.distances()).mean()
     smooth = kernel * shell.width * (1 - population.mean_bias())
@@ -259,11 +268,12 @@ class ConvergenceSimulator:
     return np.interp(place, nodes, values)
 
   def _kappatng_power(self, ell):
-    halofit = shells.convergence_power(ell, self.plane_weights, self._tables)
-    large_scales = np.interp(
-        np.log(ell), np.log([1500, 3000]), [self.recipe.large_scale_power, 1.0]
+    return convergence_power.kappatng_power(
+      ell,
+      self.plane_weights,
+      tables=self._tables,
+      large_scale_power=self.recipe.large_scale_power,
     )
-    return halofit * power_model.kappatng_over_halofit(ell) * large_scales
 
 
 @dataclasses.dataclass(frozen=True)
@@ -293,10 +303,10 @@ def _mapper(simulator, num_processes):
       yield lambda indices: _in_order(executor, indices, 2 * num_processes)
     except process.BrokenProcessPool as error:
       raise RuntimeError(
-          "A process that makes maps died: for lack of memory, or because processes start"
-          " by importing the script that asks for them. Scripts have to call"
-          ' `maps(..., num_processes=2)` under `if __name__ == "__main__":`, or leave'
-          " num_processes out."
+        "A process that makes maps died: for lack of memory, or because processes start"
+        " by importing the script that asks for them. Scripts have to call"
+        ' `maps(..., num_processes=2)` under `if __name__ == "__main__":`, or leave'
+        " num_processes out."
       ) from error
     finally:
       executor.shutdown(cancel_futures=True)
@@ -340,6 +350,6 @@ def _check_mass_range(mass_range, masses):
   low, high = mass_range
   if not masses[0] <= low < high <= masses[-1]:
     raise ValueError(
-        f"mass_range must increase within the tables' {masses[0]:.3g} to"
-        f" {masses[-1]:.3g} Msun/h; got {mass_range}."
+      f"mass_range must increase within the tables' {masses[0]:.3g} to"
+      f" {masses[-1]:.3g} Msun/h; got {mass_range}."
     )

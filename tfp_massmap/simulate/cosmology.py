@@ -16,13 +16,14 @@ SPECTRAL_INDEX = 0.9667
 SIGMA_8 = 0.8159
 
 BACKGROUND = astropy_cosmology.FlatLambdaCDM(
-    H0=100 * HUBBLE, Om0=OMEGA_MATTER, Ob0=OMEGA_BARYON
+  H0=100 * HUBBLE, Om0=OMEGA_MATTER, Ob0=OMEGA_BARYON
 )
 
 # Mean comoving density of matter, in h^2 Msun/Mpc^3: Omega_m * 3 H0^2 / (8 pi G).
 MEAN_DENSITY = OMEGA_MATTER * (
-    astropy_cosmology.FlatLambdaCDM(H0=100, Om0=OMEGA_MATTER)
-    .critical_density0.to_value(u.Msun / u.Mpc**3)
+  astropy_cosmology.FlatLambdaCDM(H0=100, Om0=OMEGA_MATTER).critical_density0.to_value(
+    u.Msun / u.Mpc**3
+  )
 )
 
 # c / H0 in Mpc/h.
@@ -39,8 +40,8 @@ def _check_range(name, values, upper):
   values = np.asarray(values, np.float64)
   if not ((values >= 0) & (values <= upper)).all():
     raise ValueError(
-        f"{name} must lie between 0 and {upper:.4g}; got values from"
-        f" {values.min():.4g} to {values.max():.4g}."
+      f"{name} must lie between 0 and {upper:.4g}; got values from"
+      f" {values.min():.4g} to {values.max():.4g}."
     )
   return values
 

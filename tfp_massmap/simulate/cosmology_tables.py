@@ -9,7 +9,12 @@ from scipy import interpolate
 
 _SHIPPED = pathlib.Path(__file__).parents[1] / "tables" / "simulator.npz"
 NAMES = (
-    "redshift", "wavenumber", "mass", "matter_power", "mass_function", "bias"
+  "redshift",
+  "wavenumber",
+  "mass",
+  "matter_power",
+  "mass_function",
+  "bias",
 )  # pyformat: disable
 
 
@@ -32,6 +37,7 @@ class CosmologyTables:
 
   redshift: np.ndarray
   wavenumber: np.ndarray
+  _: dataclasses.KW_ONLY
   mass: np.ndarray
   matter_power: np.ndarray
   mass_function: np.ndarray
@@ -48,23 +54,21 @@ class CosmologyTables:
       axis = getattr(self, name)
       if axis.ndim != 1 or axis.size < 4 or not (np.diff(axis) > 0).all():
         raise ValueError(
-            f"{name} must be an increasing vector of at least four values."
+          f"{name} must be an increasing vector of at least four values."
         )
     for name, columns in (
-        ("matter_power", self.wavenumber),
-        ("mass_function", self.mass),
-        ("bias", self.mass),
+      ("matter_power", self.wavenumber),
+      ("mass_function", self.mass),
+      ("bias", self.mass),
     ):
       expected = (self.redshift.size, columns.size)
       if getattr(self, name).shape != expected:
         raise ValueError(
-            f"{name} must have the shape {expected} of its axes; got"
-            f" {getattr(self, name).shape}."
+          f"{name} must have the shape {expected} of its axes; got"
+          f" {getattr(self, name).shape}."
         )
     if not (self.matter_power > 0).all() or (self.mass_function < 0).any():
-      raise ValueError(
-          "matter_power must be positive and mass_function not negative."
-      )
+      raise ValueError("matter_power must be positive and mass_function not negative.")
 
   @classmethod
   def load(cls, path=None):
@@ -91,7 +95,7 @@ class CosmologyTables:
     Straight in the logarithm beyond the ends of the table.
     """
     spline = interpolate.make_interp_spline(
-        np.log(self.wavenumber), self._row(np.log(self.matter_power), redshift), k=1
+      np.log(self.wavenumber), self._row(np.log(self.matter_power), redshift), k=1
     )
     return lambda wavenumber: np.exp(spline(np.log(wavenumber)))
 
@@ -107,8 +111,8 @@ class CosmologyTables:
   def _row(self, table, redshift):
     if not self.redshift[0] <= redshift <= self.redshift[-1]:
       raise ValueError(
-          f"The tables hold redshifts {self.redshift[0]} to {self.redshift[-1]}; got"
-          f" {redshift:.4g}."
+        f"The tables hold redshifts {self.redshift[0]} to {self.redshift[-1]}; got"
+        f" {redshift:.4g}."
       )
     upper = np.clip(np.searchsorted(self.redshift, redshift), 1, self.redshift.size - 1)
     low, high = self.redshift[upper - 1], self.redshift[upper]

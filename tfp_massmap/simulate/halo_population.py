@@ -28,6 +28,7 @@ class Haloes:
 
   pixel: np.ndarray
   angle: np.ndarray
+  _: dataclasses.KW_ONLY
   concentration: np.ndarray
   amplitude: np.ndarray
 
@@ -42,7 +43,7 @@ class MassBin:
     mass, density: nodes of mass, and mean number per volume around each.
   """
 
-  def __init__(self, log_mass, abundance, bias, field):
+  def __init__(self, log_mass, abundance, *, bias, field):
     step = log_mass[1] - log_mass[0]
     self.mass = np.exp(log_mass)
     self.density = abundance * step
@@ -82,15 +83,16 @@ class HaloPopulation:
   """
 
   def __init__(
-      self,
-      shell,
-      field,
-      lensing_kernel,
-      pixel_radians,
-      tables,
-      mass_range,
-      concentration_factor,
-      concentration_scatter,
+    self,
+    shell,
+    field,
+    *,
+    lensing_kernel,
+    pixel_radians,
+    tables,
+    mass_range,
+    concentration_factor,
+    concentration_scatter,
   ):
     self.shell = shell
     self._factor = concentration_factor
@@ -105,7 +107,9 @@ class HaloPopulation:
     bias = np.interp(log_mass, nodes, tables.bias_at(shell.redshift))
     edges = np.linspace(0, _NUM_MASSES, _NUM_BIAS_BINS + 1).astype(int)
     ranges = [slice(i, j + 1) for i, j in zip(edges[:-1], edges[1:])]
-    self.bins = [MassBin(log_mass[r], abundance[r], bias[r], field) for r in ranges]
+    self.bins = [
+      MassBin(log_mass[r], abundance[r], bias=bias[r], field=field) for r in ranges
+    ]
 
   def mean_bias(self):
     """Sum over the haloes of matter fraction times bias."""
@@ -146,10 +150,10 @@ class HaloPopulation:
     distance = np.cbrt(near**3 + (far**3 - near**3) * rng.random(num))
     scatter = np.exp(self._scatter * rng.standard_normal(num, dtype=np.float32))
     return Haloes(
-        pixel=_sample_pixels(overdensity, mass_bin.slope, num, rng),
-        angle=self.angle(mass, distance),
-        concentration=self.concentration(mass) * scatter,
-        amplitude=self.amplitude(mass, distance),
+      pixel=_sample_pixels(overdensity, mass_bin.slope, num, rng),
+      angle=self.angle(mass, distance),
+      concentration=self.concentration(mass) * scatter,
+      amplitude=self.amplitude(mass, distance),
     )
 
 

@@ -67,9 +67,9 @@ def shear_shape(x, concentration):
   mass = root / (1 + c) - c / (1 + c) + np.log(x_in * (1 + c) / (c + root))
   projected = 2 / x_in**2 * (mass + _arc(x_in, c))
   return np.where(
-      inside,
-      projected - convergence_shape(x_in, c),
-      2 * mass_factor(c) / np.maximum(x, 1e-300) ** 2,
+    inside,
+    projected - convergence_shape(x_in, c),
+    2 * mass_factor(c) / np.maximum(x, 1e-300) ** 2,
   )
 
 
@@ -89,9 +89,9 @@ def fourier_profile(frequency, concentration):
   sine_outer, cosine_outer = special.sici((1 + c) * q)
   sine_inner, cosine_inner = special.sici(q)
   total = (
-      np.sin(q) * (sine_outer - sine_inner)
-      - np.sin(c * q) / ((1 + c) * q)
-      + np.cos(q) * (cosine_outer - cosine_inner)
+    np.sin(q) * (sine_outer - sine_inner)
+    - np.sin(c * q) / ((1 + c) * q)
+    + np.cos(q) * (cosine_outer - cosine_inner)
   )
   return total / mass_factor(c)
 

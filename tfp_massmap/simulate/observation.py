@@ -7,7 +7,7 @@ from tfp_massmap import lensing
 from tfp_massmap import shear_map as shear_map_lib
 
 
-def mock_observation(kappa, grid, survey, seed):
+def mock_observation(kappa, grid, *, survey, seed):
   """Observes a convergence map with a survey (paper section 6.3, Eq. 26).
 
   Args:
@@ -32,21 +32,21 @@ def mock_observation(kappa, grid, survey, seed):
   noise = noise_std * rng.standard_normal([2, *grid.shape])
   shear = lensing.shear_from_convergence(tf.constant(kappa)).numpy()
   return shear_map_lib.ShearMap(
-      shear=(shear + noise) * mask,
-      noise_std=noise_std,
-      mask=mask,
-      grid=grid,
-      count=count,
-      settings=dict(
-          num_galaxies=int(count.sum()),
-          sigma_e1=float(survey.sigma_e),
-          sigma_e2=float(survey.sigma_e),
-          noise="unweighted",
-      ),
+    shear=(shear + noise) * mask,
+    noise_std=noise_std,
+    mask=mask,
+    grid=grid,
+    count=count,
+    settings=dict(
+      num_galaxies=int(count.sum()),
+      sigma_e1=float(survey.sigma_e),
+      sigma_e2=float(survey.sigma_e),
+      noise="unweighted",
+    ),
   )
 
 
-def observe_like(kappa, shear_map, seed):
+def observe_like(kappa, shear_map, *, seed):
   """Observes a convergence map with the noise and the mask of a real survey.
 
   Args:
@@ -65,12 +65,12 @@ def observe_like(kappa, shear_map, seed):
   shear = lensing.shear_from_convergence(tf.constant(kappa)).numpy()
   noise = np.random.default_rng(seed).standard_normal([2, *grid.shape])
   return shear_map_lib.ShearMap(
-      shear=np.where(shear_map.mask, shear + shear_map.noise_std * noise, 0),
-      noise_std=shear_map.noise_std,
-      mask=shear_map.mask,
-      grid=grid,
-      count=shear_map.count,
-      settings=dict(shear_map.settings, mock_seed=str(seed)),
+    shear=np.where(shear_map.mask, shear + shear_map.noise_std * noise, 0),
+    noise_std=shear_map.noise_std,
+    mask=shear_map.mask,
+    grid=grid,
+    count=shear_map.count,
+    settings=dict(shear_map.settings, mock_seed=str(seed)),
   )
 
 
@@ -78,7 +78,7 @@ def _checked(kappa, grid):
   kappa = np.asarray(kappa, np.float64)
   if kappa.shape != grid.shape:
     raise ValueError(
-        f"kappa must have the shape {grid.shape} of its grid; got {kappa.shape}."
+      f"kappa must have the shape {grid.shape} of its grid; got {kappa.shape}."
     )
   if not np.isfinite(kappa).all():
     raise ValueError(f"{(~np.isfinite(kappa)).sum()} pixels of kappa are not finite.")

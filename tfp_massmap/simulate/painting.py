@@ -34,7 +34,7 @@ class HaloPainter:
       of ellipticity 0.2 and 0.4, (a - b) / (a + b), at scattered angles.
   """
 
-  def __init__(self, shape, pixel_radians, elliptical):
+  def __init__(self, shape, pixel_radians, *, elliptical):
     self.shape = shape
     self._pixel_radians = pixel_radians
     self._num_orientations = len(_ELLIPTICITIES) if elliptical else 1
@@ -56,12 +56,12 @@ class HaloPainter:
     log_angle = np.log10(angle / self._pixel_radians / _SMALLEST_ANGLE)
     log_concentration = np.log10(concentration / _CONCENTRATIONS[0])
     return (
-        np.clip(log_angle / _LOG_ANGLE_STEP, 0, self._num_angles - 1.001),
-        np.clip(
-            log_concentration / _LOG_CONCENTRATION_STEP,
-            0,
-            self._num_concentrations - 1.001,
-        ),
+      np.clip(log_angle / _LOG_ANGLE_STEP, 0, self._num_angles - 1.001),
+      np.clip(
+        log_concentration / _LOG_CONCENTRATION_STEP,
+        0,
+        self._num_concentrations - 1.001,
+      ),
     )
 
   def assign(self, haloes, rng):
@@ -74,7 +74,7 @@ class HaloPainter:
     orientation = rng.integers(self._num_orientations, size=num, dtype=np.int16)
     return template * self._num_orientations + orientation
 
-  def paint(self, template, pixel, amplitude):
+  def paint(self, template, pixel, *, amplitude):
     """Fourier transform of the painted haloes, complex64 `[ny, nx // 2 + 1]`.
 
     Args:
@@ -122,9 +122,9 @@ class HaloPainter:
       halo = nfw.fourier_profile(q, concentration)
       # From some size on, pixels are a window and nothing else.
       transforms = (
-          halo * window
-          if radius >= _SMOOTH
-          else self._stamp_transforms(radius, concentration, along, across)
+        halo * window
+        if radius >= _SMOOTH
+        else self._stamp_transforms(radius, concentration, along, across)
       )
       profile[index] = transforms.mean(axis=0)
       square[index] = (transforms**2).mean(axis=0)
@@ -148,8 +148,8 @@ class HaloPainter:
   def _size(self, angle_index, concentration_index):
     """Radius in pixels and concentration of a node."""
     return (
-        _SMALLEST_ANGLE * 10 ** (angle_index * _LOG_ANGLE_STEP),
-        _CONCENTRATIONS[0] * 10 ** (concentration_index * _LOG_CONCENTRATION_STEP),
+      _SMALLEST_ANGLE * 10 ** (angle_index * _LOG_ANGLE_STEP),
+      _CONCENTRATIONS[0] * 10 ** (concentration_index * _LOG_CONCENTRATION_STEP),
     )
 
   def _transform(self, index):
@@ -179,8 +179,8 @@ def _stretches():
   axis_ratio = (1 - np.array(_ELLIPTICITIES)) / (1 + np.array(_ELLIPTICITIES))
   direction = np.concatenate([_DIRECTIONS, np.pi / 2 - _DIRECTIONS])
   stretch = np.hypot(
-      np.cos(direction) / np.sqrt(axis_ratio)[:, None],
-      np.sin(direction) * np.sqrt(axis_ratio)[:, None],
+    np.cos(direction) / np.sqrt(axis_ratio)[:, None],
+    np.sin(direction) * np.sqrt(axis_ratio)[:, None],
   )
   return stretch.reshape(-1, 1)
 

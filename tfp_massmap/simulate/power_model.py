@@ -12,12 +12,36 @@ import numpy as np
 # Convergence power of kappaTNG over that of halofit: baryons and the softening of the
 # ray tracing take power from small scales.
 _MULTIPOLES = (
-    1500, 2000, 2500, 3100, 4100, 5300, 6900,
-    8900, 11600, 15000, 19500, 25300, 32800, 46000,
+  1500,
+  2000,
+  2500,
+  3100,
+  4100,
+  5300,
+  6900,
+  8900,
+  11600,
+  15000,
+  19500,
+  25300,
+  32800,
+  46000,
 )  # pyformat: disable
 _RATIOS = (
-    1.0, 0.95, 0.92, 0.88, 0.86, 0.835, 0.81,
-    0.78, 0.74, 0.695, 0.645, 0.595, 0.575, 0.55,
+  1.0,
+  0.95,
+  0.92,
+  0.88,
+  0.86,
+  0.835,
+  0.81,
+  0.78,
+  0.74,
+  0.695,
+  0.645,
+  0.595,
+  0.575,
+  0.55,
 )  # pyformat: disable
 _SCATTER_NODES = 5
 
@@ -30,7 +54,7 @@ def kappatng_over_halofit(ell):
   return np.exp(np.interp(np.log(ell), np.log(_MULTIPOLES), np.log(_RATIOS)))
 
 
-def halo_moments(population, painter, mass_bin, scatter):
+def halo_moments(population, painter, *, mass_bin, scatter):
   """Mean sum of A and of A^2 over the haloes of a bin, per pixel and template.
 
   Args:
@@ -52,7 +76,7 @@ def halo_moments(population, painter, mass_bin, scatter):
   amplitude = population.amplitude(mass, distance) + 0 * weights
   concentration = population.concentration(mass) * np.exp(scatter * nodes)
   angle, concentration = np.broadcast_arrays(
-      population.angle(mass, distance), concentration + 0 * distance
+    population.angle(mass, distance), concentration + 0 * distance
   )
   rows, columns = painter.nodes(angle, concentration)
   first, second = np.zeros([2, np.prod(painter.num_nodes)])
@@ -60,7 +84,7 @@ def halo_moments(population, painter, mass_bin, scatter):
     for column_step in (0, 1):
       row, column = rows.astype(int), columns.astype(int)
       share = np.abs(1 - row_step - (rows - row)) * np.abs(
-          1 - column_step - (columns - column)
+        1 - column_step - (columns - column)
       )
       index = (row + row_step, column + column_step)
       flat = np.ravel_multi_index(index, painter.num_nodes).ravel()

@@ -42,7 +42,7 @@ def kernel_prefactor(distance):
   return prefactor * (1 + cosmology.redshift_at(distance)) * distance
 
 
-def convergence_power(ell, plane_weights, tables):
+def convergence_power(ell, plane_weights, *, tables):
   """Limber's power spectrum of the convergence, without shells.
 
   Args:
@@ -88,7 +88,7 @@ class Shell:
     """Comoving volume in (Mpc/h)^3 over a solid angle in steradian."""
     return solid_angle * (self.far**3 - self.near**3) / 3
 
-  def overdensity_power(self, ell, tables, damping):
+  def overdensity_power(self, ell, tables, *, damping):
     """C(ell) of the projected overdensity, in steradian.
 
     Args:
@@ -126,7 +126,7 @@ class LognormalField:
     shift: positive.
   """
 
-  def __init__(self, power, shape, shift):
+  def __init__(self, power, shape, *, shift):
     self.shape = shape
     self.shift = shift
     correlation = fft.irfft2(power.astype(np.float32), s=shape)

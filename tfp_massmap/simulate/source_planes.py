@@ -22,13 +22,46 @@ _LAST_EDGE = 5.0
 # Weights of the 40 planes for the shape catalogue of Schrabback et al. (2010), as used
 # by Remy et al. (2022).
 COSMOS_WEIGHTS = (
-    0.0025972, 0.00282821, 0.00547208, 0.00394597, 0.0065455, 0.00995475,
-    0.00816962, 0.01029778, 0.01376537, 0.01401739, 0.01235127, 0.01561818,
-    0.01502547, 0.01662392, 0.02416116, 0.02685403, 0.030863, 0.03450561,
-    0.02412149, 0.03820889, 0.04268923, 0.03597806, 0.02898686, 0.03332719,
-    0.0457648, 0.03326885, 0.03681345, 0.02626132, 0.03751817, 0.02449252,
-    0.02652501, 0.02184865, 0.02355912, 0.01751766, 0.02866484, 0.0193798,
-    0.01721197, 0.0184604, 0.01650958, 0.14929563,
+  0.0025972,
+  0.00282821,
+  0.00547208,
+  0.00394597,
+  0.0065455,
+  0.00995475,
+  0.00816962,
+  0.01029778,
+  0.01376537,
+  0.01401739,
+  0.01235127,
+  0.01561818,
+  0.01502547,
+  0.01662392,
+  0.02416116,
+  0.02685403,
+  0.030863,
+  0.03450561,
+  0.02412149,
+  0.03820889,
+  0.04268923,
+  0.03597806,
+  0.02898686,
+  0.03332719,
+  0.0457648,
+  0.03326885,
+  0.03681345,
+  0.02626132,
+  0.03751817,
+  0.02449252,
+  0.02652501,
+  0.02184865,
+  0.02355912,
+  0.01751766,
+  0.02866484,
+  0.0193798,
+  0.01721197,
+  0.0184604,
+  0.01650958,
+  0.14929563,
 )  # pyformat: disable
 
 
@@ -58,7 +91,7 @@ def mean_redshift(weights):
   return float(np.average(source_redshifts(), weights=weights))
 
 
-def weights_from_redshifts(redshifts, counts=None, recycling=RECYCLING):
+def weights_from_redshifts(redshifts, counts=None, *, recycling=RECYCLING):
   """Weights of the planes for a catalogue of galaxy redshifts, or its histogram.
 
   Args:
@@ -79,8 +112,8 @@ def weights_from_redshifts(redshifts, counts=None, recycling=RECYCLING):
   counts = np.ones_like(redshifts) if counts is None else np.asarray(counts, np.float64)
   if redshifts.ndim != 1 or redshifts.shape != counts.shape:
     raise ValueError(
-        "redshifts and counts must be vectors of one length; got shapes"
-        f" {redshifts.shape} and {counts.shape}."
+      "redshifts and counts must be vectors of one length; got shapes"
+      f" {redshifts.shape} and {counts.shape}."
     )
   if not (np.isfinite(redshifts).all() and np.isfinite(counts).all()):
     raise ValueError("redshifts and counts must be finite; remove the others first.")
@@ -94,8 +127,8 @@ def weights_from_redshifts(redshifts, counts=None, recycling=RECYCLING):
   weights[-1] += recycling * histogram[NUM_PLANES]
   if not weights.sum() > 0:
     raise ValueError(
-        f"No galaxy has a redshift between {edges[0]} and {edges[-1]}, the range of"
-        " the source planes."
+      f"No galaxy has a redshift between {edges[0]} and {edges[-1]}, the range of"
+      " the source planes."
     )
   return weights / weights.sum()
 
@@ -111,7 +144,9 @@ def weights_from_density(redshift_density, recycling=RECYCLING):
     Weights `[40]`, float64, with sum 1.
   """
   redshifts = np.linspace(0, _LAST_EDGE, 20001)[1:]
-  return weights_from_redshifts(redshifts, redshift_density(redshifts), recycling)
+  return weights_from_redshifts(
+    redshifts, redshift_density(redshifts), recycling=recycling
+  )
 
 
 def cosmos_redshift_density(redshift):
@@ -132,12 +167,12 @@ def check_weights(weights):
   weights = np.asarray(weights, np.float64)
   if weights.shape != (NUM_PLANES,):
     raise ValueError(
-        f"One weight for each of the {NUM_PLANES} source planes is needed; got shape"
-        f" {weights.shape}."
+      f"One weight for each of the {NUM_PLANES} source planes is needed; got shape"
+      f" {weights.shape}."
     )
   if not np.isfinite(weights).all() or (weights < 0).any() or not weights.sum() > 0:
     raise ValueError(
-        "Plane weights must be finite and not negative, with a positive sum; got"
-        f" values from {weights.min()} to {weights.max()}."
+      "Plane weights must be finite and not negative, with a positive sum; got"
+      f" values from {weights.min()} to {weights.max()}."
     )
   return weights / weights.sum()

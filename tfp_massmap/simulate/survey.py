@@ -9,10 +9,26 @@ import numpy as np
 # Corners, as fractions of a 1.74 deg field, of an outline like that of the ACS mosaic
 # of COSMOS: a square of 1.3 deg with stepped sides, tilted against the pixel axes.
 _COSMOS_OUTLINE = (
-    (0.13, 0.17), (0.32, 0.14), (0.32, 0.11), (0.70, 0.10), (0.70, 0.13),
-    (0.86, 0.13), (0.87, 0.36), (0.90, 0.36), (0.90, 0.72), (0.87, 0.72),
-    (0.87, 0.87), (0.66, 0.88), (0.66, 0.91), (0.30, 0.91), (0.30, 0.88),
-    (0.13, 0.88), (0.13, 0.66), (0.10, 0.66), (0.10, 0.32), (0.13, 0.32),
+  (0.13, 0.17),
+  (0.32, 0.14),
+  (0.32, 0.11),
+  (0.70, 0.10),
+  (0.70, 0.13),
+  (0.86, 0.13),
+  (0.87, 0.36),
+  (0.90, 0.36),
+  (0.90, 0.72),
+  (0.87, 0.72),
+  (0.87, 0.87),
+  (0.66, 0.88),
+  (0.66, 0.91),
+  (0.30, 0.91),
+  (0.30, 0.88),
+  (0.13, 0.88),
+  (0.13, 0.66),
+  (0.10, 0.66),
+  (0.10, 0.32),
+  (0.13, 0.32),
 )  # pyformat: disable
 
 
@@ -36,6 +52,7 @@ class Survey:
 
   density: u.Quantity
   sigma_e: float
+  _: dataclasses.KW_ONLY
   outline: tuple | None = None
   hole_density: u.Quantity = 0 / u.deg**2
   hole_radius: tuple = (0.5 * u.arcmin, 2.0 * u.arcmin)
@@ -50,7 +67,7 @@ class Survey:
     low, high = (radius.to_value(u.arcmin) for radius in self.hole_radius)
     if not 0 < low <= high:
       raise ValueError(
-          f"hole_radius must be (smallest, largest), positive; got {self.hole_radius}."
+        f"hole_radius must be (smallest, largest), positive; got {self.hole_radius}."
       )
     if self.outline is not None and len(self.outline) < 3:
       raise ValueError(f"An outline needs three corners; got {len(self.outline)}.")
@@ -90,10 +107,10 @@ def cosmos_like_survey():
   and holes around bright stars, on a field of 1.74 deg.
   """
   return Survey(
-      density=64.2 / u.arcmin**2,
-      sigma_e=0.305,
-      outline=_COSMOS_OUTLINE,
-      hole_density=45 / u.deg**2,
+    density=64.2 / u.arcmin**2,
+    sigma_e=0.305,
+    outline=_COSMOS_OUTLINE,
+    hole_density=45 / u.deg**2,
   )
 
 

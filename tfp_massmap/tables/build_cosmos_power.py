@@ -19,7 +19,7 @@ import numpy as np
 import tfp_massmap
 
 COSMOLOGY = dict(
-    Omega_c=0.3089 - 0.0486, Omega_b=0.0486, h=0.6774, n_s=0.9667, sigma8=0.8159
+  Omega_c=0.3089 - 0.0486, Omega_b=0.0486, h=0.6774, n_s=0.9667, sigma8=0.8159
 )
 
 
@@ -28,7 +28,7 @@ def cosmos_redshift_distribution(z):
   return z**2.966 * np.exp(-((z / 0.07275) ** 0.6335))
 
 
-def convergence_power(ell, z, n_of_z):
+def convergence_power(ell, z, *, n_of_z):
   """C_ell of the convergence by pyccl, in steradian.
 
   Args:
@@ -39,18 +39,18 @@ def convergence_power(ell, z, n_of_z):
   import pyccl  # pylint: disable=g-import-not-at-top
 
   cosmology = pyccl.Cosmology(
-      transfer_function="eisenstein_hu",
-      matter_power_spectrum="halofit",
-      **COSMOLOGY,
+    transfer_function="eisenstein_hu",
+    matter_power_spectrum="halofit",
+    **COSMOLOGY,
   )
   # der_bessel -1 and der_angles 1: the convergence's own kernel, not the shear's
   # spin-2 factors, which the flat sky leaves out.
   tracer = pyccl.Tracer()
   tracer.add_tracer(
-      cosmology,
-      kernel=pyccl.get_lensing_kernel(cosmology, dndz=(z, n_of_z)),
-      der_bessel=-1,
-      der_angles=1,
+    cosmology,
+    kernel=pyccl.get_lensing_kernel(cosmology, dndz=(z, n_of_z)),
+    der_bessel=-1,
+    der_angles=1,
   )
   return pyccl.angular_cl(cosmology, tracer, tracer, ell)
 
@@ -62,7 +62,7 @@ def _rounded(values, digits=7):
 def main():
   parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
   parser.add_argument(
-      "--output", default=pathlib.Path(__file__).with_name("cosmos_power.ecsv")
+    "--output", default=pathlib.Path(__file__).with_name("cosmos_power.ecsv")
   )
   parser.add_argument("--overwrite", action="store_true")
   arguments = parser.parse_args()
@@ -70,16 +70,16 @@ def main():
 
   ell = np.geomspace(10, 3e5, 121)
   z = np.linspace(1e-3, 5.5, 1100)
-  power = convergence_power(ell, z, cosmos_redshift_distribution(z))
+  power = convergence_power(ell, z, n_of_z=cosmos_redshift_distribution(z))
   table = Table({"ell": _rounded(ell), "c_ell": _rounded(power)})
   table["c_ell"].unit = "sr"
   table.meta = {
-      "description": "Convergence power spectrum for the COSMOS n(z), halofit",
-      "command": "python -m tfp_massmap.tables.build_cosmos_power",
-      "tfp_massmap": tfp_massmap.__version__,
-      "pyccl": pyccl.__version__,
-      "cosmology": COSMOLOGY,
-      "n_of_z": "z^2.966 exp(-(z / 0.07275)^0.6335), 0 < z < 5.5",
+    "description": "Convergence power spectrum for the COSMOS n(z), halofit",
+    "command": "python -m tfp_massmap.tables.build_cosmos_power",
+    "tfp_massmap": tfp_massmap.__version__,
+    "pyccl": pyccl.__version__,
+    "cosmology": COSMOLOGY,
+    "n_of_z": "z^2.966 exp(-(z / 0.07275)^0.6335), 0 < z < 5.5",
   }
   table.write(arguments.output, format="ascii.ecsv", overwrite=arguments.overwrite)
 

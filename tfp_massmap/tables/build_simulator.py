@@ -33,13 +33,13 @@ def compute():
 
   h = cosmology.HUBBLE
   universe = pyccl.Cosmology(
-      Omega_c=cosmology.OMEGA_MATTER - cosmology.OMEGA_BARYON,
-      Omega_b=cosmology.OMEGA_BARYON,
-      h=h,
-      n_s=cosmology.SPECTRAL_INDEX,
-      sigma8=cosmology.SIGMA_8,
-      transfer_function="boltzmann_camb",
-      matter_power_spectrum="halofit",
+    Omega_c=cosmology.OMEGA_MATTER - cosmology.OMEGA_BARYON,
+    Omega_b=cosmology.OMEGA_BARYON,
+    h=h,
+    n_s=cosmology.SPECTRAL_INDEX,
+    sigma8=cosmology.SIGMA_8,
+    transfer_function="boltzmann_camb",
+    matter_power_spectrum="halofit",
   )
   mass_function = pyccl.halos.MassFuncTinker08(mass_def="200m")
   bias = pyccl.halos.HaloBiasTinker10(mass_def="200m")
@@ -51,19 +51,19 @@ def compute():
     number.append(per_decade / np.log(10) / h**3)
     halo_bias.append(bias(universe, MASS / h, scale))
   return dict(
-      redshift=REDSHIFT,
-      wavenumber=WAVENUMBER,
-      mass=MASS,
-      matter_power=np.array(power),
-      mass_function=np.array(number),
-      bias=np.array(halo_bias),
+    redshift=REDSHIFT,
+    wavenumber=WAVENUMBER,
+    mass=MASS,
+    matter_power=np.array(power),
+    mass_function=np.array(number),
+    bias=np.array(halo_bias),
   )
 
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
   parser.add_argument(
-      "--output", default=str(pathlib.Path(__file__).with_name("simulator.npz"))
+    "--output", default=str(pathlib.Path(__file__).with_name("simulator.npz"))
   )
   parser.add_argument("--overwrite", action="store_true")
   arguments = parser.parse_args()
@@ -72,9 +72,9 @@ def main():
 
   tables = {name: table.astype(np.float32) for name, table in compute().items()}
   card = dict(
-      command="python -m tfp_massmap.tables.build_simulator",
-      tfp_massmap=tfp_massmap.__version__,
-      pyccl=pyccl.__version__,
+    command="python -m tfp_massmap.tables.build_simulator",
+    tfp_massmap=tfp_massmap.__version__,
+    pyccl=pyccl.__version__,
   )
   with io.atomic_path(arguments.output, arguments.overwrite) as path:
     with open(path, "wb") as file:

@@ -1,0 +1,234 @@
+"""Runs that stop and go on, and the files they leave."""
+
+import types
+
+from astropy import units as u
+from astropy.io import fits
+import keras
+import numpy as np
+import pytest
+
+from tfp_massmap import geometry
+from tfp_massmap import priors
+from tfp_massmap import likelihood as likelihood_lib
+from tfp_massmap import posterior as posterior_lib
+from tfp_massmap import priors
+from tfp_massmap import summary
+from tfp_massmap.samplers import runs
+
+GRID = geometry.PixelGrid.tangent((30.0, 10.0), (6, 5), pixel_scale=1 * u.arcmin)
+RECORD = dict(method="test", tolerance=0.1)
+
+
+class _Killed(Exception):
+  pass
+
+
+def _draw(kill_at=None, calls=None):
+  """Batches of seeded noise; stops at batch `kill_at`."""
+
+  def draw(seed, bar):
+    if calls is not None:
+      calls.append(seed)
+    if seed[1] == kill_at:
+      raise _Killed
+    bar.update()
+    samples = np.random.default_rng(seed).standard_normal([4, *GRID.shape])
+    return samples.astype(np.float32), {"steps": 10.0 + seed[1]}
+
+  return draw
+
+
+def _run(output, kill_at=None, calls=None, num_samples=10, record=None, **options):
+  return runs.run(
+      _draw(kill_at, calls), num_samples, seed=4, posterior=GRID.shape, record=3, options=record or RECORD, num_steps=output,
+      GRID, progress=False, **options,
+  )
+
+
+def test_a_killed_run_goes_on_to_the_same_samples(tmp_path):
+  whole, diagnostics, _ = _run(None)
+  assert whole.shape == (10, *GRID.shape)
+  np.testing.assert_array_equal(diagnostics["steps"], [10, 11, 12])
+  path = tmp_path / "samples.fits"
+  with pytest.raises(_Killed):
+    _run(path, kill_at=2)
+  assert not path.exists()
+  calls = []
+  samples, diagnostics, seconds = _run(path, calls=calls)
+  assert calls == [(3, 2)]
+  np.testing.assert_array_equal(samples, whole)
+  np.testing.assert_array_equal(diagnostics["steps"], [10, 11, 12])
+  assert seconds > 0
+  assert [p.name for p in tmp_path.iterdir()] == ["samples.fits"]
+  with fits.open(path, checksum=True) as hdus:
+    np.testing.assert_array_equal(hdus[0].data, whole)
+    assert hdus[0].header["CTYPE1"] == "RA---TAN"
+    assert hdus[0].header["MASSMAP num_samples"] == 10
+    np.testing.assert_array_equal(hdus["BATCHES"].data["steps"], [10, 11, 12])
+
+
+def test_a_finished_run_is_read_and_that_of_others_kept(tmp_path):
+  path = tmp_path / "samples.fits"
+  whole, *_ = _run(path)
+  before = path.read_bytes()
+  calls = []
+  again, diagnostics, _ = _run(path, calls=calls)
+  assert not calls and diagnostics["steps"].sum() == 33
+  np.testing.assert_array_equal(again, whole)
+  with pytest.raises(FileExistsError, match="overwrite=True"):
+    _run(path, record=dict(RECORD, tolerance=0.2))
+  assert path.read_bytes() == before
+  _run(path, record=dict(RECORD, tolerance=0.2), overwrite=True)
+  assert path.read_bytes() != before
+  other = tmp_path / "other.fits"
+  fits.writeto(other, np.zeros([2, 2]))
+  with pytest.raises(FileExistsError):
+    _run(other)
+
+
+def test_an_unfinished_run_gives_way_if_it_is_empty_or_to_overwrite(tmp_path):
+  path = tmp_path / "samples.fits"
+  other = dict(RECORD, tolerance=0.2)
+  for kill_at, options in ((0, {}), (2, dict(overwrite=True))):
+    with pytest.raises(_Killed):
+      _run(path, kill_at=kill_at)
+    calls = []
+    samples, *_ = _run(path, calls=calls, record=other, **options)
+    assert calls == [(3, 0), (3, 1), (3, 2)]
+    assert fits.getheader(path)["MASSMAP tolerance"] == 0.2
+    assert [p.name for p in tmp_path.iterdir()] == ["samples.fits"]
+    del samples
+    path.unlink()
+
+
+def test_an_unfinished_run_of_other_settings_is_not_mixed(tmp_path):
+  path = tmp_path / "samples.fits"
+  with pytest.raises(_Killed):
+    _run(path, kill_at=1)
+  with pytest.raises(ValueError, match="another num_samples and tolerance"):
+    _run(path, num_samples=12, record=dict(RECORD, tolerance=0.2))
+  with pytest.raises(ValueError, match=r"posterior \(data, noise, pixels or prior\)"):
+    _run(path, record=dict(RECORD, posterior="b"))
+  (tmp_path / "samples.fits.part").unlink()
+  with pytest.raises(ValueError, match="are gone. Remove it"):
+    _run(path)
+
+
+@pytest.mark.parametrize("tolerance", [0.1, 0.2])
+def test_a_log_that_outlived_its_run_is_no_unfinished_run(tolerance, tmp_path):
+  """A kill after the last batch, before the log is removed; the same run, and another."""
+  path, log = (tmp_path / name for name in ("samples.fits", "samples.fits.part.json"))
+  with pytest.raises(_Killed):
+    _run(path, kill_at=2)
+  left = log.read_bytes()
+  whole, *_ = _run(path)
+  log.write_bytes(left)
+  calls = []
+  record = dict(RECORD, tolerance=tolerance)
+  again, *_ = _run(path, calls=calls, record=record, overwrite=True)
+  assert len(calls) == (0 if tolerance == 0.1 else 3)
+  np.testing.assert_array_equal(again, whole)
+  assert [p.name for p in tmp_path.iterdir()] == ["samples.fits"]
+
+
+def test_reading_a_run_keeps_the_log_of_an_unfinished_one(tmp_path):
+  path = tmp_path / "samples.fits"
+  _run(path)
+  other = dict(record=dict(RECORD, tolerance=0.2), overwrite=True)
+  with pytest.raises(_Killed):
+    _run(path, kill_at=1, **other)
+  _run(path)
+  calls = []
+  _run(path, calls=calls, **other)
+  assert calls == [(3, 1), (3, 2)]
+
+
+def test_numbers_and_samples_that_cannot_be():
+  for num_samples, batch_size in ((0, 4), (4, 0)):
+    with pytest.raises(ValueError, match="must be positive"):
+      runs.run(_draw(), num_samples, seed=batch_size, posterior=GRID.shape, record=0, options={}, progress=False)
+  nothing = lambda seed, bar: (np.full([4, *GRID.shape], np.nan), {})
+  with pytest.raises(FloatingPointError, match="not finite"):
+    runs.run(nothing, 4, seed=4, posterior=GRID.shape, record=0, options={}, progress=False)
+
+
+@pytest.mark.parametrize("method", ["guided", "guided+hmc", "annealed"])
+def test_every_method_goes_on_where_it_stopped(
+    method, tmp_path, fiducial, make_shear_map, monkeypatch
+):
+  shear_map = make_shear_map((12, 10), pixel_scale=3.0)
+  posterior = posterior_lib.Posterior(
+      likelihood_lib.ShearLikelihood(shear_map),
+      priors.GaussianPrior.from_spectrum(fiducial, shear_map.grid),
+  )
+  run = lambda output: posterior.sample(
+      5, 1, seed=method, batch_size=2, output=output, jit_compile=False, progress=False
+  )
+  whole = run(None)
+  add, path = runs._Cube.add, tmp_path / "samples.fits"
+
+  def add_once(self, first, *rest):
+    add(self, first, *rest)
+    if first == 2:
+      raise KeyboardInterrupt
+
+  monkeypatch.setattr(runs._Cube, "add", add_once)
+  with pytest.raises(KeyboardInterrupt):
+    run(path)
+  monkeypatch.undo()
+  result = run(path)
+  np.testing.assert_array_equal(result.samples, whole.samples)
+  assert result.diagnostics == whole.diagnostics
+  assert result.path == path and whole.path is None
+  assert result.num_score_evaluations == whole.num_score_evaluations
+
+
+def test_posterior_names_its_methods(fiducial, make_shear_map):
+  shear_map = make_shear_map((12, 10))
+  posterior = posterior_lib.Posterior(
+      likelihood_lib.ShearLikelihood(shear_map),
+      priors.GaussianPrior.from_spectrum(fiducial, shear_map.grid),
+  )
+  with pytest.raises(ValueError, match="annealed.*guided.*got 'hmc'"):
+    posterior.sample(1, 0, seed="hmc")
+  other = posterior_lib.Posterior(
+      likelihood_lib.ShearLikelihood(make_shear_map((12, 10), seed=1)), posterior.prior
+  )
+  assert other.fingerprint() != posterior.fingerprint()
+
+
+def test_networks_without_a_card_have_fingerprints(fiducial, make_shear_map):
+  """One weight changed: a run must not go on with that."""
+  shear_map = make_shear_map((12, 10))
+  gaussian = priors.GaussianPrior.from_spectrum(fiducial, shear_map.grid)
+  network = keras.Sequential([keras.layers.Input([12, 10, 1]), keras.layers.Conv2D(2, 3)])
+  residual = types.SimpleNamespace(network=network)
+
+  def fingerprint(**card):
+    prior = priors.HybridPrior(gaussian, residual, card=card)
+    likelihood = likelihood_lib.ShearLikelihood(shear_map)
+    return posterior_lib.Posterior(likelihood, prior).fingerprint()
+
+  before, of_card = fingerprint(), fingerprint(card_sha256="abc")
+  assert before == fingerprint() != of_card
+  kernel, bias = network.get_weights()
+  network.set_weights([kernel, bias + 1e-3])
+  assert fingerprint() != before and fingerprint(card_sha256="abc") == of_card
+
+
+def test_summaries_of_cubes_on_disk(tmp_path):
+  """Blocks of rows give what the whole array does."""
+  samples, *_ = _run(tmp_path / "samples.fits", num_samples=40)
+  whole = np.asarray(samples)
+  before, summary._BLOCK_VALUES = summary._BLOCK_VALUES, 2 * 40 * 5
+  try:
+    result = summary.summarise(samples, quantiles=[0.16, 0.5], thresholds=[0.3])
+  finally:
+    summary._BLOCK_VALUES = before
+  np.testing.assert_allclose(result.mean, whole.mean(axis=0), atol=1e-6)
+  np.testing.assert_allclose(result.std, whole.std(axis=0, ddof=1), atol=1e-6)
+  np.testing.assert_allclose(result.quantiles[0.5], np.median(whole, axis=0), atol=1e-6)
+  np.testing.assert_array_equal(result.probabilities[0.3], (whole > 0.3).mean(axis=0))
+  with pytest.raises(ValueError, match=r"Quantiles must lie in \(0, 1\)"):
+    summary.summarise(samples, quantiles=[50])

@@ -1,0 +1,77 @@
+"""Convergence maps of a prepared tfds data set, for the training of a prior."""
+
+import pathlib
+
+from astropy import units as u
+import numpy as np
+
+
+def open_dataset(name, data_dir=None):
+  """Builder of a tfds data set of maps, prepared if need be.
+
+  Args:
+    name: folder where it was prepared, down to the version; or its name, such as
+      "halo_kappa" (simulated now, if it is not there) or "kappatng_cosmos/convergence"
+      (see `datasets/kappatng_cosmos/README.md` for what it needs).
+    data_dir: None, or the folder of all tfds data sets.
+
+  Returns:
+    A `tfds.core.DatasetBuilder`.
+
+  Raises:
+    ValueError: if there is neither such a folder nor such a data set.
+  """
+  import tensorflow_datasets as tfds  # pylint: disable=g-import-not-at-top
+
+  import tfp_massmap.datasets  # pylint: disable=g-import-not-at-top
+
+  if (pathlib.Path(name).expanduser() / "dataset_info.json").is_file():
+    return tfds.builder_from_directory(str(pathlib.Path(name).expanduser()))
+  if str(name).split("/")[0] not in tfp_massmap.datasets.__all__:
+    raise ValueError(
+      f"{name} is neither a prepared data set (no dataset_info.json in it) nor one of"
+      f" {tfp_massmap.datasets.__all__}, as NAME or NAME/CONFIGURATION."
+    )
+  builder = tfds.builder(str(name), data_dir=data_dir)
+  builder.download_and_prepare()
+  return builder
+
+
+def read_maps(builder):
+  """Maps of a prepared tfds data set.
+
+  Args:
+    builder: see `open_dataset`.
+
+  Returns:
+    `(maps, pixel_scale, metadata)`: dict of split to float32 `[n, ny, nx]`, the pixel
+    side as an angle, and what the data set says of itself, with its full name as
+    `dataset` and the sizes of its splits as `splits`.
+
+  Raises:
+    ValueError: if it has no maps `kappa`, no splits train and validation, or does not
+      know its pixel scale.
+  """
+  import tensorflow_datasets as tfds  # pylint: disable=g-import-not-at-top
+
+  metadata = dict(builder.info.metadata or {})
+  missing = {"train", "validation"} - set(builder.info.splits)
+  if missing:
+    raise ValueError(
+      f"{builder.data_dir} has no split {' and '.join(sorted(missing))}; it has"
+      f" {sorted(builder.info.splits)}."
+    )
+  if "kappa" not in builder.info.features or "pixel_scale_arcmin" not in metadata:
+    raise ValueError(
+      f"{builder.data_dir} has no maps `kappa` with a pixel scale; prepare halo_kappa"
+      " or kappatng_cosmos/convergence."
+    )
+  maps = {
+    split: np.stack(
+      [e["kappa"] for e in tfds.as_numpy(builder.as_dataset(split=split))]
+    )
+    for split in ("train", "validation")
+  }
+  metadata["dataset"] = builder.info.full_name
+  metadata["splits"] = {split: len(kappa) for split, kappa in maps.items()}
+  return maps, metadata["pixel_scale_arcmin"] * u.arcmin, metadata

@@ -1,0 +1,381 @@
+"""The prior of Remy et al. (2022, Eq. 19): a Gaussian field, and a network for the rest.
+
+A trained prior is two files, weights and a card (`nn.network_file`).
+"""
+
+from collections.abc import Callable
+import dataclasses
+import hashlib
+import os
+import warnings
+
+from astropy import units as u
+import numpy as np
+import tensorflow as tf
+
+from tfp_massmap import devices
+from tfp_massmap import geometry
+from tfp_massmap import spectra
+from tfp_massmap.nn import network_file
+from tfp_massmap.nn import unet
+from tfp_massmap.priors import error_scale as error_scale_lib
+from tfp_massmap.priors import gaussian as gaussian_prior
+from tfp_massmap.priors import interface
+from tfp_massmap.priors import linear_response as linear_response_lib
+from tfp_massmap.priors import residual as residual_lib
+from tfp_massmap.simulate import convergence_power
+from tfp_massmap.simulate import source_planes
+
+_CARD = (
+  "architecture",
+  "scales",
+  "spectrum",
+  "pixel_scale_arcmin",
+  "sigma_range",
+  "plane_weights",
+)
+# A warning is due where pixels differ by more than this share of their side, and where
+# the power at this multipole differs by more than this share.
+_PIXEL_TOLERANCE = 0.02
+_POWER_TOLERANCE = 0.05
+_POWER_ELL = 1000.0
+
+
+class HybridPrior:
+  """A Gaussian component plus a residual denoiser, learnt from simulations.
+
+  It has all members of `priors.Prior`.
+
+  Args:
+    gaussian: `priors.GaussianPrior`, float32.
+    residual: `priors.residual.ResidualDenoiser`, or any callable
+      `fn(noisy, wiener, sigma)` of `[batch, ny, nx]`, `[batch, ny, nx]` and `[batch]`.
+    sigma_range: Smallest and largest sigma the residual was trained for.
+    card: Dict that says how the residual was made.
+    error_scale: None, or `priors.error_scale.ErrorScale` of the denoiser.
+    linear_response: None, or `fn(sigma)` of `[batch]` to `[batch, ny, nx // 2 + 1]`: the
+      part of the residual to be subtracted (`priors.linear_response`).
+    constants: `priors.SamplerConstants`.
+    name: Name for headers of products.
+
+  Attributes:
+    gaussian, residual, sigma_range, card, error_scale, linear_response, constants: As
+      given.
+  """
+
+  is_gaussian = False
+
+  def __init__(
+    self,
+    gaussian: gaussian_prior.GaussianPrior,
+    residual: Callable,
+    *,
+    sigma_range: tuple[float, float] = (0.0, np.inf),
+    card: dict | None = None,
+    error_scale: error_scale_lib.ErrorScale | None = None,
+    linear_response: Callable | None = None,
+    constants: interface.SamplerConstants = interface.SamplerConstants(),
+    name: str = "hybrid",
+  ) -> None:
+    self.gaussian = gaussian
+    self.residual = residual
+    self.sigma_range = tuple(float(s) for s in sigma_range)
+    self.card = dict(card or {})
+    self.error_scale = error_scale
+    self.linear_response = linear_response
+    self.constants = constants
+    self._name = name
+
+  @property
+  def shape(self) -> tuple[int, int]:
+    """`(ny, nx)` of the maps."""
+    return self.gaussian.shape
+
+  @property
+  def dtype(self) -> tf.DType:
+    """Dtype of the maps."""
+    return self.gaussian.dtype
+
+  @property
+  def network(self) -> residual_lib.ResidualDenoiser | None:
+    """The residual if it is a Keras network; None for another callable."""
+    is_network = isinstance(self.residual, residual_lib.ResidualDenoiser)
+    return self.residual if is_network else None
+
+  @property
+  def compute_dtype(self) -> str | None:
+    """Dtype of the network's convolutions; None without a network."""
+    return None if self.network is None else self.network.compute_dtype
+
+  @property
+  def description(self) -> str:
+    """Name, weights and arithmetic, for headers of products."""
+    weights = self.card.get("weights_sha256")
+    if weights is None:
+      return self._name
+    return f"{self._name}, weights {weights[:16]}, {self.compute_dtype}"
+
+  def denoise(self, x: tf.Tensor, sigma: tf.Tensor | float) -> tf.Tensor:
+    """Returns E[kappa | kappa + sigma noise = x], of the shape of `x`.
+
+    Args:
+      x: `[..., ny, nx]`.
+      sigma: Broadcasts with the leading axes of `x`.
+    """
+    sigma = tf.convert_to_tensor(sigma, self.dtype)
+    variance = tf.square(sigma)[..., tf.newaxis, tf.newaxis]
+    return self.gaussian.denoise(x, sigma) + variance * self.residual_score(x, sigma)
+
+  def score(self, x: tf.Tensor, sigma: tf.Tensor | float) -> tf.Tensor:
+    """Returns the score of the smoothed prior, (denoise(x) - x) / sigma^2 (Tweedie).
+
+    Args:
+      x: `[..., ny, nx]`.
+      sigma: Broadcasts with the leading axes of `x`.
+    """
+    return self.gaussian.score(x, sigma) + self.residual_score(x, sigma)
+
+  def chain_score(self, x: tf.Tensor, sigma: tf.Tensor | float) -> tf.Tensor:
+    """Returns the score for chains that stay at one sigma, of the shape of `x`.
+
+    An error e of the denoiser in a Fourier mode adds e / sigma^2 to the score, while the
+    Gaussian prior restores the mode with strength 1 / S. When sigma^2 << S the error
+    wins: chains drift and form spurious haloes. The true residual score of a mode is of
+    order S^-1/2 at most. With errors of variance `constants.residual_error` times
+    sigma^2, the Wiener weight of the residual is
+
+      sigma^2 / (sigma^2 + residual_error S).
+
+    Args:
+      x: `[..., ny, nx]`.
+      sigma: Broadcasts with the leading axes of `x`.
+    """
+    inside = tf.maximum(tf.convert_to_tensor(sigma, self.dtype), self.sigma_range[0])
+    variance = tf.square(inside)[..., tf.newaxis, tf.newaxis]
+    error = self.constants.residual_error * self.gaussian.mode_variance
+    weight = variance / (variance + error)
+    residual = spectra.fourier_filter(self.residual_score(x, sigma), weight)
+    return self.gaussian.score(x, sigma) + residual
+
+  def relative_error(self, denoised: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
+    """Returns the error that `denoise` leaves, over the Wiener filter's.
+
+    Args:
+      denoised: `[batch, ny, nx]`.
+      sigma: Scalar.
+
+    Returns:
+      The shape of `denoised`; a scalar 1 without an `error_scale`.
+    """
+    if self.error_scale is None:
+      return tf.ones([], denoised.dtype)
+    return self.error_scale(denoised, sigma)
+
+  def residual_score(self, x: tf.Tensor, sigma: tf.Tensor | float) -> tf.Tensor:
+    """Returns what the network adds to the Gaussian score (Remy et al. 2022, Eq. 19).
+
+    Zero above `sigma_range`; held at its lower end below it. Its map mean is removed:
+    the noisy map already fixes the mean to sigma / sqrt(num_pixels), so anything the
+    network adds is error that no data would correct.
+
+    Args:
+      x: `[..., ny, nx]`.
+      sigma: Broadcasts with the leading axes of `x`.
+
+    Returns:
+      The shape of `x`.
+    """
+    x = tf.convert_to_tensor(x, self.dtype)
+    sigma = tf.convert_to_tensor(sigma, self.dtype)
+    low, high = self.sigma_range
+    batch = tf.reshape(tf.broadcast_to(sigma, tf.shape(x)[:-2]), [-1])
+    inside = tf.clip_by_value(batch, low, min(high, self.dtype.max))
+    flat = tf.reshape(x, [-1, *self.shape])
+    wiener = self.gaussian.denoise(flat, inside)
+    added = self.residual(flat, wiener, inside)
+    if self.linear_response is not None:
+      added -= spectra.fourier_filter(flat, self.linear_response(inside))
+    added -= tf.reduce_mean(added, axis=(-2, -1), keepdims=True)
+    score = added / tf.square(inside)[:, None, None]
+    score = tf.where((batch <= high)[:, tf.newaxis, tf.newaxis], score, 0)
+    return tf.reshape(score, tf.shape(x))
+
+  def fingerprint(self) -> str:
+    """Returns a checksum of the Gaussian component, the network and what was measured.
+
+    The card's checksum includes those of the weights and of the measured tables. Without
+    a card the weights themselves are read; a callable that is no network is not
+    identified.
+    """
+    parts = [
+      self.gaussian.fingerprint(),
+      self.card.get("card_sha256") or self._weights_checksum(),
+      self.compute_dtype,
+      self.error_scale,
+      self.constants,
+    ]
+    return hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()
+
+  def _weights_checksum(self) -> str | None:
+    if self.network is None:
+      return None
+    digest = hashlib.sha256()
+    for weights in self.network.network.get_weights():
+      digest.update(np.ascontiguousarray(weights).tobytes())
+    return digest.hexdigest()
+
+  @classmethod
+  def load(
+    cls,
+    path: str | os.PathLike,
+    grid: geometry.PixelGrid,
+    *,
+    compute_dtype: str = "auto",
+    source_redshifts: np.ndarray | None = None,
+    source_counts: np.ndarray | None = None,
+  ) -> "HybridPrior":
+    """Reads a trained prior.
+
+    Args:
+      path: Path of `NAME.json` or `NAME.weights.h5`, or of both without suffix; or the
+        name of a prior that ships with the package.
+      grid: `geometry.PixelGrid` of the maps.
+      compute_dtype: Dtype of the network's convolutions, "float32" or "bfloat16", which
+        changes the denoiser by about 1e-3 of its error; maps stay float32. "auto" is
+        bfloat16 on processors that have it and float32 elsewhere (`devices`).
+      source_redshifts: None, or redshifts of the galaxies, which are compared with those
+        the prior was trained for.
+      source_counts: Weight of each galaxy; None counts each once.
+
+    Returns:
+      A `HybridPrior`, float32. Pixels or redshifts that the network was not trained for
+      give a warning with numbers.
+
+    Raises:
+      FileNotFoundError: If one of the two files is missing.
+      ValueError: If the card is not one or was changed, or the weights are not those of
+        the card.
+    """
+    card, weights_path = network_file.find(path, "prior", needed=_CARD)
+    _check_pixel_scale(card, grid)
+    if source_redshifts is not None:
+      _check_redshifts(card, source_redshifts, source_counts)
+    spectrum = spectra.PowerSpectrum(**card["spectrum"])
+    architecture = unet.Architecture(**card["architecture"])
+    dtype = devices.resolve_compute_dtype(compute_dtype)
+    network = unet.build(architecture, compute_dtype=dtype)
+    network.load_weights(weights_path)
+    network.trainable = False
+    scales = residual_lib.Scales(**{k: tuple(v) for k, v in card["scales"].items()})
+    return cls(
+      gaussian_prior.GaussianPrior.from_spectrum(spectrum, grid),
+      residual_lib.ResidualDenoiser(network, architecture, scales=scales),
+      sigma_range=card["sigma_range"],
+      card=card,
+      error_scale=_error_scale(card),
+      linear_response=_linear_response(card, grid),
+      constants=interface.SamplerConstants(**card.get("constants", {})),
+      name=os.path.basename(path),
+    )
+
+
+def shipped() -> list[str]:
+  """Returns the names of the priors that ship with the package."""
+  return network_file.shipped("prior")
+
+
+def save(
+  path: str | os.PathLike,
+  denoiser: residual_lib.ResidualDenoiser,
+  *,
+  spectrum: spectra.PowerSpectrum,
+  pixel_scale: u.Quantity,
+  sigma_range: tuple[float, float],
+  training: dict,
+  plane_weights: np.ndarray | None = None,
+  overwrite: bool = False,
+) -> None:
+  """Writes a trained prior, for `HybridPrior.load`.
+
+  Args:
+    path: Path of the two files, without suffix.
+    denoiser: `priors.residual.ResidualDenoiser`.
+    spectrum: `spectra.PowerSpectrum` of the Gaussian component.
+    pixel_scale: Side of a pixel, an angle.
+    sigma_range: Smallest and largest sigma of the training.
+    training: Dict for the card: data, length, validation figures.
+    plane_weights: n(z) of the maps as weights of the source planes, see
+      `simulate.source_planes`; None if it is not known.
+    overwrite: Whether existing files may be replaced.
+
+  Raises:
+    FileExistsError: If a file exists and `overwrite` is false.
+  """
+  if plane_weights is not None:
+    plane_weights = np.asarray(plane_weights, float).tolist()
+  card = dict(
+    kind="prior",
+    architecture=dataclasses.asdict(denoiser.architecture),
+    scales=dataclasses.asdict(denoiser.scales),
+    spectrum=dict(
+      ell=spectrum.ell.tolist(), c_ell=spectrum.c_ell.tolist(), name=spectrum.name
+    ),
+    pixel_scale_arcmin=u.Quantity(pixel_scale).to_value(u.arcmin),
+    sigma_range=[float(s) for s in sigma_range],
+    plane_weights=plane_weights,
+    mean_source_redshift=(
+      None if plane_weights is None else source_planes.mean_redshift(plane_weights)
+    ),
+    training=training,
+  )
+  network_file.save(path, denoiser.network, card=card, overwrite=overwrite)
+
+
+def _error_scale(card):
+  if "error_scale" not in card:
+    return None
+  return error_scale_lib.ErrorScale(**card["error_scale"])
+
+
+def _linear_response(card, grid):
+  if "linear_response" not in card:
+    return None
+  return linear_response_lib.LinearResponse(**card["linear_response"]).on(grid)
+
+
+def _check_pixel_scale(card, grid):
+  trained = card["pixel_scale_arcmin"]
+  given = grid.pixel_scale.to_value(u.arcmin)
+  if abs(given / trained - 1) > _PIXEL_TOLERANCE:
+    warnings.warn(
+      f"The prior was trained on pixels of {trained:.4g} arcmin and is used on pixels"
+      f" of {given:.4g} arcmin, {given / trained:.3g} times as large: what the network"
+      " learnt of shapes does not hold there. Resample the map, or train a prior.",
+      stacklevel=3,
+    )
+
+
+def _check_redshifts(card, redshifts, counts):
+  """Warns if the galaxies give another convergence power than those of the training."""
+  if card["plane_weights"] is None:
+    warnings.warn(
+      "The prior does not say for which source redshifts it was trained: they cannot"
+      " be compared with those of the galaxies.",
+      stacklevel=3,
+    )
+    return
+  weights = source_planes.weights_from_redshifts(redshifts, counts=counts)
+  given, trained = (
+    convergence_power.kappatng_power(np.array([_POWER_ELL]), planes)[0]
+    for planes in (weights, np.array(card["plane_weights"]))
+  )
+  ratio = given / trained
+  if abs(ratio - 1) > _POWER_TOLERANCE:
+    warnings.warn(
+      "The prior was trained for sources of mean redshift"
+      f" {source_planes.mean_redshift(card['plane_weights']):.2f} and is used for"
+      f" {source_planes.mean_redshift(weights):.2f}: at ell = {_POWER_ELL:.0f} the"
+      f" power of their convergence is {ratio:.2f} times that of the training. Train"
+      " a prior for them: halo_kappa takes their redshifts.",
+      stacklevel=3,
+    )
