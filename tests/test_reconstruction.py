@@ -1,10 +1,12 @@
-"""What `reconstruct` checks before it samples, and the likelihoods it takes."""
+"""What `reconstruct` checks before it samples, and the priors and data it takes."""
 
 from astropy import units as u
+import mixture_prior
 import numpy as np
 import pytest
 
 from tfp_massmap import geometry
+from tfp_massmap import priors
 from tfp_massmap import reconstruction
 from tfp_massmap import simulate
 from tfp_massmap import spectra
@@ -13,14 +15,18 @@ from tfp_massmap.samplers import runs
 GRID = geometry.PixelGrid((24, 24), 1 * u.arcmin)
 
 
-def _reconstruct(**options):
+def _reconstruct(prior=None, **options):
   survey = simulate.uniform_survey(60 / u.arcmin**2, 0.3)
   shear_map = simulate.mock_observation(
     np.zeros(GRID.shape), GRID, survey=survey, seed=0
   )
-  spectrum = spectra.PowerSpectrum.fiducial_cosmos()
   return reconstruction.reconstruct(
-    shear_map, spectrum, num_samples=2, seed=0, progress=False, **options
+    shear_map,
+    prior or spectra.PowerSpectrum.fiducial_cosmos(),
+    num_samples=2,
+    seed=0,
+    progress=False,
+    **options,
   )
 
 
@@ -30,19 +36,34 @@ def test_shapes_may_be_of_reduced_shear():
   assert shear.settings["reduced_shear"] is False
   assert reduced.settings["batch_size"] == 2
   difference = reduced.sample_set.samples - shear.sample_set.samples
-  # Second order in a convergence of .02.
+  # The difference is of second order in a convergence of 0.02.
   assert 0 < np.abs(difference).max() < 0.01
+
+
+def test_a_prior_of_a_user_is_taken(tmp_path):
+  """Its description is in the header; products are as those of a shipped prior."""
+  spectrum = spectra.PowerSpectrum.fiducial_cosmos()
+  gaussian = priors.GaussianPrior.from_spectrum(spectrum, GRID)
+  result = _reconstruct(mixture_prior.MixturePrior(gaussian))
+  assert result.settings["prior"] == "mixture of two Gaussian fields"
+  result.save(tmp_path / "posterior.fits")
+  assert np.isfinite(result.sample_set.samples).all()
 
 
 @pytest.mark.parametrize(
   "options, message",
   [
-    (dict(quantiles=(16,)), "Quantiles must lie in"),
-    (dict(thresholds=(np.nan,)), "Thresholds must be finite"),
-    (dict(reduced_shear=True, method="annealed"), "reduced shear is singular"),
+    (dict(products=reconstruction.Products(quantiles=(16,))), "Quantiles must lie in"),
+    (dict(products=reconstruction.Products(thresholds=(np.nan,))), "must be finite"),
+    (dict(products=reconstruction.Products(header={"\n": 1})), "name of a setting"),
+    (
+      dict(reduced_shear=True, sampler=reconstruction.Sampler(method="annealed")),
+      "reduced shear is singular",
+    ),
+    (dict(truth=np.zeros([3, 3])), "truth must have shape"),
   ],
-)  # pyformat: disable
-def test_what_cannot_be_is_refused_before_sampling(options, message, monkeypatch):
-  monkeypatch.setattr(batches, "run", lambda *_, **__: pytest.fail("has sampled"))
+)
+def test_bad_requests_are_refused_before_sampling(options, message, monkeypatch):
+  monkeypatch.setattr(runs, "run", lambda *_, **__: pytest.fail("has sampled"))
   with pytest.raises(ValueError, match=message):
     _reconstruct(**options)

@@ -1,12 +1,24 @@
 """Posterior samples of weak-lensing convergence maps, with TensorFlow Probability.
 
-Data flow: catalogue -> `ShearMap` -> likelihood; power spectrum -> prior; both ->
-posterior score -> score-only kernels -> samples -> summary, FITS, figures.
+A catalogue becomes a `ShearMap`, which makes a likelihood; a power spectrum, alone or with
+a trained network, makes a prior. `Posterior` multiplies the two, `sample` draws from it,
+and `reconstruct` does all of this and summarises the samples. The kernels in `mcmc` need
+only a score, and nothing of lensing.
 
-Sub-modules load on first use, so that `import tfp_massmap` stays light.
+Modules and names load on first use, so that `import tfp_massmap` stays light.
 """
 
 import importlib
+import typing
+
+if typing.TYPE_CHECKING:
+  from tfp_massmap.catalog import read_catalogue
+  from tfp_massmap.posterior import Posterior
+  from tfp_massmap.priors import GaussianPrior
+  from tfp_massmap.priors import HybridPrior
+  from tfp_massmap.reconstruction import reconstruct
+  from tfp_massmap.samplers import sample
+  from tfp_massmap.shear_map import ShearMap
 
 __version__ = "0.1.0"
 
@@ -40,14 +52,36 @@ _SUBMODULES = (
   "wavelets",
 )
 
-__all__ = ["__version__", *_SUBMODULES]
+_HOMES = {
+  "GaussianPrior": "priors",
+  "HybridPrior": "priors",
+  "Posterior": "posterior",
+  "ShearMap": "shear_map",
+  "read_catalogue": "catalog",
+  "reconstruct": "reconstruction",
+  "sample": "samplers",
+}
+
+__all__ = [
+  "GaussianPrior",
+  "HybridPrior",
+  "Posterior",
+  "ShearMap",
+  "__version__",
+  "read_catalogue",
+  "reconstruct",
+  "sample",
+  *_SUBMODULES,
+]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> typing.Any:
   if name in _SUBMODULES:
     return importlib.import_module(f"{__name__}.{name}")
+  if name in _HOMES:
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
   raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
   return sorted(__all__)

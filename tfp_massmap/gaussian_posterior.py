@@ -63,11 +63,12 @@ def solve(
     variance: V of the modes, positive, `[ny, nx // 2 + 1]` (layout of `rfft2`), or
       with the batch's axis in front.
     right_side: Fourier modes of b, complex `[batch, ny, nx // 2 + 1]`.
-    rtol: stops when every map's residual, in the preconditioner's norm, is below this
-      times that of b;
-    atol: or when the error of u, as the preconditioner estimates it, is below this
-      times the standard deviation of the posterior, in the mean over all modes.
-    max_iterations: cap.
+    rtol: Iterations stop when every map's residual, in the preconditioner's norm, is
+      below this times that of b.
+    atol: They also stop when the error of u, as the preconditioner estimates it, is
+      below this times the standard deviation of the posterior, in the mean over all
+      modes.
+    max_iterations: Cap of the iterations.
 
   Returns:
     `(u, iterations, relative_residual)`: Fourier modes of the solution, iterations
@@ -80,7 +81,7 @@ def solve(
   preconditioner = 1 / (precision + mean_noise(model, real))
 
   def dot(a, b):
-    # Modes of an unnormalised transform: Parseval's sum is `size` times larger.
+    # The transform is not normalised: Parseval's sum is `size` times larger.
     product = tf.math.real(a) * tf.math.real(b) + tf.math.imag(a) * tf.math.imag(b)
     return tf.reduce_sum(count * product, axis=(-2, -1), keepdims=True) / size
 
@@ -89,7 +90,7 @@ def solve(
 
   def iterate(iteration, u, residual, direction, squared):
     applied = model.precision_modes(direction) + _scale(precision, direction)
-    # Maps that are done stay, while others in the batch go on.
+    # Maps that have converged stay, while others in the batch continue.
     going = squared > goal
     alpha = tf.where(going, tf.math.divide_no_nan(squared, dot(direction, applied)), 0)
     u += _scale(alpha, direction)
@@ -250,15 +251,17 @@ class Weighted:
     weight: N^-1, `[..., 2, ny, nx]`.
   """
 
-  def __init__(self, weight):
+  def __init__(self, weight: tf.Tensor) -> None:
     self._weight = weight
     self.shape = tuple(weight.shape[-2:])
 
-  def precision_modes(self, modes):
+  def precision_modes(self, modes: tf.Tensor) -> tf.Tensor:
+    """Returns the modes of A' N^-1 A u."""
     shear = lensing.shear_from_modes(modes, self.shape)
     return lensing.modes_from_shear(self._weight * shear)
 
-  def mean_inverse_variance(self):
+  def mean_inverse_variance(self) -> tf.Tensor:
+    """Returns the mean of N^-1 over pixels and components."""
     return tf.reduce_mean(self._weight, axis=(-3, -2, -1))
 
 
@@ -270,12 +273,13 @@ class Scaled:
     scale: Scalar tensor, or maps `[batch, ny, nx]`.
   """
 
-  def __init__(self, model, scale):
+  def __init__(self, model: LinearModel, scale: tf.Tensor) -> None:
     self._model, self._scale = model, scale
     self.shape = tuple(model.shape)
     self.mean_inverse_variance = model.mean_inverse_variance
 
-  def precision_modes(self, modes):
+  def precision_modes(self, modes: tf.Tensor) -> tf.Tensor:
+    """Returns the modes of scale A' N^-1 A (scale u)."""
     modes = self._scaled(modes)
     return self._scaled(self._model.precision_modes(modes))
 
@@ -287,5 +291,5 @@ class Scaled:
 
 
 def _scale(factor, modes):
-  """Real factor times complex modes."""
+  """Multiplies complex modes by a real factor."""
   return tf.cast(factor, modes.dtype) * modes

@@ -41,7 +41,9 @@ class Likelihood(typing.Protocol):
   is_linear: bool
 
   @property
-  def typical_noise_std(self) -> float: ...
+  def typical_noise_std(self) -> float:
+    """Standard deviation of the noise of a typical measured pixel."""
+    ...
 
   def noise_std_quantiles(self, shares: typing.Sequence[float]) -> np.ndarray:
     """Returns quantiles of the noise of all measured pixels and components."""
@@ -94,7 +96,9 @@ class LinearLikelihood(gaussian_posterior.LinearModel, typing.Protocol):
     """Returns A' N^-1 shear, `[..., ny, nx]`."""
     ...
 
-  def sample_noise(self, sample_shape=(), seed=None) -> tf.Tensor:
+  def sample_noise(
+    self, sample_shape: typing.Sequence[int] = (), seed: typing.Any = None
+  ) -> tf.Tensor:
     """Returns noise of the data, `[*sample_shape, 2, ny, nx]`; 0 in masked pixels."""
     ...
 
@@ -140,16 +144,20 @@ class ShearLikelihood:
     self._measured = tf.constant(measured, self.dtype)
 
   @property
-  def typical_noise_std(self):
-    """Noise of a measured pixel, by the mean inverse variance; a float."""
+  def typical_noise_std(self) -> float:
+    """Noise of a typical measured pixel, from the mean inverse variance."""
     noise_std = self.shear_map.noise_std[:, self.shear_map.mask]
     return float(np.mean(noise_std**-2.0) ** -0.5)
 
-  def inverse_variance(self, sigma=0.0):
-    """Inverse noise variance at temperature sigma^2.
+  def noise_std_quantiles(self, shares: typing.Sequence[float]) -> np.ndarray:
+    """Returns quantiles of the noise of all measured pixels and components."""
+    return np.quantile(self.shear_map.noise_std[:, self.shear_map.mask], shares)
+
+  def inverse_variance(self, sigma: tf.Tensor | float = 0.0) -> tf.Tensor:
+    """Returns the inverse noise variance at temperature sigma^2.
 
     Args:
-      sigma: float, `[]` or `[batch]`.
+      sigma: `[]` or `[batch]`.
 
     Returns:
       `[2, ny, nx]` or `[batch, 2, ny, nx]`; zero in masked pixels.
@@ -158,36 +166,23 @@ class ShearLikelihood:
     temperature = temperature[..., tf.newaxis, tf.newaxis, tf.newaxis]
     return self._measured / (self._variance + temperature)
 
-  def noise_std_quantiles(self, shares):
-    """Quantiles of the noise of the measured pixels and components, a NumPy array."""
-    return np.quantile(self.shear_map.noise_std[:, self.shear_map.mask], shares)
+  def mean_inverse_variance(self, sigma: tf.Tensor | float = 0.0) -> tf.Tensor:
+    """Returns the mean of `inverse_variance` over the map, of the shape of `sigma`.
 
-  def equivalent_shear(self, kappa):
-    """Shear and inverse variance whose likelihood is N(shear; A kappa), at `kappa`.
-
-    Returns:
-      Two tensors that broadcast to `[..., 2, ny, nx]`: the data, here.
-    """
-    del kappa
-    return self.shear, self.inverse_variance()
-
-  def mean_inverse_variance(self, sigma=0.0):
-    """Mean of `inverse_variance` over pixels and components, shape of `sigma`.
-
-    The Fourier-diagonal approximation of A' N^-1 A, for preconditioning.
+    It is the Fourier-diagonal approximation of A' N^-1 A, for preconditioning.
     """
     mean = tf.reduce_mean(self.inverse_variance(sigma), axis=(-3, -2, -1))
     return tf.reshape(mean, tf.shape(tf.convert_to_tensor(sigma, self.dtype)))
 
-  def log_prob(self, kappa, sigma=0.0):
-    """log p(gamma | kappa) over the unmasked pixels, normalised over gamma.
+  def log_prob(self, kappa: tf.Tensor, sigma: tf.Tensor | float = 0.0) -> tf.Tensor:
+    """Returns log p(gamma | kappa) over the measured pixels, normalised over gamma.
 
     Args:
       kappa: `[..., ny, nx]`.
-      sigma: float, broadcasts with the leading axes of `kappa`.
+      sigma: Broadcasts with the leading axes of `kappa`.
 
     Returns:
-      Float, shape of the leading axes.
+      The shape of the leading axes of `kappa`.
     """
     weight = self.inverse_variance(sigma)
     residual = self.residual(kappa)
@@ -196,47 +191,64 @@ class ShearLikelihood:
       log_norm - weight * tf.square(residual), axis=(-3, -2, -1)
     )
 
-  def score(self, kappa, sigma=0.0):
-    """Gradient of `log_prob` with respect to kappa, A' N^-1 (gamma - A kappa).
+  def score(self, kappa: tf.Tensor, sigma: tf.Tensor | float = 0.0) -> tf.Tensor:
+    """Returns A' N^-1 (gamma - A kappa), the gradient of `log_prob`.
 
-    Args and shapes as `log_prob`; returns the shape of `kappa`.
+    Args:
+      kappa: `[..., ny, nx]`.
+      sigma: Broadcasts with the leading axes of `kappa`.
+
+    Returns:
+      The shape of `kappa`.
     """
     return self.adjoint(self.inverse_variance(sigma) * self.residual(kappa))
 
-  def precision(self, kappa, sigma=0.0):
-    """A' N^-1 A kappa, shape of `kappa`."""
-    shear = lensing.shear_from_convergence(kappa)
-    return self.adjoint(self.inverse_variance(sigma) * shear)
+  def equivalent_shear(self, kappa: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the data and their inverse variance, whatever `kappa`."""
+    del kappa
+    return self.shear, self.inverse_variance()
 
-  def precision_modes(self, modes):
-    """Modes of A' N^-1 A kappa, from those of kappa, complex `[..., ny, nx // 2 + 1]`."""
-    shear = lensing.shear_from_modes(modes, self.shape)
-    return lensing.modes_from_shear(self.inverse_variance() * shear)
-
-  def linearised(self, kappa=None):
-    """The linear likelihood next to this one at `kappa`, by default 0: itself, here."""
+  def linearised(self, kappa: tf.Tensor | None = None) -> "ShearLikelihood":
+    """Returns this likelihood, which is linear."""
     del kappa
     return self
 
-  def residual(self, kappa):
-    """gamma - A kappa, `[..., 2, ny, nx]`."""
+  def precision(self, kappa: tf.Tensor, sigma: tf.Tensor | float = 0.0) -> tf.Tensor:
+    """Returns A' N^-1 A kappa, of the shape of `kappa`."""
+    shear = lensing.shear_from_convergence(kappa)
+    return self.adjoint(self.inverse_variance(sigma) * shear)
+
+  def precision_modes(self, modes: tf.Tensor) -> tf.Tensor:
+    """Returns the modes of A' N^-1 A kappa from those of kappa (layout of `rfft2`)."""
+    shear = lensing.shear_from_modes(modes, self.shape)
+    return lensing.modes_from_shear(self.inverse_variance() * shear)
+
+  def residual(self, kappa: tf.Tensor) -> tf.Tensor:
+    """Returns data minus model, gamma - A kappa, `[..., 2, ny, nx]`."""
     return self.shear - self.model(kappa)
 
-  def model(self, kappa):
-    """A kappa, `[..., 2, ny, nx]`."""
+  def model(self, kappa: tf.Tensor) -> tf.Tensor:
+    """Returns A kappa, `[..., 2, ny, nx]`."""
     return lensing.shear_from_convergence(kappa)
 
-  def adjoint(self, shear):
-    """A' gamma, `[..., ny, nx]`."""
+  def adjoint(self, shear: tf.Tensor) -> tf.Tensor:
+    """Returns A' shear, `[..., ny, nx]`."""
     return lensing.convergence_from_shear(shear)[0]
 
-  def weighted_data(self, shear=None):
-    """A' N^-1 gamma, of the data or of another `[..., 2, ny, nx]` shear."""
+  def weighted_data(self, shear: tf.Tensor | None = None) -> tf.Tensor:
+    """Returns A' N^-1 shear, of the data or of another shear `[..., 2, ny, nx]`."""
     shear = self.shear if shear is None else shear
     return self.adjoint(self.inverse_variance() * shear)
 
-  def sample_noise(self, sample_shape=(), seed=None):
-    """Noise of the shear map, zero in masked pixels, `[*sample_shape, 2, ny, nx]`."""
+  def sample_noise(
+    self, sample_shape: typing.Sequence[int] = (), seed: typing.Any = None
+  ) -> tf.Tensor:
+    """Returns noise of the shear map, `[*sample_shape, 2, ny, nx]`.
+
+    Args:
+      sample_shape: Leading shape of the result.
+      seed: Stateless TFP seed.
+    """
     white = tf.random.stateless_normal(
       [*sample_shape, 2, *self.shape], seed=seed, dtype=self.dtype
     )
@@ -246,77 +258,80 @@ class ShearLikelihood:
 class ReducedShearLikelihood(ShearLikelihood):
   """Likelihood of the reduced shear, g = A kappa / (1 - kappa).
 
-  Its model is not linear; samplers take it as linear around their current estimate
-  (`linearised`), step by step. Convergences must stay below 1: no critical curves.
+  Its model is not linear; samplers linearise it around their current estimate at every
+  step (`linearised`). Convergences must stay below 1: there may be no critical curves.
 
   Args:
-    shear_map, dtype, masked_variance: as `ShearLikelihood`; the shear is reduced.
+    shear_map, dtype, masked_variance: As `ShearLikelihood`; the shear is reduced.
   """
 
   is_linear = False
 
-  def model(self, kappa):
-    """A kappa / (1 - kappa), `[..., 2, ny, nx]`."""
+  def model(self, kappa: tf.Tensor) -> tf.Tensor:
+    """Returns A kappa / (1 - kappa), `[..., 2, ny, nx]`."""
     return super().model(kappa) / (1 - kappa[..., tf.newaxis, :, :])
 
-  def score(self, kappa, sigma=0.0):
-    """Gradient of `log_prob` with respect to kappa, shape of `kappa`."""
+  def score(self, kappa: tf.Tensor, sigma: tf.Tensor | float = 0.0) -> tf.Tensor:
+    """Returns the gradient of `log_prob`, of the shape of `kappa`."""
     return self.linearised(kappa).score(kappa, sigma)
 
-  def equivalent_shear(self, kappa):
-    """(1 - kappa) g, and its inverse variance."""
+  def equivalent_shear(self, kappa: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns (1 - kappa) g and its inverse variance, `[..., 2, ny, nx]`."""
     lens = 1 - tf.convert_to_tensor(kappa, self.dtype)[..., tf.newaxis, :, :]
     return lens * self.shear, self.inverse_variance() / tf.square(lens)
 
-  def linearised(self, kappa=None):
-    """The likelihood with the model's derivative at `kappa`, by default 0."""
+  def linearised(
+    self, kappa: tf.Tensor | None = None
+  ) -> "ShearLikelihood | _LinearisedLikelihood":
+    """Returns the likelihood with the derivative of the model at `kappa` (None for 0)."""
     if kappa is None:
       return ShearLikelihood(
         self.shear_map, dtype=self.dtype, masked_variance=self.masked_variance
       )
-    return _Linearised(self, tf.convert_to_tensor(kappa, self.dtype))
+    return _LinearisedLikelihood(self, tf.convert_to_tensor(kappa, self.dtype))
 
 
-class _Linearised:
-  """g(kappa_0) + J (kappa - kappa_0), J u = (A u + g u) / (1 - kappa_0).
+class _LinearisedLikelihood:
+  """Likelihood with the model g(kappa_0) + J (kappa - kappa_0); a `LinearLikelihood`.
 
-  One linear model a map, where kappa_0 has a batch.
+  J u = (A u + g u) / (1 - kappa_0). Every map of a batch of kappa_0 has its own J.
   """
-
-  is_linear = True
 
   def __init__(self, likelihood, kappa):
     self._full = likelihood
     self._kappa = kappa
     self._lens = 1 / (1 - kappa[..., tf.newaxis, :, :])
     self._reduced = likelihood.model(kappa)
-    self.shape, self.dtype = likelihood.shape, likelihood.dtype
+    self.shape = likelihood.shape
     self.inverse_variance = likelihood.inverse_variance
     self.mean_inverse_variance = likelihood.mean_inverse_variance
     self.sample_noise = likelihood.sample_noise
 
   def model(self, kappa):
-    """J kappa."""
+    """Returns J kappa."""
     shear = lensing.shear_from_convergence(kappa)
     return self._lens * (shear + self._reduced * kappa[..., tf.newaxis, :, :])
 
   def adjoint(self, shear):
-    """J' shear."""
+    """Returns J' shear."""
     shear = self._lens * shear
     direct = tf.reduce_sum(self._reduced * shear, axis=-3)
     return lensing.convergence_from_shear(shear)[0] + direct
 
   def residual(self, kappa):
-    """Data minus g(kappa_0) - J (kappa - kappa_0)."""
+    """Returns the data minus g(kappa_0) - J (kappa - kappa_0)."""
     return self._full.shear - self._reduced - self.model(kappa - self._kappa)
 
   def score(self, kappa, sigma=0.0):
+    """Returns J' N^-1 residual."""
     return self.adjoint(self.inverse_variance(sigma) * self.residual(kappa))
 
   def weighted_data(self, shear):
+    """Returns J' N^-1 shear."""
     return self.adjoint(self.inverse_variance() * shear)
 
   def precision_modes(self, modes):
+    """Returns the modes of J' N^-1 J kappa from those of kappa."""
     kappa = tf.signal.irfft2d(modes, fft_length=list(self.shape))
     shear = self.inverse_variance() * self.model(kappa)
     return tf.signal.rfft2d(self.adjoint(shear))

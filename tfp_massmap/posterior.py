@@ -1,4 +1,4 @@
-"""The posterior: a likelihood and a prior at a common temperature; a density, no sampler."""
+"""The posterior density: a likelihood and a prior at a common temperature."""
 
 import hashlib
 

@@ -19,7 +19,7 @@ from tfp_massmap import summary as summary_lib
 
 @dataclasses.dataclass(frozen=True)
 class Sampler:
-  """How to sample the posterior.
+  """Choice of the sampler and of its settings.
 
   Attributes:
     method: Name of the sampler, see `samplers.sample`.
@@ -42,7 +42,7 @@ class Sampler:
 
 @dataclasses.dataclass(frozen=True)
 class Products:
-  """What to make of the samples, and where they go.
+  """Maps that are made of the samples, and the file that holds these.
 
   Attributes:
     samples_path: None, or the name of a FITS cube for the samples, in which an
@@ -76,15 +76,15 @@ class Sources:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Reconstruction:
-  """Posterior samples of the convergence of a field, and point estimates beside.
+  """Posterior samples of the convergence of a field, with point estimates.
 
   Attributes:
-    shear_map: the data, `shear_map.ShearMap`.
+    shear_map: The data, `shear_map.ShearMap`.
     sample_set: `samplers.SampleSet`.
     summary: `summary.Summary`: mean, standard deviation, quantiles, probabilities.
     kaiser_squires, wiener: `baselines.MassMap`.
     truth: `[ny, nx]` of a mock, or None.
-    settings: seed, prior, sampler, data: a flat dict.
+    settings: Seed, prior, sampler and data, a flat dict.
   """
 
   shear_map: shear_map_lib.ShearMap
@@ -96,64 +96,78 @@ class Reconstruction:
   truth: np.ndarray | None
   settings: dict
 
-  def save(self, path, overwrite=False):
+  def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
     """Writes one FITS file with WCS, units and provenance; maps as float32.
 
-    The primary image is the mean; extensions STD, QUANTILE_q and PROBABILITY_t (that
-    kappa exceeds t) for those asked for, SAMPLES (a cube, unless the samples have a file
-    of their own), WIENER, KAISER_SQUIRES, MASK, COUNT, and TRUTH for a mock.
+    The primary image is the mean. The extensions are STD, QUANTILE_q and PROBABILITY_t
+    (of kappa > t) for the levels asked for, SAMPLES (a cube, unless the samples have a
+    file of their own), WIENER, KAISER_SQUIRES, MASK, COUNT, and TRUTH for a mock. A new
+    extension is an entry of `_extensions`.
+
+    Args:
+      path: Name of the file.
+      overwrite: Whether an existing file may be replaced.
+
+    Raises:
+      FileExistsError: If the file exists and `overwrite` is false.
     """
-    io.write_fits(path, self._hdus(), overwrite=overwrite)
-
-  def save_products(self, fits_path, figure_path, *, overwrite=False, **figure_options):
-    """`save` and `save_figure`, both or neither."""
-    with io.atomic_path(figure_path, overwrite) as temporary:
-      self._draw(temporary, **figure_options)
-      self.save(fits_path, overwrite)
-
-  def _hdus(self):
     grid = self.shear_map.grid
-
-    def image(values, name, description="convergence"):
-      return io.image_hdu(
-        np.asarray(values, np.float32), grid, name=name, description=description
-      )
-
-    hdus = [
-      io.primary_hdu(
-        np.asarray(self.summary.mean, np.float32),
-        grid,
-        description="posterior mean of kappa",
-        settings=self.settings,
-      ),
-      image(self.summary.std, "STD", "posterior std of kappa"),
-    ]
-    for level, values in self.summary.quantiles.items():
-      hdus.append(image(values, f"QUANTILE_{level:g}", f"quantile {level:g} of kappa"))
-    for threshold, values in self.summary.probabilities.items():
+    mean = np.asarray(self.summary.mean, np.float32)
+    description = "posterior mean of kappa"
+    hdus = [io.primary_hdu(mean, grid, description=description, settings=self.settings)]
+    for name, (values, description, unit) in self._extensions().items():
       hdus.append(
-        image(values, f"PROBABILITY_{threshold:g}", f"share with kappa > {threshold:g}")
+        io.image_hdu(values, grid, name=name, description=description, unit=unit)
       )
+    io.write_fits(path, hdus, overwrite=overwrite)
+
+  def save_products(
+    self,
+    fits_path: str | os.PathLike,
+    figure_path: str | os.PathLike,
+    *,
+    overwrite: bool = False,
+    title: str | None = None,
+  ) -> None:
+    """Writes what `save` and `save_figure` do; both files or neither."""
+    with io.atomic_path(figure_path, overwrite=overwrite) as temporary:
+      self._draw(temporary, title=title)
+      self.save(fits_path, overwrite=overwrite)
+
+  def _extensions(self) -> dict[str, tuple[np.ndarray, str, str]]:
+    """Extensions of the FITS file in order: name to values, description and unit."""
+    extensions = {"STD": (self.summary.std, "posterior std of kappa")}
+    for level, values in self.summary.quantiles.items():
+      extensions[f"QUANTILE_{level:g}"] = (values, f"quantile {level:g} of kappa")
+    for threshold, values in self.summary.probabilities.items():
+      description = f"share with kappa > {threshold:g}"
+      extensions[f"PROBABILITY_{threshold:g}"] = (values, description)
     if self.sample_set.path is None:
-      hdus.append(image(self.sample_set.samples, "SAMPLES"))
-    hdus += [
-      image(self.wiener.kappa, "WIENER"),
-      image(self.kaiser_squires.kappa, "KAISER_SQUIRES"),
-      io.image_hdu(self.shear_map.mask, grid, name="MASK", description="1 = measured"),
-    ]
+      extensions["SAMPLES"] = (self.sample_set.samples, "convergence")
+    extensions["WIENER"] = (self.wiener.kappa, "convergence")
+    extensions["KAISER_SQUIRES"] = (self.kaiser_squires.kappa, "convergence")
+    maps = {
+      name: (np.asarray(values, np.float32), description, "")
+      for name, (values, description) in extensions.items()
+    }
+    maps["MASK"] = (self.shear_map.mask, "1 = measured", "")
     if self.shear_map.count is not None:
       count = np.asarray(self.shear_map.count, np.int32)
-      hdus.append(
-        io.image_hdu(
-          count, grid, name="COUNT", description="galaxies per pixel", unit="count"
-        )
-      )
+      maps["COUNT"] = (count, "galaxies per pixel", "count")
     if self.truth is not None:
-      hdus.append(image(self.truth, "TRUTH"))
-    return hdus
+      maps["TRUTH"] = (np.asarray(self.truth, np.float32), "convergence", "")
+    return maps
 
-  def plot(self, markers=None, title=None):
-    """Truth, Kaiser-Squires, Wiener, mean, std and two samples; `(figure, axes)`."""
+  def plot(self, *, markers: tuple | None = None, title: str | None = None) -> tuple:
+    """Draws truth, Kaiser-Squires, Wiener, mean, standard deviation and two samples.
+
+    Args:
+      markers: Right ascension and declination of positions to be circled, degrees.
+      title: Title of the figure.
+
+    Returns:
+      `(figure, axes)` of matplotlib.
+    """
     maps = {} if self.truth is None else {"Truth": self.truth}
     smoothing = self.kaiser_squires.settings["smoothing_arcmin"]
     maps[f"Kaiser-Squires, {smoothing:g} arcmin"] = self.kaiser_squires.kappa
@@ -163,23 +177,37 @@ class Reconstruction:
       maps["Standard deviation of samples"] = self.summary.std
     for index in range(min(2, self.summary.num_samples)):
       maps[f"Sample {index + 1}"] = self.sample_set.samples[index]
-    columns = 4 if self.truth is not None else 3
     return plot.plot_maps(
       maps,
       self.shear_map.grid,
       mask=self.shear_map.mask,
       markers=markers,
-      num_columns=columns,
+      num_columns=4 if self.truth is not None else 3,
       title=title,
     )
 
-  def save_figure(self, path, overwrite=False, *, markers=None, title=None, dpi=150):
-    """Writes `plot` to an image file; a PNG carries the settings as metadata."""
-    with io.atomic_path(path, overwrite) as temporary:
-      self._draw(temporary, markers, title, dpi)
+  def save_figure(
+    self,
+    path: str | os.PathLike,
+    *,
+    overwrite: bool = False,
+    markers: tuple | None = None,
+    title: str | None = None,
+    dpi: int = 150,
+  ) -> None:
+    """Writes `plot` to an image file; a PNG carries the settings as metadata.
 
-  def _draw(self, path, markers=None, title=None, dpi=150):
-    figure, _ = self.plot(markers, title)
+    Args:
+      path: Name of the file, of any format of matplotlib.
+      overwrite: Whether an existing file may be replaced.
+      markers, title: As `plot`.
+      dpi: Pixels per inch.
+    """
+    with io.atomic_path(path, overwrite=overwrite) as temporary:
+      self._draw(temporary, markers=markers, title=title, dpi=dpi)
+
+  def _draw(self, path, *, markers=None, title=None, dpi=150):
+    figure, _ = self.plot(markers=markers, title=title)
     metadata = io.figure_metadata(path, self.settings)
     figure.savefig(path, dpi=dpi, metadata=metadata)
 
@@ -226,21 +254,14 @@ def reconstruct(
       their range, or the method cannot take reduced shear.
     RuntimeError: Before any sampling, if the Wiener filter does not converge.
   """
-  grid = shear_map.grid
-  if truth is not None and np.shape(truth) != grid.shape:
-    raise ValueError(f"truth must have shape {grid.shape}; got {np.shape(truth)}.")
-  io.provenance_header({**shear_map.settings, **products.header})
-  summary_lib.check_levels(products.quantiles, products.thresholds)
-  likelihood = likelihood_lib.ShearLikelihood(shear_map)
-  if reduced_shear:
-    likelihood = likelihood_lib.ReducedShearLikelihood(shear_map)
-  prior = _make_prior(prior, grid, sources)
+  _check_request(shear_map, products, truth)
+  prior = _make_prior(prior, shear_map.grid, sources)
   # What is cheap and can fail comes first, before the sampling.
   wiener = baselines.wiener.estimate(
     shear_map, prior.gaussian, max_iterations=_WIENER_ITERATIONS
   )
   sample_set = samplers.sample(
-    posterior_lib.Posterior(likelihood, prior),
+    posterior_lib.Posterior(_make_likelihood(shear_map, reduced_shear), prior),
     num_samples,
     seed=seed,
     method=sampler.method,
@@ -254,13 +275,9 @@ def reconstruct(
     ),
   )
   return Reconstruction(
-    shear_map=shear_map,
-    sample_set=sample_set,
-    summary=summary_lib.summarise(
-      sample_set.samples,
-      quantiles=products.quantiles,
-      thresholds=products.thresholds,
-    ),
+    shear_map,
+    sample_set,
+    summary=_summarise(sample_set, products),
     kaiser_squires=baselines.kaiser_squires.estimate(shear_map),
     wiener=wiener,
     truth=truth,
@@ -271,13 +288,31 @@ def reconstruct(
       "num_samples": int(num_samples),
       "batch_size": min(int(sampler.batch_size), int(num_samples)),
       "reduced_shear": bool(reduced_shear),
-      "method": sample_set.method,
       "prior": prior.description,
-      "score evaluations per sample": sample_set.num_score_evaluations,
-      **sample_set.diagnostics,
-      **sample_set.settings,
+      **sample_set.header,
     },
   )
+
+
+def _make_likelihood(shear_map, reduced_shear):
+  if reduced_shear:
+    return likelihood_lib.ReducedShearLikelihood(shear_map)
+  return likelihood_lib.ShearLikelihood(shear_map)
+
+
+def _summarise(sample_set, products):
+  return summary_lib.summarise(
+    sample_set.samples, quantiles=products.quantiles, thresholds=products.thresholds
+  )
+
+
+def _check_request(shear_map, products, truth):
+  """Refuses before the sampling what would fail after it."""
+  shape = shear_map.grid.shape
+  if truth is not None and np.shape(truth) != shape:
+    raise ValueError(f"truth must have shape {shape}; got {np.shape(truth)}.")
+  io.provenance_header({**shear_map.settings, **products.header})
+  summary_lib.check_levels(products.quantiles, products.thresholds)
 
 
 # Noise that varies strongly from pixel to pixel makes conjugate gradients slow; this many

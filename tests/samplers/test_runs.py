@@ -1,19 +1,20 @@
-"""Runs that stop and go on, and the files they leave."""
+"""Runs in batches: resumed bit for bit, never mixed, whole or absent."""
 
 import types
 
 from astropy import units as u
 from astropy.io import fits
-import keras
 import numpy as np
 import pytest
 
 from tfp_massmap import geometry
-from tfp_massmap import priors
 from tfp_massmap import likelihood as likelihood_lib
 from tfp_massmap import posterior as posterior_lib
 from tfp_massmap import priors
+from tfp_massmap import samplers
 from tfp_massmap import summary
+from tfp_massmap.nn import unet
+from tfp_massmap.priors import residual
 from tfp_massmap.samplers import runs
 
 GRID = geometry.PixelGrid.tangent((30.0, 10.0), (6, 5), pixel_scale=1 * u.arcmin)
@@ -39,30 +40,41 @@ def _draw(kill_at=None, calls=None):
   return draw
 
 
-def _run(output, kill_at=None, calls=None, num_samples=10, record=None, **options):
+def _run(
+  output, kill_at=None, calls=None, num_samples=10, record=None, overwrite=False
+):
+  posterior = types.SimpleNamespace(
+    shape=GRID.shape, likelihood=types.SimpleNamespace(grid=GRID)
+  )
   return runs.run(
-      _draw(kill_at, calls), num_samples, seed=4, posterior=GRID.shape, record=3, options=record or RECORD, num_steps=output,
-      GRID, progress=False, **options,
+    _draw(kill_at, calls),
+    num_samples,
+    seed=3,
+    posterior=posterior,
+    record=record or RECORD,
+    options=samplers.RunOptions(
+      batch_size=4, output=output, overwrite=overwrite, progress=False
+    ),
   )
 
 
 def test_a_killed_run_goes_on_to_the_same_samples(tmp_path):
-  whole, diagnostics, _ = _run(None)
-  assert whole.shape == (10, *GRID.shape)
-  np.testing.assert_array_equal(diagnostics["steps"], [10, 11, 12])
+  whole = _run(None)
+  assert whole.samples.shape == (10, *GRID.shape) and whole.path is None
+  np.testing.assert_array_equal(whole.diagnostics["steps"], [10, 11, 12])
   path = tmp_path / "samples.fits"
   with pytest.raises(_Killed):
     _run(path, kill_at=2)
   assert not path.exists()
   calls = []
-  samples, diagnostics, seconds = _run(path, calls=calls)
+  resumed = _run(path, calls=calls)
   assert calls == [(3, 2)]
-  np.testing.assert_array_equal(samples, whole)
-  np.testing.assert_array_equal(diagnostics["steps"], [10, 11, 12])
-  assert seconds > 0
+  np.testing.assert_array_equal(resumed.samples, whole.samples)
+  np.testing.assert_array_equal(resumed.diagnostics["steps"], [10, 11, 12])
+  assert resumed.seconds > 0 and resumed.path == path
   assert [p.name for p in tmp_path.iterdir()] == ["samples.fits"]
   with fits.open(path, checksum=True) as hdus:
-    np.testing.assert_array_equal(hdus[0].data, whole)
+    np.testing.assert_array_equal(hdus[0].data, whole.samples)
     assert hdus[0].header["CTYPE1"] == "RA---TAN"
     assert hdus[0].header["MASSMAP num_samples"] == 10
     np.testing.assert_array_equal(hdus["BATCHES"].data["steps"], [10, 11, 12])
@@ -70,12 +82,12 @@ def test_a_killed_run_goes_on_to_the_same_samples(tmp_path):
 
 def test_a_finished_run_is_read_and_that_of_others_kept(tmp_path):
   path = tmp_path / "samples.fits"
-  whole, *_ = _run(path)
+  whole = _run(path)
   before = path.read_bytes()
   calls = []
-  again, diagnostics, _ = _run(path, calls=calls)
-  assert not calls and diagnostics["steps"].sum() == 33
-  np.testing.assert_array_equal(again, whole)
+  again = _run(path, calls=calls)
+  assert not calls and again.diagnostics["steps"].sum() == 33
+  np.testing.assert_array_equal(again.samples, whole.samples)
   with pytest.raises(FileExistsError, match="overwrite=True"):
     _run(path, record=dict(RECORD, tolerance=0.2))
   assert path.read_bytes() == before
@@ -94,11 +106,10 @@ def test_an_unfinished_run_gives_way_if_it_is_empty_or_to_overwrite(tmp_path):
     with pytest.raises(_Killed):
       _run(path, kill_at=kill_at)
     calls = []
-    samples, *_ = _run(path, calls=calls, record=other, **options)
+    _run(path, calls=calls, record=other, **options)
     assert calls == [(3, 0), (3, 1), (3, 2)]
     assert fits.getheader(path)["MASSMAP tolerance"] == 0.2
     assert [p.name for p in tmp_path.iterdir()] == ["samples.fits"]
-    del samples
     path.unlink()
 
 
@@ -122,13 +133,13 @@ def test_a_log_that_outlived_its_run_is_no_unfinished_run(tolerance, tmp_path):
   with pytest.raises(_Killed):
     _run(path, kill_at=2)
   left = log.read_bytes()
-  whole, *_ = _run(path)
+  whole = _run(path)
   log.write_bytes(left)
   calls = []
   record = dict(RECORD, tolerance=tolerance)
-  again, *_ = _run(path, calls=calls, record=record, overwrite=True)
+  again = _run(path, calls=calls, record=record, overwrite=True)
   assert len(calls) == (0 if tolerance == 0.1 else 3)
-  np.testing.assert_array_equal(again, whole)
+  np.testing.assert_array_equal(again.samples, whole.samples)
   assert [p.name for p in tmp_path.iterdir()] == ["samples.fits"]
 
 
@@ -144,27 +155,34 @@ def test_reading_a_run_keeps_the_log_of_an_unfinished_one(tmp_path):
   assert calls == [(3, 1), (3, 2)]
 
 
-def test_numbers_and_samples_that_cannot_be():
-  for num_samples, batch_size in ((0, 4), (4, 0)):
-    with pytest.raises(ValueError, match="must be positive"):
-      runs.run(_draw(), num_samples, seed=batch_size, posterior=GRID.shape, record=0, options={}, progress=False)
+def test_impossible_numbers_and_samples_are_refused(posterior):
+  options = samplers.RunOptions(progress=False)
+  given = dict(seed=0, posterior=posterior, record=RECORD, options=options)
+  with pytest.raises(ValueError, match="num_samples must be positive; got 0"):
+    runs.run(_draw(), 0, **given)
+  with pytest.raises(ValueError, match="batch_size must be positive; got 0"):
+    samplers.RunOptions(batch_size=0)
   nothing = lambda seed, bar: (np.full([4, *GRID.shape], np.nan), {})
   with pytest.raises(FloatingPointError, match="not finite"):
-    runs.run(nothing, 4, seed=4, posterior=GRID.shape, record=0, options={}, progress=False)
+    runs.run(nothing, 4, **given)
 
 
 @pytest.mark.parametrize("method", ["guided", "guided+hmc", "annealed"])
-def test_every_method_goes_on_where_it_stopped(
-    method, tmp_path, fiducial, make_shear_map, monkeypatch
+def test_every_method_resumes_where_it_stopped(
+  method, tmp_path, fiducial, make_shear_map, monkeypatch
 ):
   shear_map = make_shear_map((12, 10), pixel_scale=3.0)
   posterior = posterior_lib.Posterior(
-      likelihood_lib.ShearLikelihood(shear_map),
-      priors.GaussianPrior.from_spectrum(fiducial, shear_map.grid),
+    likelihood_lib.ShearLikelihood(shear_map),
+    priors.GaussianPrior.from_spectrum(fiducial, shear_map.grid),
   )
-  run = lambda output: posterior.sample(
-      5, 1, seed=method, batch_size=2, output=output, jit_compile=False, progress=False
-  )
+
+  def run(output):
+    options = samplers.RunOptions(
+      batch_size=2, output=output, jit_compile=False, progress=False
+    )
+    return samplers.sample(posterior, 5, seed=1, method=method, options=options)
+
   whole = run(None)
   add, path = runs._Cube.add, tmp_path / "samples.fits"
 
@@ -184,42 +202,42 @@ def test_every_method_goes_on_where_it_stopped(
   assert result.num_score_evaluations == whole.num_score_evaluations
 
 
-def test_posterior_names_its_methods(fiducial, make_shear_map):
-  shear_map = make_shear_map((12, 10))
-  posterior = posterior_lib.Posterior(
-      likelihood_lib.ShearLikelihood(shear_map),
-      priors.GaussianPrior.from_spectrum(fiducial, shear_map.grid),
+def test_runs_of_other_data_have_another_fingerprint(fiducial, make_shear_map):
+  likelihoods = [
+    likelihood_lib.ShearLikelihood(make_shear_map((12, 10), seed=seed))
+    for seed in (0, 1)
+  ]
+  prior = priors.GaussianPrior.from_spectrum(fiducial, likelihoods[0].grid)
+  first, second = (
+    posterior_lib.Posterior(likelihood, prior) for likelihood in likelihoods
   )
-  with pytest.raises(ValueError, match="annealed.*guided.*got 'hmc'"):
-    posterior.sample(1, 0, seed="hmc")
-  other = posterior_lib.Posterior(
-      likelihood_lib.ShearLikelihood(make_shear_map((12, 10), seed=1)), posterior.prior
-  )
-  assert other.fingerprint() != posterior.fingerprint()
+  assert first.fingerprint() != second.fingerprint()
 
 
 def test_networks_without_a_card_have_fingerprints(fiducial, make_shear_map):
-  """One weight changed: a run must not go on with that."""
+  """A run must not be resumed with a network of which one weight has changed."""
   shear_map = make_shear_map((12, 10))
   gaussian = priors.GaussianPrior.from_spectrum(fiducial, shear_map.grid)
-  network = keras.Sequential([keras.layers.Input([12, 10, 1]), keras.layers.Conv2D(2, 3)])
-  residual = types.SimpleNamespace(network=network)
+  architecture = unet.Architecture(channels=(2,), num_blocks=(1,))
+  network = unet.build(architecture)
+  scales = residual.Scales.from_spectrum(fiducial, shear_map.grid.pixel_scale)
+  denoiser = residual.ResidualDenoiser(network, architecture, scales=scales)
 
   def fingerprint(**card):
-    prior = priors.HybridPrior(gaussian, residual, card=card)
+    prior = priors.HybridPrior(gaussian, denoiser, card=card)
     likelihood = likelihood_lib.ShearLikelihood(shear_map)
     return posterior_lib.Posterior(likelihood, prior).fingerprint()
 
   before, of_card = fingerprint(), fingerprint(card_sha256="abc")
   assert before == fingerprint() != of_card
-  kernel, bias = network.get_weights()
-  network.set_weights([kernel, bias + 1e-3])
+  *others, bias = network.get_weights()
+  network.set_weights([*others, bias + 1e-3])
   assert fingerprint() != before and fingerprint(card_sha256="abc") == of_card
 
 
 def test_summaries_of_cubes_on_disk(tmp_path):
-  """Blocks of rows give what the whole array does."""
-  samples, *_ = _run(tmp_path / "samples.fits", num_samples=40)
+  """Blocks of rows give the summary of the whole array."""
+  samples = _run(tmp_path / "samples.fits", num_samples=40).samples
   whole = np.asarray(samples)
   before, summary._BLOCK_VALUES = summary._BLOCK_VALUES, 2 * 40 * 5
   try:

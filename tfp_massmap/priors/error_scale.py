@@ -142,7 +142,7 @@ def _curve(denoised, error):
 
 def _gaussian_error(prior, sigma):
   """Variance of a pixel that the Wiener filter leaves of a Gaussian field."""
-  variance = np.asarray(prior.mode_variance, np.float64)
+  variance = np.asarray(prior.gaussian.mode_variance, np.float64)
   left = variance * sigma**2 / (variance + sigma**2)
   count = geometry.half_plane_multiplicity(prior.shape)
   return float(np.sum(count * left) / (prior.shape[0] * prior.shape[1]))

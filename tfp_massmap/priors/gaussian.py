@@ -1,6 +1,7 @@
 """Gaussian prior of the convergence map: a random field with a known power spectrum."""
 
 import hashlib
+import typing
 
 import numpy as np
 import tensorflow as tf
@@ -141,7 +142,9 @@ class GaussianPrior:
     )
     return 0.5 * (tf.reduce_sum(x * self.score(x, sigma), axis=(-2, -1)) - log_det)
 
-  def sample(self, sample_shape=(), seed=None) -> tf.Tensor:
+  def sample(
+    self, sample_shape: typing.Sequence[int] = (), seed: typing.Any = None
+  ) -> tf.Tensor:
     """Returns exact draws, `[*sample_shape, ny, nx]`, from a stateless TFP seed."""
     return spectra.gaussian_field(
       self.mode_variance, self.shape, sample_shape=sample_shape, seed=seed

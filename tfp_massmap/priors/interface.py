@@ -85,25 +85,39 @@ class Prior(typing.Protocol):
   """
 
   @property
-  def shape(self) -> tuple[int, int]: ...
+  def shape(self) -> tuple[int, int]:
+    """`(ny, nx)` of the maps."""
+    ...
 
   @property
-  def dtype(self) -> tf.DType: ...
+  def dtype(self) -> tf.DType:
+    """Dtype of the maps."""
+    ...
 
   @property
-  def gaussian(self) -> "gaussian_prior.GaussianPrior": ...
+  def gaussian(self) -> "gaussian_prior.GaussianPrior":
+    """The Gaussian component."""
+    ...
 
   @property
-  def is_gaussian(self) -> bool: ...
+  def is_gaussian(self) -> bool:
+    """True if the prior is its Gaussian component, and nothing else."""
+    ...
 
   @property
-  def sigma_range(self) -> tuple[float, float]: ...
+  def sigma_range(self) -> tuple[float, float]:
+    """Smallest and largest sigma at which the score is that of the data."""
+    ...
 
   @property
-  def constants(self) -> SamplerConstants: ...
+  def constants(self) -> SamplerConstants:
+    """Constants that depend on how well the score is known."""
+    ...
 
   @property
-  def description(self) -> str: ...
+  def description(self) -> str:
+    """One line for headers of products."""
+    ...
 
   def score(self, x: tf.Tensor, sigma: tf.Tensor | float) -> tf.Tensor:
     """Returns the score of the smoothed prior, of the shape of `x`.

@@ -22,10 +22,10 @@ if typing.TYPE_CHECKING:
   from tfp_massmap import posterior as posterior_lib
 
 __all__ = [
+  "METHODS",
   "AnnealedSettings",
   "GuidedHmcSettings",
   "GuidedSettings",
-  "METHODS",
   "RunOptions",
   "SampleSet",
   "annealed",

@@ -163,33 +163,8 @@ def sample(
     FloatingPointError, FileExistsError, ValueError: As `guided.sample`.
   """
   settings = (settings or GuidedHmcSettings()).resolve(posterior)
-  batch_size = options.size_of(num_samples)
-  compile_fn = functools.partial(
-    tf.function,
-    autograph=False,
-    jit_compile=devices.resolve_jit_compile(
-      options.jit_compile, has_network=not posterior.prior.is_gaussian
-    ),
-  )
   _warn_of_little_noise(posterior.likelihood, settings.sigmas[0])
-  begin = compile_fn(
-    lambda seed: guided.draw(posterior, batch_size, seed=seed, settings=settings.start)
-  )
-  walk = compile_fn(
-    lambda state, counts, seed: _walk(posterior, state, counts, seed, settings)
-  )
-
-  def draw_batch(seed, bar):
-    seed = tf.constant(seed, tf.int32)
-    start, counts = begin(seed)
-    bar.update()
-    samples, counts, trace = walk(start, counts, seed)
-    bar.update()
-    return samples.numpy(), {
-      **guided.count_diagnostics(counts),
-      **_diagnostics(trace, settings),
-    }
-
+  draw_batch = _compiled_draw(posterior, settings, num_samples, options)
   run = runs.run(
     draw_batch,
     num_samples,
@@ -213,6 +188,37 @@ def sample(
     num_score_evaluations=settings.num_score_evaluations,
     settings=settings.flat,
   )
+
+
+def _compiled_draw(posterior, settings, num_samples, options):
+  """Returns the function that draws a batch, see `runs.run`."""
+  batch_size = options.size_of(num_samples)
+  compile_fn = functools.partial(
+    tf.function,
+    autograph=False,
+    jit_compile=devices.resolve_jit_compile(
+      options.jit_compile, has_network=not posterior.prior.is_gaussian
+    ),
+  )
+  begin = compile_fn(
+    lambda seed: guided.draw(posterior, batch_size, seed=seed, settings=settings.start)
+  )
+  walk = compile_fn(
+    lambda state, counts, seed: _walk(posterior, state, counts, seed, settings)
+  )
+
+  def draw_batch(seed, bar):
+    seed = tf.constant(seed, tf.int32)
+    start, counts = begin(seed)
+    bar.update()
+    samples, counts, trace = walk(start, counts, seed)
+    bar.update()
+    return samples.numpy(), {
+      **guided.count_diagnostics(counts),
+      **_diagnostics(trace, settings),
+    }
+
+  return draw_batch
 
 
 def _walk(posterior, state, counts, seed, settings):

@@ -34,7 +34,7 @@ _NAMES = {"posterior": "posterior (data, noise, pixels or prior)"}
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-  """How a sampler runs, whatever its method.
+  """Options of a run that every method has.
 
   Attributes:
     batch_size: Samples drawn together; bounds the memory. The samples depend on it.
@@ -96,8 +96,8 @@ class Run:
       settings: Settings of the sampler, strings and numbers by name.
     """
     return sample_set.SampleSet(
-      samples=self.samples,
-      method=method,
+      self.samples,
+      method,
       num_score_evaluations=float(num_score_evaluations),
       seconds=self.seconds,
       settings=settings,
@@ -145,18 +145,8 @@ def run(
   record = dict(
     record, seed=int(seed), num_samples=int(num_samples), batch_size=batch_size
   )
-  if options.output is None:
-    path, store = None, _Memory(num_samples, posterior.shape)
-  else:
-    path = pathlib.Path(options.output)
-    store = _Cube(
-      path,
-      num_samples,
-      posterior.shape,
-      posterior.likelihood.grid,
-      record,
-      options.overwrite,
-    )
+  path = None if options.output is None else pathlib.Path(options.output)
+  store = _make_store(path, num_samples, posterior, record, options.overwrite)
   num_batches = -(-num_samples // batch_size)
   done = len(store.batches)
   with tqdm.auto.tqdm(
@@ -169,11 +159,7 @@ def run(
     for batch in range(done, num_batches):
       started = time.perf_counter()
       samples, diagnostics = draw_fn((int(seed), batch), bar)
-      if not np.isfinite(samples).all():
-        raise FloatingPointError(
-          "A sample is not finite. Look for extreme values in the shear or its noise;"
-          " smaller steps, or float64, may help."
-        )
+      _check_finite(samples)
       first = batch * batch_size
       seconds = time.perf_counter() - started
       store.add(first, samples[: num_samples - first], diagnostics, seconds)
@@ -186,6 +172,21 @@ def run(
   )
 
 
+def _make_store(path, num_samples, posterior, record, overwrite):
+  if path is None:
+    return _Memory(num_samples, posterior.shape)
+  shape, grid = posterior.shape, posterior.likelihood.grid
+  return _Cube(path, num_samples, shape, grid, record, overwrite)
+
+
+def _check_finite(samples):
+  if not np.isfinite(samples).all():
+    raise FloatingPointError(
+      "A sample is not finite. Look for extreme values in the shear or its noise;"
+      " smaller steps, or float64, may help."
+    )
+
+
 def record(
   method: str, posterior: "posterior_lib.Posterior", *, settings: dict
 ) -> dict:
@@ -195,7 +196,7 @@ def record(
 
 
 class _Memory:
-  """Samples in an array."""
+  """Keeps the samples in an array."""
 
   def __init__(self, num_samples, shape):
     self.batches = []
@@ -213,7 +214,7 @@ class _Memory:
 
 
 class _Cube:
-  """Samples in a FITS file, big-endian float32, that fills up batch by batch."""
+  """Keeps the samples in a FITS file, big-endian float32, written batch by batch."""
 
   def __init__(self, path, num_samples, shape, grid, record, overwrite):
     self._path = path
@@ -231,7 +232,7 @@ class _Cube:
       self._read_finished()
       return
     io.check_writable(path, overwrite)
-    if not (self._log.exists() and self._go_on(overwrite)):
+    if not (self._log.exists() and self._resume(overwrite)):
       self._create(grid)
     self._map = np.memmap(
       self._partial, ">f4", "r+", offset=self._offset, shape=self._shape
@@ -246,7 +247,7 @@ class _Cube:
   def finish(self):
     if not self.is_finished:
       del self._map
-      # What a kill in this very place may have left behind the cube.
+      # An earlier attempt, killed in this place, may have left bytes behind the cube.
       with open(self._partial, "r+b") as file:
         file.truncate(self._offset + self._padded_size)
       fits.append(self._partial, self._table().data, self._table().header)
@@ -259,7 +260,7 @@ class _Cube:
     return -(-4 * int(np.prod(self._shape)) // _BLOCK) * _BLOCK
 
   def _table(self):
-    """Diagnostics and seconds of the batches."""
+    """Table of the diagnostics and seconds of the batches."""
     names = list(self.batches[0])
     columns = [
       fits.Column(name, "D", array=np.array([b[name] for b in self.batches]))
@@ -268,7 +269,7 @@ class _Cube:
     return fits.BinTableHDU.from_columns(columns, name="BATCHES")
 
   def _drop_log_of(self, finished):
-    """Removes what a kill left between the last batch and the end of a run."""
+    """Removes the log of a run that was killed after its last batch."""
     if finished is None or not self._log.exists() or self._partial.exists():
       return
     if json.loads(self._log.read_text(encoding="utf-8"))["run"] == finished:
@@ -300,8 +301,8 @@ class _Cube:
       file.truncate(self._offset + self._padded_size)
     self._write_log()
 
-  def _go_on(self, overwrite):
-    """Whether there is a run to go on with."""
+  def _resume(self, overwrite):
+    """Returns whether there is a run to resume; refuses to mix two runs."""
     log = json.loads(self._log.read_text(encoding="utf-8"))
     if log["run"] != self._run:
       if overwrite or not log["batches"]:
@@ -318,7 +319,7 @@ class _Cube:
       )
     if not self._partial.is_file():
       raise ValueError(
-        f"{self._log} speaks of a run whose samples, {self._partial.name}, are gone."
+        f"{self._log} is the log of a run whose samples, {self._partial.name}, are gone."
         " Remove it to start anew."
       )
     self.batches, self._offset = log["batches"], log["offset"]
@@ -333,7 +334,7 @@ class _Cube:
 
 
 def _run_of(path):
-  """Identity of the run that made a file, or None for a file of something else."""
+  """Returns the identity of the run that made a file; None for another file."""
   try:
     return io.read_settings(fits.getheader(path)).get("run")
   except OSError:

@@ -30,6 +30,7 @@ would raise the mean whenever a halo is added.
 
 import typing
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -50,7 +51,7 @@ if typing.TYPE_CHECKING:
 _START = 4.0
 
 
-def sigma_ladder(prior: "priors.Prior", rho: float, *, num_steps: int):
+def sigma_ladder(prior: "priors.Prior", rho: float, *, num_steps: int) -> np.ndarray:
   """Returns the sigmas of a sweep's flow, `[num_steps]`."""
   smallest = probability_flow.smallest_sigma(prior, rho)
   return probability_flow.sigma_ladder(_START * rho, smallest, num_steps=num_steps)
