@@ -5,7 +5,6 @@ import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# pylint: disable=g-import-not-at-top
 from astropy import units as u
 import numpy as np
 import pytest
@@ -22,24 +21,30 @@ tf.config.set_logical_device_configuration(
 )
 
 
+def pytest_collection_modifyitems(items):
+  """Marks the tests that need real data, so that `-m "not data"` leaves them out."""
+  for item in items:
+    if {"cosmos_data", "kappatng_data"} & set(item.fixturenames):
+      item.add_marker(pytest.mark.data)
+
+
 @pytest.fixture(scope="session")
 def two_devices():
-  """One strategy a process: TensorFlow takes a second one's sums for the first one's."""
+  """One strategy for a process: TensorFlow confuses the sums of a second with its own."""
   cpus = tf.config.list_logical_devices("CPU")
   if len(cpus) < 2:
     pytest.skip("needs two logical CPU devices; conftest.py could not make them")
   return tf.distribute.MirroredStrategy([d.name for d in cpus[:2]])
 
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-
-
 def _real_data(subfolder):
-  default = ROOT.parent / "shared" / "data"
-  folder = pathlib.Path(os.environ.get("TFP_MASSMAP_DATA", default)) / subfolder
-  if not folder.is_dir():
-    pytest.skip(f"needs the real data: no folder {subfolder}/ under TFP_MASSMAP_DATA")
-  return folder
+  folder = os.environ.get("TFP_MASSMAP_DATA")
+  if folder is None:
+    pytest.skip("needs the real data: TFP_MASSMAP_DATA is not set")
+  path = pathlib.Path(folder) / subfolder
+  if not path.is_dir():
+    pytest.skip(f"needs the real data: TFP_MASSMAP_DATA has no folder {subfolder}/")
+  return path
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +64,7 @@ def fiducial():
 
 @pytest.fixture
 def make_shear_map():
-  """Function of (shape, seed): a masked map of noise with a gradient of density."""
+  """Returns a function of shape and seed: a masked map of uneven noise."""
 
   def make(shape, seed=0, pixel_scale=1.0, masked=0.3):
     rng = np.random.default_rng(seed)
