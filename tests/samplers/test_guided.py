@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from tfp_massmap import samplers
 from tfp_massmap.samplers import guided
-from tfp_massmap.samplers import split_gibbs
 
 QUIET = samplers.RunOptions(progress=False, jit_compile=False)
 
@@ -68,17 +67,12 @@ def test_settings_out_of_range_are_refused(settings):
     guided.GuidedSettings(**settings)
 
 
-def test_ladders_of_the_sweeps(posterior):
-  """One number of steps is for all sweeps; shorter ladders end with zeros."""
+def test_evaluations_of_the_sweeps():
+  """One number of steps is for all sweeps."""
   same = guided.GuidedSettings(sweeps=(0.5, 0.1), sweep_steps=6)
   assert same.steps_of_sweeps == (6, 6) and same.num_score_evaluations == 12
   settings = guided.GuidedSettings(sweeps=(0.5, 0.1), sweep_steps=(4, 6))
-  assert settings.num_score_evaluations == 10
-  rhos, ladders = settings.sweep_ladders(posterior)
-  assert ladders.shape == (2, 5) and (ladders[0, 3:] == 0).all()
-  np.testing.assert_array_equal(
-    ladders[0, :3], split_gibbs.sigma_ladder(posterior.prior, rhos[0], num_steps=3)
-  )
+  assert settings.num_score_evaluations == 10 and settings.num_solutions == 11
 
 
 def test_the_iteration_cap_is_reported(posterior, caplog):

@@ -122,7 +122,7 @@ def test_an_unfinished_run_of_other_settings_is_not_mixed(tmp_path):
   with pytest.raises(ValueError, match=r"posterior \(data, noise, pixels or prior\)"):
     _run(path, record=dict(RECORD, posterior="b"))
   (tmp_path / "samples.fits.part").unlink()
-  with pytest.raises(ValueError, match="are gone. Remove it"):
+  with pytest.raises(ValueError, match=r"are gone\. Remove it"):
     _run(path)
 
 

@@ -31,6 +31,16 @@ def _compiled_sweep(posterior, rho, sigmas, **options):
   )
 
 
+def test_ladders_of_the_sweeps(posterior):
+  """rho is a quantile of the noise; shorter ladders end with zeros."""
+  rhos, rows = split_gibbs.ladders(posterior, (0.5, 0.1), num_evaluations=(4, 6))
+  np.testing.assert_allclose(rhos, posterior.likelihood.noise_std_quantiles([0.5, 0.1]))
+  assert rows.shape == (2, 5) and (rows[0, 3:] == 0).all()
+  for row, rho, num in zip(rows, rhos, (3, 5)):
+    expected = split_gibbs.sigma_ladder(posterior.prior, rho, num_steps=num)
+    np.testing.assert_array_equal(row[:num], expected)
+
+
 def test_sweeps_leave_the_exact_posterior_invariant(mixture, least_noise):
   """Mean of every pixel and total variance of exact draws of the mixture's posterior.
 

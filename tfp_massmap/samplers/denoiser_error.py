@@ -10,6 +10,8 @@ import typing
 
 import tensorflow as tf
 
+from tfp_massmap import spectra
+
 if typing.TYPE_CHECKING:
   from tfp_massmap import priors
 
@@ -26,6 +28,11 @@ class Denoised(typing.NamedTuple):
   mean: tf.Tensor
   variance: tf.Tensor
   scale: tf.Tensor
+
+  def perturbed(self, white: tf.Tensor) -> "Denoised":
+    """Returns a draw of the model in the place of the mean, from unit white noise."""
+    field = spectra.fourier_filter(white, tf.sqrt(self.variance))
+    return self._replace(mean=self.mean + self.scale * field)
 
 
 def denoise(prior: "priors.Prior", x: tf.Tensor, *, sigma: tf.Tensor) -> Denoised:

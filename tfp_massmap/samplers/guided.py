@@ -91,6 +91,11 @@ class GuidedSettings:
     return tuple(self.sweep_steps)
 
   @property
+  def solver(self) -> split_gibbs.Solver:
+    """Settings of the conjugate gradients in the sweeps."""
+    return split_gibbs.Solver(self.tolerance, self.max_iterations)
+
+  @property
   def num_score_evaluations(self) -> int:
     """Evaluations of the prior's denoiser for a sample."""
     return sum(self.steps_of_sweeps)
@@ -99,21 +104,6 @@ class GuidedSettings:
   def num_solutions(self) -> int:
     """Solutions by conjugate gradients: one at the start, one with each evaluation."""
     return 1 + self.num_score_evaluations
-
-  def sweep_ladders(
-    self, posterior: "posterior_lib.Posterior"
-  ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns rho of each sweep, `[n]`, and the sigmas of its flow, `[n, steps]`.
-
-    A flow has one step less than evaluations; shorter ladders end with zeros.
-    """
-    rhos = posterior.likelihood.noise_std_quantiles(self.sweeps)
-    ladders = np.zeros([len(rhos), max(self.steps_of_sweeps) - 1])
-    for ladder, rho, num in zip(ladders, rhos, self.steps_of_sweeps):
-      ladder[: num - 1] = split_gibbs.sigma_ladder(
-        posterior.prior, rho, num_steps=num - 1
-      )
-    return rhos, ladders
 
 
 def draw(
@@ -138,32 +128,15 @@ def draw(
   # The second seed is unused; it keeps the samples of a seed as they have been.
   field_seed, _, sweep_seed = tfp.random.split_seed(seed, n=3, salt="guided")
   samples, counts = _gaussian_draw(posterior, num_samples, field_seed, settings)
-  rhos, ladders = (
-    tf.constant(values, samples.dtype) for values in settings.sweep_ladders(posterior)
+  return split_gibbs.sweeps(
+    posterior,
+    samples,
+    quantiles=settings.sweeps,
+    num_evaluations=settings.steps_of_sweeps,
+    seed=sweep_seed,
+    counts=counts,
+    solver=settings.solver,
   )
-  num_sweeps = len(settings.sweeps)
-  seeds = tf.random.split(sweep_seed, num_sweeps)
-
-  def sweep(index, x, counts):
-    x, counts = split_gibbs.sweep(
-      posterior,
-      x,
-      rho=rhos[index],
-      sigmas=ladders[index],
-      seed=seeds[index],
-      counts=counts,
-      tolerance=settings.tolerance,
-      max_iterations=settings.max_iterations,
-    )
-    return index + 1, x, counts
-
-  _, samples, counts = tf.while_loop(
-    lambda index, *_: index < num_sweeps,
-    sweep,
-    (0, samples, counts),
-    maximum_iterations=num_sweeps,
-  )
-  return samples, counts
 
 
 def _gaussian_draw(posterior, num_samples, seed, settings):

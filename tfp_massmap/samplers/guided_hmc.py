@@ -224,7 +224,6 @@ def _compiled_draw(posterior, settings, num_samples, options):
 def _walk(posterior, state, counts, seed, settings):
   """Posterior samples after HMC at every sigma, counts, and the trace of all steps."""
   traces = []
-  start = settings.start
   for sigma in settings.sigmas:
     seed, *seeds = tfp.random.split_seed(seed, n=5, salt="refine")
     rho = tf.constant(sigma, posterior.dtype)
@@ -241,8 +240,7 @@ def _walk(posterior, state, counts, seed, settings):
       sigmas=ladder,
       seeds=seeds[2:],
       counts=counts.plus(iterations, _CENTER_ITERATIONS),
-      tolerance=start.tolerance,
-      max_iterations=start.max_iterations,
+      solver=settings.start.solver,
     )
     traces.append(trace)
   return state, counts, tuple(tf.concat(values, axis=0) for values in zip(*traces))

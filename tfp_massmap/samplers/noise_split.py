@@ -54,6 +54,21 @@ class Split:
   shear: tf.Tensor
   extra: tf.Tensor
 
+  def residual(self, clean: tf.Tensor) -> tf.Tensor:
+    """Returns gamma - A clean, `[batch, 2, ny, nx]`."""
+    return self.shear - lensing.shear_from_convergence(clean)
+
+  def precision(self, prior: "priors.Prior") -> tf.Tensor:
+    """Returns the precision of x given the data, for the prior's Gaussian component.
+
+    The remaining weight of the data enters by its mean over the map.
+
+    Returns:
+      `[..., ny, nx // 2 + 1]`.
+    """
+    extra = tf.reduce_mean(self.extra, axis=(-3, -2, -1))[..., tf.newaxis, tf.newaxis]
+    return 1 / prior.gaussian.mode_variance + 1 / tf.square(self.rho) + extra
+
 
 def split(
   likelihood: "likelihood_lib.Likelihood",

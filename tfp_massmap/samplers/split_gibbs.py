@@ -28,6 +28,7 @@ to zero mean. Without the projection the covariance model, which is widest at ha
 would raise the mean whenever a halo is added.
 """
 
+import dataclasses
 import typing
 
 import numpy as np
@@ -36,7 +37,6 @@ import tensorflow_probability as tfp
 
 from tfp_massmap import gaussian_posterior
 from tfp_massmap import lensing
-from tfp_massmap import spectra
 from tfp_massmap.samplers import denoiser_error
 from tfp_massmap.samplers import noise_split
 from tfp_massmap.samplers import probability_flow
@@ -51,10 +51,18 @@ if typing.TYPE_CHECKING:
 _START = 4.0
 
 
-def sigma_ladder(prior: "priors.Prior", rho: float, *, num_steps: int) -> np.ndarray:
-  """Returns the sigmas of a sweep's flow, `[num_steps]`."""
-  smallest = probability_flow.smallest_sigma(prior, rho)
-  return probability_flow.sigma_ladder(_START * rho, smallest, num_steps=num_steps)
+@dataclasses.dataclass(frozen=True)
+class Solver:
+  """Settings of the conjugate gradients.
+
+  Attributes:
+    tolerance: Error of a solution, in standard deviations of the posterior, in the mean
+      over all modes.
+    max_iterations: Cap of the iterations of a solution.
+  """
+
+  tolerance: float = 5e-4
+  max_iterations: int = 60
 
 
 class Counts(typing.NamedTuple):
@@ -69,16 +77,100 @@ class Counts(typing.NamedTuple):
     return Counts(self.iterations + iterations, self.num_capped + capped)
 
 
+def sigma_ladder(prior: "priors.Prior", rho: float, *, num_steps: int) -> np.ndarray:
+  """Returns the sigmas of a sweep's flow, `[num_steps]`.
+
+  Args:
+    prior: `priors.Prior`.
+    rho: Standard deviation of the white part.
+    num_steps: Number of sigmas, at least 2.
+  """
+  smallest = probability_flow.smallest_sigma(prior, rho)
+  return probability_flow.sigma_ladder(_START * rho, smallest, num_steps=num_steps)
+
+
+def ladders(
+  posterior: "posterior_lib.Posterior",
+  quantiles: typing.Sequence[float],
+  *,
+  num_evaluations: typing.Sequence[int],
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns rho of each sweep, `[n]`, and the sigmas of its flow, `[n, steps]`.
+
+  A flow has one step less than evaluations; shorter ladders end with zeros.
+
+  Args:
+    posterior: `posterior.Posterior`.
+    quantiles: Quantile of the noise of the measured pixels that is rho of each sweep.
+    num_evaluations: Evaluations of the prior's denoiser in each sweep.
+  """
+  rhos = posterior.likelihood.noise_std_quantiles(quantiles)
+  rows = np.zeros([len(rhos), max(num_evaluations) - 1])
+  for row, rho, num in zip(rows, rhos, num_evaluations):
+    row[: num - 1] = sigma_ladder(posterior.prior, rho, num_steps=num - 1)
+  return rhos, rows
+
+
+def sweeps(
+  posterior: "posterior_lib.Posterior",
+  x: tf.Tensor,
+  *,
+  quantiles: typing.Sequence[float],
+  num_evaluations: typing.Sequence[int],
+  seed: typing.Any,
+  counts: Counts,
+  solver: Solver = Solver(),
+) -> tuple[tf.Tensor, Counts]:
+  """Makes one sweep after the other; can be traced by `tf.function` and XLA.
+
+  Args:
+    posterior: `posterior.Posterior`.
+    x: Posterior samples, or the maps to start from, `[batch, ny, nx]`.
+    quantiles, num_evaluations: As `ladders`.
+    seed: Stateless TFP seed.
+    counts: `Counts` so far.
+    solver: `Solver`.
+
+  Returns:
+    `(x, counts)`: `[batch, ny, nx]`, and the counts with those of the sweeps.
+  """
+  rhos, rows = (
+    tf.constant(values, x.dtype)
+    for values in ladders(posterior, quantiles, num_evaluations=num_evaluations)
+  )
+  num_sweeps = len(quantiles)
+  seeds = tf.random.split(seed, num_sweeps)
+
+  def body(index, x, counts):
+    x, counts = sweep(
+      posterior,
+      x,
+      rho=rhos[index],
+      sigmas=rows[index],
+      seed=seeds[index],
+      counts=counts,
+      solver=solver,
+    )
+    return index + 1, x, counts
+
+  _, x, counts = tf.while_loop(
+    lambda index, *_: index < num_sweeps,
+    body,
+    (0, x, counts),
+    maximum_iterations=num_sweeps,
+  )
+  return x, counts
+
+
 def sweep(
   posterior: "posterior_lib.Posterior",
   x: tf.Tensor,
   *,
-  rho: tf.Tensor,
+  rho: tf.Tensor | float,
   sigmas: tf.Tensor,
   seed: typing.Any,
   counts: Counts,
-  tolerance: float = 5e-4,
-  max_iterations: int = 60,
+  solver: Solver = Solver(),
 ) -> tuple[tf.Tensor, Counts]:
   """Draws s given x and the data, then x given both.
 
@@ -90,7 +182,7 @@ def sweep(
       n + 1 evaluations of the prior's denoiser. Zeros at the end are no steps.
     seed: Stateless TFP seed.
     counts: `Counts` so far.
-    tolerance, max_iterations: Of the conjugate gradients, see `guided.GuidedSettings`.
+    solver: `Solver`.
 
   Returns:
     `(x, counts)`: `[batch, ny, nx]`, and the counts with those of the sweep.
@@ -99,13 +191,7 @@ def sweep(
   split_seed, *seeds = tfp.random.split_seed(seed, n=3, salt="sweep")
   parts = noise_split.split(posterior.likelihood, x, rho=rho, seed=split_seed)
   return draw(
-    posterior.prior,
-    parts,
-    sigmas=sigmas,
-    seeds=seeds,
-    counts=counts,
-    tolerance=tolerance,
-    max_iterations=max_iterations,
+    posterior.prior, parts, sigmas=sigmas, seeds=seeds, counts=counts, solver=solver
   )
 
 
@@ -116,8 +202,7 @@ def draw(
   sigmas: tf.Tensor,
   seeds: typing.Sequence,
   counts: Counts,
-  tolerance: float = 5e-4,
-  max_iterations: int = 60,
+  solver: Solver = Solver(),
 ) -> tuple[tf.Tensor, Counts]:
   """Draws x given the white part and the data.
 
@@ -126,71 +211,60 @@ def draw(
     parts: `noise_split.Split`; its `noisy` may have moved since the split.
     sigmas: As `sweep`.
     seeds: Two stateless TFP seeds.
-    counts, tolerance, max_iterations: As `sweep`.
+    counts, solver: As `sweep`.
 
   Returns:
     As `sweep`.
   """
-  observed, extra, rho = parts.noisy, parts.extra, parts.rho
-  sigmas = tf.convert_to_tensor(sigmas, observed.dtype)
+  sigmas = tf.convert_to_tensor(sigmas, parts.noisy.dtype)
   start_seed, noise_seed = seeds
 
   def update(denoised, data, counts):
-    """Adds the second measurement of x, of weight `extra`."""
-    change, iterations = _data_update(
-      denoised, data, extra=extra, tolerance=tolerance, max_iterations=max_iterations
-    )
-    return denoised.mean + change, counts.plus(iterations, max_iterations)
+    """Adds the second measurement of x, of weight `parts.extra`."""
+    change, iterations = _data_update(denoised, data, parts.extra, solver)
+    return denoised.mean + change, counts.plus(iterations, solver.max_iterations)
 
   def step(x, sigma, counts):
-    denoised = _denoise_given_white(prior, x, sigma, observed=observed, rho=rho)
-    return update(denoised, extra * _residual(parts, denoised.mean), counts)
+    denoised = _denoise_given_white(prior, parts, x, sigma)
+    return update(denoised, parts.extra * parts.residual(denoised.mean), counts)
 
   denoised, data = _perturbed_start(prior, parts, start_seed)
   x, counts = update(denoised, data, counts)
   x += sigmas[0] * noise_split.normal(x, noise_seed)
-  mean_extra = tf.reduce_mean(extra, axis=(-3, -2, -1))[..., tf.newaxis, tf.newaxis]
-  precision = 1 / prior.gaussian.mode_variance + 1 / tf.square(rho) + mean_extra
-  variance = denoiser_error.typical_variance(prior, precision)
+  variance = denoiser_error.typical_variance(prior, parts.precision(prior))
   return probability_flow.flow(step, x, sigmas=sigmas, variance=variance, carry=counts)
 
 
-def _denoise_given_white(prior, x, sigma, *, observed, rho):
-  """Returns D_s with the model of its error."""
-  left = 1 / (1 / tf.square(sigma) + 1 / tf.square(rho))
-  seen = left * (x / tf.square(sigma) + observed / tf.square(rho))
+def _denoise_given_white(prior, parts, x, sigma):
+  """D_s at sigma, with the model of its error."""
+  variance = tf.square(parts.rho)
+  left = 1 / (1 / tf.square(sigma) + 1 / variance)
+  seen = left * (x / tf.square(sigma) + parts.noisy / variance)
   return denoiser_error.denoise(prior, seen, sigma=tf.sqrt(left))
 
 
 def _perturbed_start(prior, parts, seed):
-  """Returns a draw around D at rho, and the data of a draw's normal equations."""
+  """A draw around D at rho, and the weighted data of a draw's normal equations."""
   field_seed, shear_seed = tfp.random.split_seed(seed, n=2)
   denoised = denoiser_error.denoise(prior, parts.noisy, sigma=parts.rho)
-  error = noise_split.normal(denoised.mean, field_seed)
-  field = spectra.fourier_filter(error, tf.sqrt(denoised.variance))
-  denoised = denoised._replace(mean=denoised.mean + denoised.scale * field)
-  data = parts.extra * _residual(parts, denoised.mean)
+  denoised = denoised.perturbed(noise_split.normal(denoised.mean, field_seed))
+  data = parts.extra * parts.residual(denoised.mean)
   data -= tf.sqrt(parts.extra) * noise_split.normal(data, shear_seed)
   return denoised, data
 
 
-def _data_update(denoised, data, *, extra, tolerance, max_iterations):
-  """Returns the change of the denoised map that weighted data ask for; zero mean."""
-  weighted = gaussian_posterior.Weighted(extra)
+def _data_update(denoised, data, extra, solver):
+  """The change of the denoised map that weighted data ask for, of zero mean."""
   convergence = lensing.convergence_from_shear(data)[0]
   modes, iterations, _ = gaussian_posterior.solve(
-    gaussian_posterior.Scaled(weighted, denoised.scale),
+    gaussian_posterior.Scaled(gaussian_posterior.Weighted(extra), denoised.scale),
     denoised.variance,
     right_side=tf.signal.rfft2d(denoised.scale * convergence),
     rtol=0.0,
-    atol=tolerance,
-    max_iterations=max_iterations,
+    atol=solver.tolerance,
+    max_iterations=solver.max_iterations,
   )
   sides = list(denoised.mean.shape[-2:])
   change = denoised.scale * tf.signal.irfft2d(modes, fft_length=sides)
   change -= tf.reduce_mean(change, axis=(-2, -1), keepdims=True)
   return change, iterations
-
-
-def _residual(parts, clean):
-  return parts.shear - lensing.shear_from_convergence(clean)
