@@ -255,7 +255,8 @@ def _checked_solve(likelihood, prior, right_side, rtol, max_iterations):
     residual,
     rtol=rtol,
     solver="Conjugate gradients",
-    advice="Allow more with max_iterations, or raise rtol (float32 reaches about 1e-6).",
+    advice="Allow more with max_iterations, or raise rtol (float32 reaches about"
+    " 1e-6).",
   )
   return solution, iterations, residual
 
