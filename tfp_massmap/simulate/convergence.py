@@ -111,8 +111,7 @@ class ConvergenceSimulator:
     return self._multipole
 
   def raw_power(self) -> np.ndarray:
-    """Returns the power before the last filter, by the halo model, in steradian,
-    `[n]`."""
+    """Returns the halo model's power before the last filter, in steradian, `[n]`."""
     profiles, squares = self._painter.profiles(self._frequency)
     total = 0.0
     for layer in self._layers:
@@ -235,8 +234,7 @@ class ConvergenceSimulator:
 
 @dataclasses.dataclass(frozen=True)
 class _Layer:
-  """A shell with its field, haloes and power, and the weight of the field in the
-  map."""
+  """A shell with field, haloes, power, and the weight of the field in the map."""
 
   field: shells.LognormalField
   population: halo_population.HaloPopulation

@@ -6,6 +6,7 @@ linear bias b falls into a pixel with a probability proportional to max(1 + b de
 
 from collections.abc import Callable
 import dataclasses
+import itertools
 
 import numpy as np
 import numpy.typing as npt
@@ -134,7 +135,7 @@ class HaloPopulation:
     abundance = np.exp(np.interp(log_mass, nodes, logarithm))
     bias = np.interp(log_mass, nodes, tables.bias_at(shell.redshift))
     edges = np.linspace(0, _NUM_MASSES, _NUM_BIAS_BINS + 1).astype(int)
-    ranges = [slice(i, j + 1) for i, j in zip(edges[:-1], edges[1:])]
+    ranges = [slice(i, j + 1) for i, j in itertools.pairwise(edges)]
     self.bins = [
       MassBin(log_mass[r], abundance[r], bias=bias[r], field=field) for r in ranges
     ]

@@ -25,8 +25,8 @@ _LARGEST_ANGLE = 250
 # a template is that of the profile times the window of a pixel.
 _POINT = 0.5
 _SMOOTH = 12.0
-# Range of concentrations: that of Duffy et al. (2008), times the recipe's factor, over
-# all masses and redshifts, and three standard deviations of the scatter.
+# Range of concentrations, into which others are moved. Those of the recipe have medians
+# from 1.3 to 8.5 over all masses and redshifts, and scatter by 0.2 in ln c.
 _CONCENTRATIONS = (0.9, 14.0)
 # Outer radius in pixels from which haloes are elliptical: pixels make smaller ones
 # round.

@@ -16,6 +16,7 @@ log(1 + xi / shift^2), where xi is that of delta (Coles and Jones 1991).
 """
 
 import dataclasses
+import itertools
 
 import numpy as np
 import numpy.typing as npt
@@ -150,7 +151,7 @@ def shells_before(distance: float, num_shells: int) -> list[Shell]:
     num_shells: Number of shells.
   """
   edges = np.linspace(0, distance, num_shells + 1)
-  return [Shell(near, far) for near, far in zip(edges[:-1], edges[1:])]
+  return [Shell(near, far) for near, far in itertools.pairwise(edges)]
 
 
 class LognormalField:
