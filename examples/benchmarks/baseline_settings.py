@@ -3,9 +3,9 @@
     python examples/benchmarks/baseline_settings.py [--num-fields N]
 
 On simulated fields of a survey like COSMOS, each setting of GLIMPSE, MCALens and the
-inpainted Kaiser-Squires is varied alone. The figure is the root mean squared error in the
-mask over that with the defaults, with its standard error over fields. At the end are the
-iterations of the Wiener solvers and of MCALens, to compare with their caps.
+inpainted Kaiser-Squires is varied alone. Printed are the root mean squared error in the
+mask over that with the defaults, with its standard error over fields, and the
+iterations of MCALens and the Wiener solvers, to compare with their caps.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from tfp_massmap import summary
 
 GRID = geometry.PixelGrid((360, 360), 0.29 * u.arcmin)
 MAP_GRID = geometry.PixelGrid((1024, 1024), GRID.pixel_scale)
-# Best on fields like these (example 07); smoothing hides what thresholds do less.
+# Near the best for such fields (example 07).
 SMOOTHING = 1 * u.arcmin
 FACTORS = (0.8, 0.9, 1.1, 1.25)
 
