@@ -3,11 +3,10 @@
 #
 #     python examples/07_compare_methods.py [--data DIR] [--full]
 #
-# This example repeats Table 1 and Fig. G.1 of the paper over simulated truths, on which
-# no method was tuned or trained, and with `--data` over noise seeds of the genuine
-# kappaTNG field. All methods get the same mocks, so differences from the Wiener filter
-# and from the posterior mean are paired. The scores of the mean of n samples are
-# corrected for their variance over n, the error of that mean.
+# This example repeats Table 1 and Fig. G.1 of the paper over simulated truths, on which no
+# method was tuned or trained, and with `--data` over noise seeds of the genuine kappaTNG
+# field. Methods share their mocks, so differences are paired. The scores of the posterior
+# mean are corrected for the error of a mean of n samples, their variance over n.
 
 # %%
 import argparse
@@ -45,8 +44,8 @@ parser.add_argument("--full", action="store_true", help="16 truths, 8 seeds, 64 
 parser.add_argument("--num-samples", type=int, help="of the posterior, at least 2")
 parser.add_argument("--seed", default=0, type=int)
 options = parser.parse_args()
-stem = options.output / "compare_methods"
-paths = [stem.with_name(stem.name + e) for e in (".fits", "_maps.png", "_scales.png")]
+stem = str(options.output / "compare_methods")
+paths = [pathlib.Path(stem + end) for end in (".fits", "_maps.png", "_scales.png")]
 for path in paths:
   io.check_writable(path, options.overwrite)
 num_truths, num_seeds, num_samples = (16, 8, 64) if options.full else (2, 2, 8)
@@ -85,9 +84,8 @@ methods = {
 
 # %% [markdown]
 # ## Scores
-# The scores are the RMSE, Pearson's r, r in bands of ell, and the RMSE of pixels by
-# true convergence. Results of each mock are kept until all are done, so that a run that
-# was stopped resumes.
+# They are the RMSE, Pearson's r, r in bands of ell, and the RMSE of pixels by true
+# convergence. Results of each mock are kept, so that a run that was stopped resumes.
 
 # %%
 names = [*methods, "Posterior mean"]
@@ -103,24 +101,20 @@ def compare(number):
     maps.append(method(data).kappa)
     times.append(time.perf_counter() - start)
   posterior = posterior_lib.Posterior(likelihood_lib.ShearLikelihood(data), prior)
-  run = samplers.RunOptions(progress=False)
-  result = samplers.sample(
-    posterior, num_samples, seed=options.seed + index, options=run
-  )
+  run = dict(seed=options.seed + index, options=samplers.RunOptions(progress=False))
+  result = samplers.sample(posterior, num_samples, **run)
   samples = np.asarray(result.samples)
   mean = samples.mean(axis=0)
   scores = [map_scores.score(kappa, truth, mask=mask, grid=grid) for kappa in maps]
   scores.append(map_scores.score(mean, truth, mask=mask, grid=grid, samples=samples))
   times.append(result.seconds / num_samples)
-  maps = [truth, *maps, mean, samples[0], samples.std(axis=0, ddof=1)]
-  packed = map_scores.pack(scores)
-  return dict(**packed, times=times, maps=np.array(maps, np.float32))
+  maps = np.array([truth, *maps, mean, samples[0], samples.std(axis=0, ddof=1)])
+  return dict(**map_scores.pack(scores), times=times, maps=maps.astype(np.float32))
 
 
 settings = dict(seed=options.seed, prior=str(options.prior), num_samples=num_samples)
 settings.update(card=prior.card["card_sha256"], methods=", ".join(names))
-records = options.output / "compare_methods_records"
-label = f"{settings}, {mocks}"
+records, label = pathlib.Path(stem + "_records"), f"{settings}, {mocks}"
 results = resumable.collect(compare, len(mocks), folder=records, label=label)
 
 # %%
@@ -133,13 +127,9 @@ for kind, pair in zip(kinds, axes):
   found = map_scores.unpack(some, names)
   print(f"\n{len(rows)} mocks of {kind} truths, {num_samples} posterior samples each")
   map_scores.print_tables(found, ("Wiener", "Posterior mean"))
-  seconds = zip([*methods, "a posterior sample"], np.median(some["times"][1:], axis=0))
-  timings = ", ".join(f"{name} {value:.2f}" for name, value in seconds)
-  print(f"median seconds, without the first mock: {timings}")
+  map_scores.print_seconds([*methods, "a posterior sample"], some["times"])
   map_scores.plot(found, "Wiener", axes=pair, title=f"{kind} truths")
 axes[0, 1].legend(fontsize=8)
-
-# %%
 truth, *others = results["maps"][-1]
 maps = dict(zip([*names, "Posterior sample", "Posterior std"], others))
 hdus = [io.primary_hdu(truth, grid, description="true convergence", settings=settings)]

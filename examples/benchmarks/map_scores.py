@@ -153,6 +153,20 @@ def print_tables(found, references):
       print(f"{name:>20s} " + " ".join(f"{cell:>10s}" for cell in cells))
 
 
+def print_seconds(names, seconds):
+  """Prints median times without those of the first mock, which include compilation.
+
+  Args:
+    names: What was timed, n names.
+    seconds: Times `[num_mocks, n]`.
+  """
+  medians = zip(names, np.median(seconds[1:], axis=0))
+  print(
+    "median seconds, without the first mock: "
+    + ", ".join(f"{name} {value:.2f}" for name, value in medians)
+  )
+
+
 def plot(found, reference, *, axes, title):
   """Plots the correlation with the truth by scale, and the error by true convergence.
 

@@ -8,11 +8,14 @@ haloes of a bin. `ConvergenceSimulator` divides the wanted power by this one to 
 filter.
 """
 
+import typing
+
 import numpy as np
 import numpy.typing as npt
 
-from tfp_massmap.simulate import halo_population
-from tfp_massmap.simulate import painting
+if typing.TYPE_CHECKING:
+  from tfp_massmap.simulate import halo_population
+  from tfp_massmap.simulate import painting
 
 # Convergence power of kappaTNG over that of halofit: baryons and the softening of the
 # ray tracing reduce it at small scales. The numbers are those of the simulator's
@@ -43,10 +46,10 @@ def kappatng_over_halofit(ell: npt.ArrayLike) -> np.ndarray:
 
 
 def halo_moments(
-  population: halo_population.HaloPopulation,
-  painter: painting.HaloPainter,
+  population: "halo_population.HaloPopulation",
+  painter: "painting.HaloPainter",
   *,
-  mass_bin: halo_population.MassBin,
+  mass_bin: "halo_population.MassBin",
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns the mean sums of A and A^2 over haloes of a bin, by pixel and template.
 
