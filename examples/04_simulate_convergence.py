@@ -3,10 +3,11 @@
 #
 #     python examples/04_simulate_convergence.py [--data DIR] [--full]
 #
-# Simulates maps of 5 x 5 deg, writes one as `simulated_convergence.fits`, and compares
-# them with the ten genuine crops of `kappatng_uniform_weights_256_x10.npz` if DIR holds
-# it: a field of each, power, one-point distribution and peak counts, in
-# `simulated_convergence.png`. Without DIR there is only the simulation.
+# This example simulates maps of 5 x 5 deg and writes one as
+# `simulated_convergence.fits`. If DIR holds `kappatng_uniform_weights_256_x10.npz`, it
+# compares them with the ten genuine crops in that file: `simulated_convergence.png`
+# shows a field of each, and the power, the one-point distribution and the peak counts
+# of all. Without DIR, only the simulation is shown.
 
 # %%
 import argparse
@@ -23,7 +24,8 @@ from tfp_massmap import map_statistics
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 
-if __name__ == "__main__":  # several processes make the maps
+# The guard is needed because several processes make the maps.
+if __name__ == "__main__":
   parser = argparse.ArgumentParser(description="Simulates convergence maps.")
   parser.add_argument("--data", type=pathlib.Path)
   parser.add_argument("--output", default=pathlib.Path("."), type=pathlib.Path)
@@ -38,7 +40,8 @@ if __name__ == "__main__":  # several processes make the maps
 
   # %% [markdown]
   # ## Maps
-  # The crops give every source plane of kappaTNG the same weight, so the simulator does.
+  # All source planes of kappaTNG have the same weight in the crops, and so they have
+  # here.
 
   # %%
   PIXEL = 300 / 1024 * u.arcmin
@@ -62,7 +65,8 @@ if __name__ == "__main__":  # several processes make the maps
 
   # %% [markdown]
   # ## Crops
-  # 256 pixels wide, 1.25 deg, without their means, as the genuine ones are.
+  # Crops are 256 pixels, 1.25 deg, wide, and their means are removed, as those of the
+  # genuine crops are.
 
   # %%
   crop_grid = geometry.PixelGrid((256, 256), PIXEL)
@@ -79,8 +83,8 @@ if __name__ == "__main__":  # several processes make the maps
 
   # %% [markdown]
   # ## Statistics
-  # Edges of a crop do not fit together, so a Hann window fades them out before the
-  # Fourier transform. Error bars are standard errors over crops.
+  # Opposite edges of a crop do not fit together, so a Hann window fades them out before
+  # the Fourier transform. Error bars are standard errors over crops.
 
   # %%
   window = np.outer(np.hanning(256), np.hanning(256))

@@ -1,12 +1,13 @@
 # %% [markdown]
-# # Every method of the paper's Table 1, side by side
+# # Every method of Remy et al. (2022), Table 1, side by side
 #
 #     python examples/07_compare_methods.py [--data DIR] [--full]
 #
-# Remy et al. (2022), Table 1 and Fig. G.1, over simulated truths, which no method was
-# tuned or trained on, and over noise seeds of the genuine kappaTNG field with `--data`.
-# Methods share a mock, so differences from the Wiener filter and the posterior mean are
-# paired. Figures of the mean of n samples are without their variance over n, its error.
+# This example repeats Table 1 and Fig. G.1 of the paper over simulated truths, on which
+# no method was tuned or trained, and with `--data` over noise seeds of the genuine
+# kappaTNG field. Methods share their mocks, so differences are paired. The scores of
+# the posterior mean are corrected for the error of a mean of n samples, their variance
+# over n.
 
 # %%
 import argparse
@@ -21,7 +22,6 @@ from matplotlib import figure as mpl_figure
 import numpy as np
 
 sys.path.append(str(pathlib.Path(__file__).parent / "benchmarks"))
-# pylint: disable=g-import-not-at-top
 import cosmos_survey
 import map_scores
 
@@ -33,6 +33,7 @@ from tfp_massmap import plot
 from tfp_massmap import posterior as posterior_lib
 from tfp_massmap import priors
 from tfp_massmap import resumable
+from tfp_massmap import samplers
 from tfp_massmap import simulate
 
 parser = argparse.ArgumentParser(description="All methods on the same mocks.")
@@ -44,10 +45,8 @@ parser.add_argument("--full", action="store_true", help="16 truths, 8 seeds, 64 
 parser.add_argument("--num-samples", type=int, help="of the posterior, at least 2")
 parser.add_argument("--seed", default=0, type=int)
 options = parser.parse_args()
-paths = [
-  options.output / f"compare_methods{end}"
-  for end in (".fits", "_maps.png", "_scales.png")
-]
+stem = str(options.output / "compare_methods")
+paths = [pathlib.Path(stem + end) for end in (".fits", "_maps.png", "_scales.png")]
 for path in paths:
   io.check_writable(path, options.overwrite)
 num_truths, num_seeds, num_samples = (16, 8, 64) if options.full else (2, 2, 8)
@@ -71,25 +70,23 @@ if options.data:
   path = cosmos_survey.find(options.data, "ktng_kappa360v2.fits")
   genuine = fits.getdata(path).astype(np.float64)
   mocks += [("genuine", seed, seed) for seed in range(num_seeds)]
-best, _ = baselines.kaiser_squires.choose_smoothing(
-  survey, gaussian.sample([4], seed=(options.seed, 1)).numpy(), seed=options.seed
-)
+truths = gaussian.sample([4], seed=(options.seed, 1)).numpy()
+kaiser_squires, inpainted = baselines.kaiser_squires, baselines.inpainted_kaiser_squires
+best, _ = kaiser_squires.choose_smoothing(survey, truths, seed=options.seed)
 methods = {
-  "KS 1 arcmin": baselines.kaiser_squires.estimate,
-  f"KS {best.value:.2f} arcmin": lambda data: baselines.kaiser_squires.estimate(
-    data, best
-  ),
-  "KS inpainted": lambda data: baselines.inpainted_kaiser_squires.estimate(data, best),
+  "KS 1 arcmin": kaiser_squires.estimate,
+  f"KS {best.value:.2f} arcmin": lambda data: kaiser_squires.estimate(data, best),
+  "KS inpainted": lambda data: inpainted.estimate(data, best),
   "Wiener": lambda data: baselines.wiener.estimate(data, gaussian),
-  "GLIMPSE": lambda data: baselines.glimpse.estimate(data),
+  "GLIMPSE": baselines.glimpse.estimate,
   "MCALens": lambda data: baselines.mcalens.estimate(data, gaussian),
   "DeepMass": baselines.deepmass.estimate,
-}  # pyformat: disable
+}
 
 # %% [markdown]
 # ## Scores
-# RMSE, Pearson's r, r in bands of ell, and the RMSE of pixels by true convergence. What
-# is found of a mock is kept until all are done: a stopped run goes on.
+# They are the RMSE, Pearson's r, r in bands of ell, and the RMSE of pixels by true
+# convergence. Results of each mock are kept, so that a run that was stopped resumes.
 
 # %%
 names = [*methods, "Posterior mean"]
@@ -99,33 +96,27 @@ def compare(number):
   field, index, noise_seed = mocks[number]
   truth = genuine if field == "genuine" else simulator.map(index)[:size, :size]
   data = simulate.observe_like(truth, survey, seed=noise_seed)
-  maps, times = [truth], []
+  maps, times = [], []
   for method in methods.values():
     start = time.perf_counter()
     maps.append(method(data).kappa)
     times.append(time.perf_counter() - start)
   posterior = posterior_lib.Posterior(likelihood_lib.ShearLikelihood(data), prior)
-  result = posterior.sample(num_samples, options.seed + index, progress=False)
+  run = dict(seed=options.seed + index, options=samplers.RunOptions(progress=False))
+  result = samplers.sample(posterior, num_samples, **run)
   samples = np.asarray(result.samples)
-  maps += [samples.mean(axis=0), samples[0], samples.std(axis=0, ddof=1)]
-  scores = [map_scores.score(kappa, truth, mask, grid) for kappa in maps[1:-3]]
-  scores.append(map_scores.score(maps[-3], truth, mask, grid, samples))
+  mean = samples.mean(axis=0)
+  scores = [map_scores.score(kappa, truth, mask=mask, grid=grid) for kappa in maps]
+  scores.append(map_scores.score(mean, truth, mask=mask, grid=grid, samples=samples))
   times.append(result.seconds / num_samples)
-  maps = np.array(maps, np.float32)
-  return dict(**map_scores.pack(scores), times=times, maps=maps)
+  maps = np.array([truth, *maps, mean, samples[0], samples.std(axis=0, ddof=1)])
+  return dict(**map_scores.pack(scores), times=times, maps=maps.astype(np.float32))
 
 
-settings = dict(
-  seed=options.seed,
-  prior=str(options.prior),
-  num_samples=num_samples,
-  card=prior.card["card_sha256"],
-  methods=", ".join(names),
-)
-records = options.output / "compare_methods_records"
-results = resumable.collect(
-  compare, len(mocks), folder=records, label=f"{settings}, {mocks}"
-)
+settings = dict(seed=options.seed, prior=str(options.prior), num_samples=num_samples)
+settings.update(card=prior.card["card_sha256"], methods=", ".join(names))
+records, label = pathlib.Path(stem + "_records"), f"{settings}, {mocks}"
+results = resumable.collect(compare, len(mocks), folder=records, label=label)
 
 # %%
 kinds = list(dict.fromkeys(field for field, *_ in mocks))
@@ -137,31 +128,22 @@ for kind, pair in zip(kinds, axes):
   found = map_scores.unpack(some, names)
   print(f"\n{len(rows)} mocks of {kind} truths, {num_samples} posterior samples each")
   map_scores.print_tables(found, ("Wiener", "Posterior mean"))
-  times = np.median(some["times"][1:], axis=0)
-  print(
-    "median seconds, without the first mock: "
-    + ", ".join(f"{n} {s:.2f}" for n, s in zip([*methods, "a posterior sample"], times))
-  )
-  map_scores.plot(found, "Wiener", pair, f"{kind} truths")
+  map_scores.print_seconds([*methods, "a posterior sample"], some["times"])
+  map_scores.plot(found, "Wiener", axes=pair, title=f"{kind} truths")
 axes[0, 1].legend(fontsize=8)
-
-# %%
 truth, *others = results["maps"][-1]
 maps = dict(zip([*names, "Posterior sample", "Posterior std"], others))
 hdus = [io.primary_hdu(truth, grid, description="true convergence", settings=settings)]
-hdus += [
-  io.image_hdu(m, grid, name=n.upper(), description="convergence")
-  for n, m in maps.items()
-]
+for name, kappa in maps.items():
+  hdus.append(io.image_hdu(kappa, grid, name=name.upper(), description="convergence"))
 io.write_fits(paths[0], hdus, overwrite=options.overwrite)
+std = maps.pop("Posterior std")
 shown = {n: m - m[mask].mean() for n, m in {"Truth": truth, **maps}.items()}
-del shown["Posterior std"]
-shown["Standard deviation of the posterior"] = maps["Posterior std"]
+shown["Standard deviation of the posterior"] = std
 title = "{0} truth, noise {2}".format(*mocks[-1])
 panels, _ = plot.plot_maps(shown, grid, mask=mask, title=title)
+style = dict(settings=settings, overwrite=options.overwrite, dpi=110)
 for path, picture in zip(paths[1:], (panels, figure)):
-  io.write_figure(
-    path, picture, settings=settings, overwrite=options.overwrite, dpi=110
-  )
+  io.write_figure(path, picture, **style)
 shutil.rmtree(records)
 print("Wrote " + ", ".join(map(str, paths)))

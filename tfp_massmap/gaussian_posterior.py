@@ -216,6 +216,33 @@ def mean_noise(model: LinearModel, dtype: tf.DType) -> tf.Tensor:
   return (1 - is_mean) * noise
 
 
+def check_converged(
+  iterations: tf.Tensor | int,
+  residual: tf.Tensor | float,
+  *,
+  rtol: float,
+  solver: str,
+  advice: str,
+) -> None:
+  """Refuses a solution whose residual is above the tolerance, or NaN.
+
+  Args:
+    iterations: Number of iterations that were done.
+    residual: Largest relative residual of the solution.
+    rtol: Largest residual that is allowed.
+    solver: Name of the solver, which begins the message.
+    advice: Sentences that end the message: what to do.
+
+  Raises:
+    RuntimeError: If the residual is not at most `rtol`.
+  """
+  if not residual <= rtol:
+    raise RuntimeError(
+      f"{solver} stopped after {int(iterations)} iterations at a relative residual of"
+      f" {float(residual):.2g}, above rtol = {float(rtol):g}. {advice}"
+    )
+
+
 def _checked_solve(likelihood, prior, right_side, rtol, max_iterations):
   solution, iterations, residual = _solve_maps(
     likelihood.inverse_variance(),
@@ -224,12 +251,14 @@ def _checked_solve(likelihood, prior, right_side, rtol, max_iterations):
     tf.constant(rtol, prior.dtype),
     tf.constant(max_iterations),
   )
-  if not residual <= rtol:
-    raise RuntimeError(
-      f"Conjugate gradients stopped after {int(iterations)} iterations at a"
-      f" relative residual of {float(residual):.2g}, above rtol = {rtol:g}. Allow"
-      " more with max_iterations, or raise rtol (float32 reaches about 1e-6)."
-    )
+  check_converged(
+    iterations,
+    residual,
+    rtol=rtol,
+    solver="Conjugate gradients",
+    advice="Allow more with max_iterations, or raise rtol (float32 reaches about"
+    " 1e-6).",
+  )
   return solution, iterations, residual
 
 

@@ -1,15 +1,15 @@
 """Kaiser-Squires operators between convergence and shear, on the flat sky.
 
-In Fourier space, with k along (columns, rows) (paper Eq. 6 and 7),
+In Fourier space, with k along (columns, rows) (Remy et al. 2022, Eq. 6 and 7),
 
   gamma_1 + i gamma_2 = (k1^2 - k2^2 + 2 i k1 k2) / k^2 (kappa_E + i kappa_B).
 
-The operator is an isometry but for k = 0, where it is zero: shear does not know the
-mean convergence (mass-sheet degeneracy). Maps are periodic.
+The operator P is an isometry on all modes except k = 0, where it is zero: shear carries
+no information about the mean convergence (mass-sheet degeneracy). Maps are periodic.
 
-On an even side the Nyquist frequency has no sign, so no real field can carry the
-part of the multiplier that is odd in it. There the even part is kept and scaled
-to unit modulus: maps stay real and P'P = 1 holds for every mode but k = 0.
+On an even side the Nyquist frequency has no sign, so that the multiplier's part that is
+odd in it has no counterpart in a real field. There the even part is kept and scaled to
+unit modulus. Maps then stay real, and P'P = 1 holds for every mode except k = 0.
 
 Source: N. Kaiser and G. Squires 1993, ApJ 404, 441.
 """
@@ -17,23 +17,26 @@ Source: N. Kaiser and G. Squires 1993, ApJ 404, 441.
 import functools
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from tfp_massmap import geometry
 
 
-def shear_from_convergence(kappa_e, kappa_b=None):
-  """Shear of a convergence map, paper Eq. 7.
+def shear_from_convergence(
+  kappa_e: tf.Tensor | npt.ArrayLike, kappa_b: tf.Tensor | npt.ArrayLike | None = None
+) -> tf.Tensor:
+  """Returns the shear of a convergence map (Remy et al. 2022, Eq. 7).
 
   Args:
-    kappa_e: float tensor `[..., ny, nx]`, E-mode convergence.
-    kappa_b: optional B-mode convergence, same shape and dtype.
+    kappa_e: E-mode convergence, float `[..., ny, nx]`.
+    kappa_b: B-mode convergence of the same shape and dtype, or None for none.
 
   Returns:
-    `[..., 2, ny, nx]`: gamma_1 and gamma_2, mean zero.
+    `[..., 2, ny, nx]`: gamma_1 and gamma_2, of mean zero.
 
   Raises:
-    ValueError: if the map sides are not statically known.
+    ValueError: If the map sides are not statically known.
   """
   kappa_e = tf.convert_to_tensor(kappa_e)
   if kappa_b is None:
@@ -45,17 +48,20 @@ def shear_from_convergence(kappa_e, kappa_b=None):
   return _shear_of_e_mode(kappa_e) + rotated
 
 
-def convergence_from_shear(shear):
-  """E- and B-mode convergence of a shear map, paper Eq. 6 and 7.
+def convergence_from_shear(
+  shear: tf.Tensor | npt.ArrayLike,
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """Returns the E- and B-mode convergence of a shear map (Remy et al. 2022, Eq. 6, 7).
 
   Args:
-    shear: float tensor `[..., 2, ny, nx]`.
+    shear: Float `[..., 2, ny, nx]`.
 
   Returns:
-    `(kappa_e, kappa_b)`, each `[..., ny, nx]`, mean zero.
+    `(kappa_e, kappa_b)`, each `[..., ny, nx]`, of mean zero.
 
   Raises:
-    ValueError: if the axis before the map sides is not 2, or the sides unknown.
+    ValueError: If the axis before the map sides is not of length 2, or the sides are
+      not statically known.
   """
   shear = tf.convert_to_tensor(shear)
   if shear.shape.rank is None or shear.shape.rank < 3 or shear.shape[-3] != 2:
@@ -67,8 +73,8 @@ def convergence_from_shear(shear):
   return _e_mode_of_shear(shear), _e_mode_of_shear(rotated)
 
 
-def shear_from_modes(kappa_modes, sides):
-  """Shear of the Fourier modes of an E-mode convergence map.
+def shear_from_modes(kappa_modes: tf.Tensor, sides: tuple[int, int]) -> tf.Tensor:
+  """Returns the shear of an E-mode convergence map that is given by its Fourier modes.
 
   Args:
     kappa_modes: `rfft2` of the map, complex `[..., ny, nx // 2 + 1]`.
@@ -83,32 +89,39 @@ def shear_from_modes(kappa_modes, sides):
   )
 
 
-def modes_from_shear(shear):
-  """Fourier modes of the E-mode convergence of a shear map, adjoint of the above.
+def modes_from_shear(shear: tf.Tensor) -> tf.Tensor:
+  """Returns the Fourier modes of the E-mode convergence of a shear map.
+
+  It is the adjoint of `shear_from_modes`.
 
   Args:
-    shear: float `[..., 2, ny, nx]`.
+    shear: Float `[..., 2, ny, nx]`.
 
   Returns:
     Complex `[..., ny, nx // 2 + 1]`.
+
+  Raises:
+    ValueError: If the map sides are not statically known.
   """
   cos2, sin2 = _multipliers(_static_sides(shear), shear.dtype)
   modes = tf.signal.rfft2d(shear)
   return cos2 * modes[..., 0, :, :] + sin2 * modes[..., 1, :, :]
 
 
-def tangential_shear(shear, center):
-  """Tangential and cross shear about a pixel.
+def tangential_shear(
+  shear: npt.ArrayLike, center: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns the tangential and cross shear about a pixel.
 
-  gamma_t + i gamma_x = -(gamma_1 + i gamma_2) exp(-2 i phi), positive gamma_t
-  around an overdensity.
+  gamma_t + i gamma_x = -(gamma_1 + i gamma_2) exp(-2 i phi), so that gamma_t is
+  positive around an overdensity.
 
   Args:
-    shear: array `[..., 2, ny, nx]`.
-    center: `(row, column)` in pixels, fractional allowed.
+    shear: `[..., 2, ny, nx]`.
+    center: Fractional `(row, column)`.
 
   Returns:
-    `(gamma_t, gamma_x)`, each `[..., ny, nx]`, NumPy.
+    `(gamma_t, gamma_x)`, each `[..., ny, nx]`.
   """
   shear = np.asarray(shear)
   ny, nx = shear.shape[-2:]
@@ -117,8 +130,8 @@ def tangential_shear(shear, center):
   return rotated.real, rotated.imag
 
 
-# The two operators are each other's adjoint, so each is the other's gradient: half
-# the transforms of differentiating through rfft2d, to every order.
+# The two operators are each other's adjoint, so that each is the other's gradient, to
+# every order. This takes half the transforms of differentiating through rfft2d.
 @tf.custom_gradient
 def _shear_of_e_mode(kappa):
   sides = _static_sides(kappa)
@@ -139,7 +152,7 @@ def _static_sides(maps):
   sides = maps.shape[-2:].as_list()
   if None in sides:
     raise ValueError(
-      f"The map sides must be known when the graph is built; got {maps.shape}."
+      f"The map sides must be known when the graph is built; got shape {maps.shape}."
       " Set them with tf.ensure_shape."
     )
   return sides
@@ -153,7 +166,7 @@ def _multipliers(sides, dtype):
 
 @functools.lru_cache(maxsize=16)
 def _unit_multipliers(sides):
-  """cos and sin of twice the angle of k, `[ny, nx // 2 + 1]`."""
+  """Returns cos and sin of twice the angle of k, `[ny, nx // 2 + 1]`."""
   k1, k2 = geometry.fourier_frequencies(sides)
   square = k1**2 + k2**2
   square[0, 0] = 1
@@ -165,7 +178,7 @@ def _unit_multipliers(sides):
     self_conjugate[:, -1] = True
   if ny % 2 == 0:
     self_conjugate[ny // 2, :] = True
-  # Only where both frequencies are their own negative is the odd part allowed.
+  # The odd part survives only where both frequencies are their own negatives.
   odd_is_even = np.isclose(np.abs(k1), np.pi) & np.isclose(np.abs(k2), np.pi)
   change = self_conjugate & ~odd_is_even
   cos2 = np.where(change, np.where(cos2 < 0, -1.0, 1.0), cos2)

@@ -1,49 +1,56 @@
-"""Statistics that tell one convergence field from another, beyond the power spectrum.
+"""Statistics of convergence maps beyond the power spectrum.
 
-Skewness and kurtosis at several smoothing scales, peak counts, and the l1 norm of
+They are the skewness and kurtosis of smoothed maps, peak counts, and the l1 norm of
 starlet coefficients (Ajani et al. 2021).
 """
 
 from astropy import units as u
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 from scipy import stats
 
+from tfp_massmap import geometry
 from tfp_massmap import wavelets
 
 
-def smooth(kappa, grid, *, scale):
-  """Maps smoothed by a Gaussian; the edges reflect.
+def smooth(
+  kappa: npt.ArrayLike, grid: geometry.PixelGrid, *, scale: u.Quantity
+) -> np.ndarray:
+  """Returns maps smoothed by a Gaussian, with reflecting edges.
 
   Args:
     kappa: `[..., ny, nx]`.
-    grid: `geometry.PixelGrid`.
-    scale: standard deviation of the Gaussian, angle; 0 leaves the maps.
+    grid: Grid of the maps.
+    scale: Standard deviation of the Gaussian, an angle; 0 leaves the maps unchanged.
+
+  Returns:
+    float64 `[..., ny, nx]`.
   """
   kappa = np.asarray(kappa, np.float64)
   sigma = (scale / grid.pixel_scale).to_value(u.one)
   return ndimage.gaussian_filter(kappa, sigma, mode="reflect", axes=(-2, -1))
 
 
-def skewness(kappa):
-  """Third standardised moment of each map, `[...]` from `[..., ny, nx]`."""
+def skewness(kappa: npt.ArrayLike) -> np.ndarray:
+  """Returns the third standardised moment of each map, `[...]` from `[..., ny, nx]`."""
   return stats.skew(_flat(kappa), axis=-1)
 
 
-def kurtosis(kappa):
-  """Excess kurtosis of each map, `[...]` from `[..., ny, nx]`."""
+def kurtosis(kappa: npt.ArrayLike) -> np.ndarray:
+  """Returns the excess kurtosis of each map, `[...]` from `[..., ny, nx]`."""
   return stats.kurtosis(_flat(kappa), axis=-1)
 
 
-def peak_counts(kappa, edges):
-  """Numbers of local maxima by height.
+def peak_counts(kappa: npt.ArrayLike, edges: npt.ArrayLike) -> np.ndarray:
+  """Returns the numbers of local maxima in bins of height.
 
-  A peak is a pixel not lower than its eight neighbours; pixels at the map's edge are
-  none.
+  A peak is a pixel that is not lower than its eight neighbours. Pixels at the edge of
+  the map do not count.
 
   Args:
-    kappa: `[..., ny, nx]`, smoothed beforehand.
-    edges: edges of the bins of height, `[n + 1]`, in the maps' units.
+    kappa: `[..., ny, nx]`, already smoothed.
+    edges: Edges of the bins of height, `[n + 1]`, in the maps' units.
 
   Returns:
     int `[..., n]`.
@@ -60,8 +67,19 @@ def peak_counts(kappa, edges):
   return np.reshape(counts, [*kappa.shape[:-2], len(edges) - 1])
 
 
-def starlet_l1_norm(kappa, num_scales):
-  """Mean absolute starlet coefficient of each scale, `[..., num_scales]`."""
+def starlet_l1_norm(kappa: npt.ArrayLike, num_scales: int) -> np.ndarray:
+  """Returns the mean absolute starlet coefficient of each scale.
+
+  Args:
+    kappa: `[..., ny, nx]`.
+    num_scales: Number of wavelet scales, as in `wavelets.starlet`.
+
+  Returns:
+    float64 `[..., num_scales]`, from the finest scale.
+
+  Raises:
+    ValueError: As `wavelets.starlet`.
+  """
   kappa = np.asarray(kappa, np.float64)
   coefficients = wavelets.starlet(kappa, num_scales).numpy()[..., :-1, :, :]
   return np.abs(coefficients).mean(axis=(-2, -1))

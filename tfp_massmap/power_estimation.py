@@ -1,16 +1,17 @@
 """Power spectrum of the convergence from masked shear, by maximum likelihood.
 
 ln C_ell is that of a fiducial spectrum plus a piecewise linear function of ln ell with
-nodes a_b. With the Wiener filter mu of the data, and of simulations of the model, the
-derivatives of the marginal likelihood of the shear are
+values a_b at its nodes. With the Wiener filter mu of the data and of simulations of the
+model, the derivatives of the marginal likelihood of the shear are
 
   d ln L / d a_b = 1/2 sum_k h_b(k) (|mu_k|^2 - <|mu_k|^2>) / S_k,
-  F_bc ~ 1/2 sum_k h_b(k) h_c(k) R_k r_k,
+  F_bc = 1/2 sum_k h_b(k) h_c(k) R_k r_k, approximately,
 
-h_b the hat function of a node, R = <|mu|^2> / S the response of the masked map and
-r = S / (S + N) that of measured pixels. A step is F^-1 times the gradient (Bond, Jaffe
-and Knox 1998); F only steers it, and gives the errors. A weak Gaussian prior on a_b
-holds the nodes of which the data know nothing.
+where h_b is the hat function of a node, R = <|mu|^2> / S is the response of the masked
+map, and r = S / (S + N) is that of measured pixels. A step is F^-1 times the gradient
+(Bond, Jaffe and Knox 1998). F only steers the steps and gives the errors, so that its
+approximation does not bias the estimate. A weak Gaussian prior on a_b holds the nodes
+that the data do not constrain.
 """
 
 import dataclasses
@@ -26,8 +27,14 @@ from tfp_massmap import priors
 from tfp_massmap import shear_map as shear_map_lib
 from tfp_massmap import spectra
 
+# Largest change of a node in a step, a factor e in power: F is that of the current
+# spectrum, so that a step from a far start would overshoot.
 _LARGEST_STEP = 1.0
+# Residual of the Wiener filters: their error is far below the scatter of simulations.
 _RTOL = 1e-4
+# Points of the estimated spectrum: linear interpolation in log-log between them follows
+# the curvature of the fiducial spectrum.
+_NUM_POINTS = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +43,10 @@ class EstimatedPower:
 
   Attributes:
     spectrum: `spectra.PowerSpectrum` on every mode of the map.
-    ell: nodes, `[num_nodes]`.
-    log_ratio: ln of the power over the fiducial one at the nodes, a.
-    covariance: of `log_ratio`, with the weak prior, `[num_nodes, num_nodes]`.
-    last_step: largest change of a node in the last iteration.
+    ell: Multipoles of the nodes, `[num_nodes]`.
+    log_ratio: a, the ln of the power over the fiducial one at the nodes, `[num_nodes]`.
+    covariance: Covariance of `log_ratio` with the weak prior, `[num_nodes, num_nodes]`.
+    last_step: Largest change of a node in the last iteration.
   """
 
   spectrum: spectra.PowerSpectrum
@@ -51,75 +58,56 @@ class EstimatedPower:
 
 
 def estimate(
-  shear_map,
-  fiducial,
+  shear_map: shear_map_lib.ShearMap,
+  fiducial: spectra.PowerSpectrum,
   *,
-  num_nodes=8,
-  num_iterations=8,
-  num_simulations=8,
-  log_ratio_std=1.0,
-  seed=0,
-  tolerance=0.1,
-):
+  num_nodes: int = 8,
+  num_iterations: int = 8,
+  num_simulations: int = 8,
+  log_ratio_std: float = 1.0,
+  seed: int = 0,
+  tolerance: float = 0.1,
+) -> EstimatedPower:
   """Estimates the power spectrum from the data.
 
   Args:
-    shear_map: `shear_map.ShearMap`.
-    fiducial: `spectra.PowerSpectrum` that covers the map: shape between the nodes, and
-      the start.
-    num_nodes: nodes, equally spaced in ln ell over the modes of the map.
-    num_iterations: steps.
-    num_simulations: of the model, with the same random numbers in every step. They add
-      a share 1 / num_simulations to the squared error of the estimate.
-    log_ratio_std: standard deviation of the prior of a node.
-    seed: integer, of the simulations.
-    tolerance: how much of its standard deviation a node may still move in the last
-      step. Steps converge fast: from a spectrum wrong by a factor of 3, the eighth
-      moves none by a hundredth.
+    shear_map: Data with their noise and mask.
+    fiducial: Spectrum that covers the map: the start, and the shape between the nodes.
+    num_nodes: Number of nodes, equally spaced in ln ell over the modes of the map.
+    num_iterations: Number of steps. From a spectrum that is wrong by a factor of 3, the
+      eighth step moves no node by 0.01.
+    num_simulations: Number of simulations of the model, with the same random numbers in
+      every step. They add a fraction 1 / num_simulations to the squared error.
+    log_ratio_std: Standard deviation of the prior of a node.
+    seed: Seed of the simulations.
+    tolerance: Largest change of a node in the last step, in its standard deviations.
 
   Returns:
     An `EstimatedPower`.
 
   Raises:
-    TypeError: for what is no `ShearMap`.
-    ValueError: for fewer than 2 nodes, 1 iteration or 2 simulations, or a fiducial
-      spectrum that does not cover the map.
-    RuntimeError: if a node moves by more than `tolerance` in the last step, or a Wiener
+    TypeError: If `shear_map` is not a `shear_map.ShearMap`.
+    ValueError: If there are fewer than 2 nodes, 1 iteration or 2 simulations, or the
+      fiducial spectrum does not cover the map.
+    RuntimeError: If a node moves by more than `tolerance` in the last step, or a Wiener
       filter does not converge.
   """
   _check(shear_map, num_nodes, num_iterations, num_simulations)
   grid = shear_map.grid
-  likelihood = likelihood_lib.ShearLikelihood(shear_map)
   edges = spectra.band_edges(grid, num_nodes - 1)
-  hats = _hats(grid, edges)
-  multiplicity = np.broadcast_to(
-    geometry.half_plane_multiplicity(grid.shape), hats.shape[1:]
-  ).copy()
-  multiplicity[0, 0] = 0
-  base = fiducial.mode_variance(grid)
-  noise = 1 / np.mean(shear_map.noise_std[:, shear_map.mask] ** -2.0)
+  model = _Model(shear_map, fiducial.mode_variance(grid), edges)
   prior_precision = np.eye(num_nodes) / log_ratio_std**2
   nodes = np.zeros(num_nodes)
   for _ in range(num_iterations):
-    variance = base * np.exp(np.tensordot(nodes, hats, 1))
-    data, model = _wiener_power(likelihood, variance, num_simulations, seed)
-    gradient = 0.5 * np.tensordot(hats, multiplicity * (data - model) / variance, 2)
-    response = multiplicity * model / (variance + noise)
-    fisher = 0.5 * np.einsum("aij,bij,ij->ab", hats, hats, response, optimize=True)
+    gradient, fisher = model.derivatives(nodes, num_simulations, seed)
     precision = fisher + prior_precision
     step = np.linalg.solve(precision, gradient - prior_precision @ nodes)
     step = np.clip(step, -_LARGEST_STEP, _LARGEST_STEP)
     nodes = nodes + step
   covariance = np.linalg.inv(precision)
   _check_converged(step, covariance, num_iterations, tolerance)
-  ell = np.unique(np.concatenate([edges, np.geomspace(edges[0], edges[-1], 200)]))
-  ratio = np.exp(np.interp(np.log(ell), np.log(edges), nodes))
-  ell[[0, -1]] = edges[[0, -1]]
-  inside = np.clip(ell, fiducial.ell[0], fiducial.ell[-1])
   return EstimatedPower(
-    spectra.PowerSpectrum(
-      ell, fiducial(inside) * ratio, name="measured from the shear"
-    ),
+    _spectrum(fiducial, edges, nodes),
     edges,
     log_ratio=nodes,
     covariance=covariance,
@@ -127,12 +115,50 @@ def estimate(
   )
 
 
+class _Model:
+  """The marginal likelihood of the shear as a function of the nodes."""
+
+  def __init__(self, shear_map, base, edges):
+    grid = shear_map.grid
+    self._likelihood = likelihood_lib.ShearLikelihood(shear_map)
+    self._base = base
+    self._hats = _hats(grid, edges)
+    self._multiplicity = np.broadcast_to(
+      geometry.half_plane_multiplicity(grid.shape), base.shape
+    ).copy()
+    self._multiplicity[0, 0] = 0
+    self._noise = 1 / np.mean(shear_map.noise_std[:, shear_map.mask] ** -2.0)
+
+  def derivatives(self, nodes, num_simulations, seed):
+    """Returns the gradient `[num_nodes]` and F."""
+    hats = self._hats
+    variance = self._base * np.exp(np.tensordot(nodes, hats, 1))
+    data, model = _wiener_power(self._likelihood, variance, num_simulations, seed)
+    excess = self._multiplicity * (data - model) / variance
+    gradient = 0.5 * np.tensordot(hats, excess, 2)
+    response = self._multiplicity * model / (variance + self._noise)
+    fisher = 0.5 * np.einsum("aij,bij,ij->ab", hats, hats, response, optimize=True)
+    return gradient, fisher
+
+
+def _spectrum(fiducial, edges, nodes):
+  """Returns the fiducial spectrum times exp(a), as a table."""
+  points = np.geomspace(edges[0], edges[-1], _NUM_POINTS)
+  ell = np.unique(np.concatenate([edges, points]))
+  ratio = np.exp(np.interp(np.log(ell), np.log(edges), nodes))
+  ell[[0, -1]] = edges[[0, -1]]
+  inside = np.clip(ell, fiducial.ell[0], fiducial.ell[-1])
+  return spectra.PowerSpectrum(
+    ell, fiducial(inside) * ratio, name="measured from the shear"
+  )
+
+
 def _check(shear_map, num_nodes, num_iterations, num_simulations):
   if not isinstance(shear_map, shear_map_lib.ShearMap):
     raise TypeError(
       "The likelihood of the spectrum needs a shear_map.ShearMap, with noise_std and"
-      f" mask; got {type(shear_map).__name__}. Write ShearMap(shear, noise_std, mask,"
-      " grid), or bin a catalogue."
+      f" mask; got {type(shear_map).__name__}. Write ShearMap(shear, noise_std,"
+      " mask=mask, grid=grid), or bin a catalogue."
     )
   for name, value, least in (
     ("num_nodes", num_nodes, 2),
@@ -155,7 +181,7 @@ def _check_converged(step, covariance, num_iterations, tolerance):
 
 
 def _hats(grid, edges):
-  """Hat functions of ln ell on the modes, `[num_nodes, ny, nx // 2 + 1]`."""
+  """Returns hat functions of ln ell on the modes, `[num_nodes, ny, nx // 2 + 1]`."""
   ell = grid.multipoles()
   ell[0, 0] = edges[0]
   place = np.interp(np.log(ell), np.log(edges), np.arange(len(edges)))
@@ -163,7 +189,10 @@ def _hats(grid, edges):
 
 
 def _wiener_power(likelihood, variance, num_simulations, seed):
-  """|mu|^2 of the data and its mean over simulations of the model, unitary modes."""
+  """Returns |mu|^2 of the data, and its mean over simulations of the model.
+
+  Both are those of unitary modes, `[ny, nx // 2 + 1]`.
+  """
   prior = priors.GaussianPrior(variance, likelihood.shape)
   kappa = prior.sample([num_simulations], seed=(seed, 0))
   noise = likelihood.sample_noise([num_simulations], seed=(seed, 1))
@@ -172,12 +201,14 @@ def _wiener_power(likelihood, variance, num_simulations, seed):
   modes, iterations, residual = _filter(
     shear, likelihood.inverse_variance(), prior.mode_variance
   )
-  if not residual <= _RTOL:
-    raise RuntimeError(
-      f"The Wiener filter stopped after {int(iterations)} iterations at a relative"
-      f" residual of {float(residual):.2g}, above {_RTOL:g}. Pixels whose noise_std is"
-      " far below that of the others make it slow: mask them, or raise their noise."
-    )
+  gaussian_posterior.check_converged(
+    iterations,
+    residual,
+    rtol=_RTOL,
+    solver="The Wiener filter",
+    advice="Pixels whose noise_std is far below that of the others make it slow: mask"
+    " them, or raise their noise.",
+  )
   power = np.abs(modes.numpy()) ** 2 / np.prod(likelihood.shape)
   return power[0], power[1:].mean(axis=0)
 

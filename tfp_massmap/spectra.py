@@ -1,23 +1,33 @@
-"""Power spectra: tabulated, fiducial or measured; Gaussian random fields.
+"""Power spectra that are tabulated or measured from maps, and Gaussian random fields.
 
-Convention: a map of pixels of solid angle Omega, with the unitary Fourier transform
-(norm 1/sqrt(ny nx)), has modes of variance S(k) = C_ell / Omega. White noise of
-variance v per pixel then has S = v, and S adds to noise and temperature directly.
+With the unitary Fourier transform (norm 1 / sqrt(ny nx)), a map of pixels of solid
+angle Omega has modes of variance S(k) = C_ell / Omega. White noise of variance v per
+pixel then has S = v, so that S adds to noise and temperature directly.
 """
 
+from collections.abc import Sequence
 import dataclasses
 import importlib.resources
+import os
 import pathlib
+import typing
 
 from astropy import units as u
 from astropy.table import Table
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from tfp_massmap import geometry
 
-_WINDOW_WAVES = 8  # half-waves of the window; beyond is 1 % of its weight
+# Range of the integral over the window sinc^2(x) of a patch, in half-waves of the sine:
+# the weight beyond is 1 % of the whole. 256 steps are 32 in a half-wave.
+_WINDOW_WAVES = 8
 _NUM_WINDOW = 256
+# `PowerSpectrum.from_maps`: bands narrow enough for power laws between their centres,
+# and on average three modes along the shorter side in each.
+_MOST_BANDS = 32
+_PIXELS_PER_BAND = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,13 +35,13 @@ class PowerSpectrum:
   """Convergence power spectrum C_ell, interpolated linearly in log-log.
 
   Attributes:
-    ell: increasing positive multipoles, float64 `[n]`.
-    c_ell: positive power at `ell`, in steradian, float64 `[n]`.
-    name: what it is, for product headers.
+    ell: Multipoles, positive and increasing, float64 `[n]`.
+    c_ell: Power at `ell` in steradian, positive, float64 `[n]`.
+    name: Description for product headers.
 
   Raises:
-    ValueError: if the arrays differ in shape, are not finite, or hold an ell or a
-      power that is not positive.
+    ValueError: If the arrays differ in shape, are not finite, or hold an ell or a power
+      that is not positive.
   """
 
   ell: np.ndarray
@@ -39,7 +49,7 @@ class PowerSpectrum:
   _: dataclasses.KW_ONLY
   name: str = "user power spectrum"
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     ell = np.asarray(self.ell, np.float64)
     c_ell = np.asarray(self.c_ell, np.float64)
     if ell.ndim != 1 or ell.shape != c_ell.shape or ell.size < 2:
@@ -64,10 +74,17 @@ class PowerSpectrum:
     object.__setattr__(self, "ell", ell)
     object.__setattr__(self, "c_ell", c_ell)
 
-  def __call__(self, ell):
-    """C_ell at any `ell` within the table; ValueError outside it."""
+  def __call__(self, ell: npt.ArrayLike) -> np.ndarray:
+    """Returns C_ell in steradian at any multipoles within the table.
+
+    Args:
+      ell: Multipoles of any shape.
+
+    Raises:
+      ValueError: If a multipole lies outside the table.
+    """
     ell = np.asarray(ell, np.float64)
-    # One part in 1e9 forgives the rounding of a range made from the same grid.
+    # A margin of 1e-9 admits the rounding of a range that was made from the same grid.
     low, high = self.ell[0] * (1 - 1e-9), self.ell[-1] * (1 + 1e-9)
     if ell.size and (ell.min() < low or ell.max() > high):
       raise ValueError(
@@ -78,17 +95,23 @@ class PowerSpectrum:
       )
     return np.exp(np.interp(np.log(ell), np.log(self.ell), np.log(self.c_ell)))
 
-  def mode_variance(self, grid, mean_variance=None):
-    """Variance of the modes of a map, S(k) = C_ell / Omega_pixel.
+  def mode_variance(
+    self, grid: geometry.PixelGrid, mean_variance: float | None = None
+  ) -> np.ndarray:
+    """Returns the variance of the modes of a map, S(k) = C_ell / Omega_pixel.
 
     Args:
-      grid: `PixelGrid`.
-      mean_variance: S at k = 0. The mean of a map is a real unknown that shear
-        leaves free, so its prior must be chosen: by default that of a patch of a
-        larger sky, see `patch_mean_variance`.
+      grid: Grid of the map.
+      mean_variance: S at k = 0. Shear carries no information about the mean of a map,
+        so that its prior must be chosen. None stands for a patch of a larger sky, as
+        `patch_mean_variance` computes.
 
     Returns:
       float64 `[ny, nx // 2 + 1]`, the layout of `rfft2`.
+
+    Raises:
+      ValueError: If `mean_variance` is not positive, or the spectrum does not cover the
+        modes of the map.
     """
     ell = grid.multipoles()
     ell[0, 0] = np.min(ell[ell > 0])
@@ -100,19 +123,22 @@ class PowerSpectrum:
     variance[0, 0] = mean_variance
     return variance
 
-  def patch_mean_variance(self, grid):
-    """S(0) of a map that is a patch of a larger sky.
+  def patch_mean_variance(self, grid: geometry.PixelGrid) -> float:
+    """Returns S(0) of a map that is a patch of a larger sky.
 
-    The mean over the patch has the variance of all waves, longer ones too, within its
-    window: S(0) = 1 / Omega times the integral of C_ell over area d^2 ell / (2 pi)^2
-    sinc^2(ell_x L_x / 2) sinc^2(ell_y L_y / 2). Below the table C_ell is taken for
-    constant.
+    Waves longer than the patch contribute to the variance of its mean, too. For a patch
+    of sides L_x and L_y and pixels of solid angle Omega,
+
+      S(0) = L_x L_y / Omega int d^2 ell / (2 pi)^2 C_ell sinc^2(ell_x L_x / 2)
+             sinc^2(ell_y L_y / 2).
+
+    Outside the table, C_ell is taken to be constant.
 
     Args:
-      grid: `PixelGrid`.
+      grid: Grid of the map.
 
     Returns:
-      A float; the number of pixels times the variance of the mean.
+      The number of pixels times the variance of the mean.
     """
     phase = (np.arange(_NUM_WINDOW) + 0.5) * (_WINDOW_WAVES * np.pi / _NUM_WINDOW)
     weight = np.square(np.sinc(phase / np.pi))
@@ -123,10 +149,10 @@ class PowerSpectrum:
     return float(weight @ power @ weight) / grid.pixel_radians**2
 
   @classmethod
-  def fiducial_cosmos(cls):
-    """Halofit power for the n(z) of COSMOS, the shipped table.
+  def fiducial_cosmos(cls) -> typing.Self:
+    """Returns the halofit power for the n(z) of COSMOS, a table that ships.
 
-    `tfp_massmap/tables/build_cosmos_power.py` says how it was computed.
+    `tfp_massmap/tables/build_cosmos_power.py` computes it.
     """
     source = importlib.resources.files("tfp_massmap.tables") / "cosmos_power.ecsv"
     with importlib.resources.as_file(source) as path:
@@ -134,8 +160,18 @@ class PowerSpectrum:
     return cls(table["ell"], table["c_ell"], name="fiducial COSMOS n(z), halofit")
 
   @classmethod
-  def read(cls, path):
-    """Reads columns `ell` and `c_ell` (steradian, or their unit) of a table."""
+  def read(cls, path: str | os.PathLike) -> typing.Self:
+    """Reads a spectrum from a table.
+
+    Args:
+      path: File that astropy can read as a table, with columns `ell` and `c_ell`. The
+        power is in steradian if its column has no unit.
+
+    Raises:
+      FileNotFoundError: If there is no such file.
+      ValueError: If the file is not a table, lacks a column, or the unit of `c_ell` is
+        not a solid angle; or as the class.
+    """
     try:
       table = Table.read(path)
     except FileNotFoundError:
@@ -152,32 +188,41 @@ class PowerSpectrum:
         f" {', '.join(table.colnames)}."
       )
     power = table["c_ell"]
-    if getattr(power, "unit", None) is not None:
+    if power.info.unit is not None:
       try:
         power = u.Quantity(power).to_value(u.sr)
       except (u.UnitsError, TypeError) as error:
         raise ValueError(
-          f"c_ell in {path} has the unit '{table['c_ell'].unit}', which is no solid"
-          " angle. Correct or remove it."
+          f"c_ell in {path} has the unit '{power.info.unit}', which is no solid angle."
+          " Correct it, or remove it if the power is in steradian."
         ) from error
     return cls(table["ell"], power, name=f"table {pathlib.Path(path).name}")
 
   @classmethod
-  def from_maps(cls, maps, grid, *, num_bands=None):
-    """Spectrum measured from noiseless, unmasked maps.
+  def from_maps(
+    cls,
+    maps: tf.Tensor | npt.ArrayLike,
+    grid: geometry.PixelGrid,
+    *,
+    num_bands: int | None = None,
+  ) -> typing.Self:
+    """Returns the spectrum of noiseless, unmasked maps.
 
     Args:
-      maps: `[..., ny, nx]`; the mean over the leading axes is taken.
-      grid: their `PixelGrid`.
-      num_bands: logarithmic bands; by default a third of the shorter side, at
-        most 32.
+      maps: `[..., ny, nx]`; their power is averaged over the leading axes.
+      grid: Grid of the maps.
+      num_bands: Number of logarithmic bands, or None for a third of the shorter side,
+        at most 32.
 
     Returns:
-      A `PowerSpectrum` that covers every mode of the maps: it is held constant
-      beyond the mean ell of the outermost bands.
+      A `PowerSpectrum` that covers every mode of the maps. It is constant beyond the
+      mean ell of the outermost bands.
+
+    Raises:
+      ValueError: If the maps do not have the shape of their grid.
     """
     if num_bands is None:
-      num_bands = min(32, max(2, min(grid.shape) // 3))
+      num_bands = min(_MOST_BANDS, max(2, min(grid.shape) // _PIXELS_PER_BAND))
     edges = band_edges(grid, num_bands)
     power = band_power(maps, grid, edges=edges)
     power = power.reshape([-1, num_bands]).mean(axis=0)
@@ -191,23 +236,36 @@ class PowerSpectrum:
     )
 
 
-def band_edges(grid, num_bands):
-  """Logarithmic edges that hold every mode of `grid` but k = 0, `[num_bands + 1]`."""
+def band_edges(grid: geometry.PixelGrid, num_bands: int) -> np.ndarray:
+  """Returns logarithmic edges that hold every mode of a grid except k = 0.
+
+  Args:
+    grid: Grid of the maps.
+    num_bands: Number of bands.
+
+  Returns:
+    float64 `[num_bands + 1]`.
+  """
   ell = grid.multipoles()
   low, high = np.min(ell[ell > 0]), np.max(ell)
   return np.geomspace(low * (1 - 1e-6), high * (1 + 1e-6), num_bands + 1)
 
 
-def band_power(maps, grid, *, edges):
-  """Mean C_ell of maps in bands of ell.
+def band_power(
+  maps: tf.Tensor | npt.ArrayLike, grid: geometry.PixelGrid, *, edges: npt.ArrayLike
+) -> np.ndarray:
+  """Returns the mean C_ell of maps in bands of ell.
 
   Args:
-    maps: `[..., ny, nx]`, NumPy or tensor.
-    grid: `PixelGrid` of the maps.
-    edges: increasing ell, `[num_bands + 1]`.
+    maps: `[..., ny, nx]`.
+    grid: Grid of the maps.
+    edges: Increasing ell, `[num_bands + 1]`.
 
   Returns:
     float64 `[..., num_bands]`, in steradian; NaN in a band without modes.
+
+  Raises:
+    ValueError: If the maps do not have the shape of their grid.
   """
   maps = np.asarray(maps, np.float64)
   if maps.shape[-2:] != grid.shape:
@@ -219,15 +277,21 @@ def band_power(maps, grid, *, edges):
   return _band_mean(np.abs(modes) ** 2, grid, edges) * grid.pixel_radians**2
 
 
-def gaussian_field(mode_variance, grid_shape, *, sample_shape=(), seed=None):
-  """Gaussian random fields with given variance per mode.
+def gaussian_field(
+  mode_variance: tf.Tensor | np.ndarray,
+  grid_shape: tuple[int, int],
+  *,
+  sample_shape: Sequence[int] = (),
+  seed: typing.Any = None,
+) -> tf.Tensor:
+  """Returns Gaussian random fields with a given variance of each mode.
 
   Args:
-    mode_variance: S, float tensor `[..., ny, nx // 2 + 1]`, see
-      `PowerSpectrum.mode_variance`.
+    mode_variance: S, float `[..., ny, nx // 2 + 1]`, as `PowerSpectrum.mode_variance`
+      returns.
     grid_shape: `(ny, nx)`.
-    sample_shape: leading shape of the result.
-    seed: stateless TFP seed.
+    sample_shape: Leading shape of the result.
+    seed: Stateless TFP seed.
 
   Returns:
     `[*sample_shape, ny, nx]` of the dtype of `mode_variance`.
@@ -239,13 +303,14 @@ def gaussian_field(mode_variance, grid_shape, *, sample_shape=(), seed=None):
   return fourier_filter(white, tf.sqrt(mode_variance))
 
 
-def fourier_filter(maps, transfer):
+def fourier_filter(
+  maps: tf.Tensor | npt.ArrayLike, transfer: tf.Tensor | np.ndarray
+) -> tf.Tensor:
   """Multiplies the modes of maps by a real transfer function.
 
   Args:
     maps: `[..., ny, nx]`, sides statically known.
-    transfer: float tensor, broadcasts with `[..., ny, nx // 2 + 1]`; no gradient
-      flows to it.
+    transfer: Float, broadcasts with `[..., ny, nx // 2 + 1]`. It gets no gradient.
 
   Returns:
     `[..., ny, nx]`, of the dtype of `transfer`.
@@ -255,14 +320,19 @@ def fourier_filter(maps, transfer):
   return _self_adjoint_filter(transfer)(maps)
 
 
+def scale_modes(factor: tf.Tensor, modes: tf.Tensor) -> tf.Tensor:
+  """Returns complex modes times a real factor that broadcasts with them."""
+  return tf.cast(factor, modes.dtype) * modes
+
+
 def _self_adjoint_filter(transfer):
-  """The filter as a function that is its own gradient."""
+  """Returns the filter as a function that is its own gradient."""
 
   @tf.custom_gradient
   def apply(maps):
     modes = tf.signal.rfft2d(maps)
     filtered = tf.signal.irfft2d(
-      tf.cast(transfer, modes.dtype) * modes, fft_length=maps.shape[-2:].as_list()
+      scale_modes(transfer, modes), fft_length=maps.shape[-2:].as_list()
     )
     return filtered, apply
 

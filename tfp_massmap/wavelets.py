@@ -1,12 +1,14 @@
 """Starlet transform: isotropic undecimated wavelets on the B3 spline.
 
-Starck, Fadili & Murtagh (2007): c_0 is the map; c_{j+1} is c_j smoothed by the kernel
-[1, 4, 6, 4, 1] / 16 with 2^j - 1 zeros between its taps, in both directions; the
-wavelet coefficients of scale j + 1 are w_{j+1} = c_j - c_{j+1}. The map is the sum of
-all w_j and of the last c_J. Scale j has structure of about 2^j pixels.
+Following Starck, Fadili and Murtagh (2007), c_0 is the map, and c_{j+1} is c_j smoothed
+in both directions by the kernel [1, 4, 6, 4, 1] / 16 with 2^j - 1 zeros between its
+coefficients. The wavelet coefficients of scale j + 1 are w_{j+1} = c_j - c_{j+1}. The
+map is the sum of all w_j and of the last c_J. Scale j has structure of about 2^j
+pixels.
 """
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from tfp_massmap import geometry
@@ -14,19 +16,19 @@ from tfp_massmap import geometry
 _B3_SPLINE = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 
-def starlet(maps, num_scales):
-  """Starlet coefficients of maps; the edges reflect.
+def starlet(maps: tf.Tensor | npt.ArrayLike, num_scales: int) -> tf.Tensor:
+  """Returns the starlet coefficients of maps, with reflecting edges.
 
   Args:
     maps: float32 or float64 `[..., ny, nx]`.
-    num_scales: number of wavelet scales, J; 2^J pixels must fit into the map.
+    num_scales: Number of wavelet scales, J; 2^J pixels must fit into the map.
 
   Returns:
     `[..., J + 1, ny, nx]` of the maps' dtype: w_1 to w_J, then c_J. Their sum over the
     axis of scales is the map.
 
   Raises:
-    ValueError: if `num_scales` is not positive or too many for the map.
+    ValueError: If `num_scales` is not positive, or too large for the map.
   """
   maps = tf.convert_to_tensor(maps)
   _check_num_scales(maps.shape[-2:], num_scales)
@@ -38,11 +40,11 @@ def starlet(maps, num_scales):
   return tf.stack([*scales, smooth], axis=-3)
 
 
-def fourier_filters(shape, num_scales):
-  """Transfer functions of the starlet scales of a periodic map; they add up to 1.
+def fourier_filters(shape: tuple[int, int], num_scales: int) -> np.ndarray:
+  """Returns the transfer functions of the starlet scales of a periodic map.
 
-  On `rfft2` modes, all scales cost one transform back. Away from the edges the
-  coefficients are those of `starlet`.
+  They add up to 1. Applied to `rfft2` modes, all scales cost one inverse transform
+  each. Away from the edges the coefficients are those of `starlet`.
 
   Args:
     shape: `(ny, nx)`.
@@ -52,7 +54,7 @@ def fourier_filters(shape, num_scales):
     float64 `[J + 1, ny, nx // 2 + 1]`: w_1 to w_J, then c_J.
 
   Raises:
-    ValueError: as `starlet`.
+    ValueError: As `starlet`.
   """
   _check_num_scales(shape, num_scales)
   frequencies = geometry.fourier_frequencies(shape)
@@ -69,6 +71,23 @@ def fourier_filters(shape, num_scales):
   return np.stack([*filters, smooth])
 
 
+def coefficients_of_modes(
+  modes: tf.Tensor, filters: tf.Tensor, *, shape: tuple[int, int]
+) -> tf.Tensor:
+  """Returns the wavelet coefficients of maps that are given by their Fourier modes.
+
+  Args:
+    modes: `rfft2` of the maps, complex `[batch, ny, nx // 2 + 1]`.
+    filters: Transfer functions, float `[num_scales, ny, nx // 2 + 1]`.
+    shape: `(ny, nx)`.
+
+  Returns:
+    Float `[batch, num_scales, ny, nx]`.
+  """
+  filtered = tf.cast(filters, modes.dtype) * modes[:, tf.newaxis]
+  return tf.signal.irfft2d(filtered, fft_length=list(shape))
+
+
 def _check_num_scales(shape, num_scales):
   most = int(np.log2(min(shape)))
   if not 1 <= num_scales <= most:
@@ -81,14 +100,14 @@ def _check_num_scales(shape, num_scales):
 def _smooth(maps, scale, axis):
   size = maps.shape[axis]
   total = 0.0
-  for tap, weight in zip(range(-2, 3), _B3_SPLINE):
-    places = _reflect(np.arange(size) + tap * 2**scale, size)
+  for offset, weight in zip(range(-2, 3), _B3_SPLINE):
+    places = _reflect(np.arange(size) + offset * 2**scale, size)
     total += weight * tf.gather(maps, places, axis=axis)
   return total
 
 
 def _reflect(places, size):
-  """Indices of a signal mirrored at its first and last samples."""
+  """Returns the indices of a signal that is mirrored at its first and last samples."""
   period = 2 * (size - 1)
   places = np.abs(places) % period
   return np.minimum(places, period - places)

@@ -1,23 +1,28 @@
-"""Scores of a map against the truth, in a mask, and tables of them."""
+"""Scores of maps against the truth, in a mask, and tables of them."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 
 from tfp_massmap import spectra
 
+# The modes of a field of 1.74 deg with pixels of 0.29 arcmin, without the corners of
+# the Fourier plane, and convergence from voids to the highest peaks.
 ELL_EDGES = np.geomspace(250, 16000, 8)
 KAPPA_EDGES = np.array([-1, -0.02, 0, 0.02, 0.05, 0.1, 0.2, 1])
 
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-  """Of maps without their mean in the mask.
+  """Scores of a map, after its mean in the mask is removed.
 
   Attributes:
-    rmse, r: root mean squared error and Pearson correlation.
-    band_r: correlation in the bands of `ELL_EDGES`, masked maps.
-    bin_rmse: error of pixels in the bins `KAPPA_EDGES` of true convergence.
+    rmse: Root mean squared error.
+    r: Pearson correlation with the truth.
+    band_r: Correlation of the masked maps in the bands of `ELL_EDGES`.
+    bin_rmse: Root mean squared error of pixels in the bins `KAPPA_EDGES` of true
+      convergence, NaN in empty bins.
   """
 
   rmse: float
@@ -26,10 +31,18 @@ class Scores:
   bin_rmse: np.ndarray
 
 
-def score(kappa, truth, mask, grid, samples=None):
-  """`Scores` of `kappa`; with `samples`, whose mean it is, those of the mean of many.
+def score(kappa, truth, *, mask, grid, samples=None):
+  """Returns the `Scores` of a map.
 
-  The mean of n samples has their variance over n as an error of its own.
+  Args:
+    kappa: Map `[ny, nx]`.
+    truth: True convergence, `[ny, nx]`.
+    mask: Pixels that count, bool `[ny, nx]`.
+    grid: `geometry.PixelGrid` of the maps.
+    samples: None, or the samples whose mean `kappa` is, `[n, ny, nx]`. The scores are
+      then those of the mean of infinitely many: the mean of n samples has their
+        variance
+      over n as an additional error, which is subtracted.
   """
 
   def centred(maps):
@@ -47,7 +60,7 @@ def score(kappa, truth, mask, grid, samples=None):
   variance = np.sum(estimate**2 - spare)
   cross = (power(estimate + truth_map) - power(estimate - truth_map)) / 4
   bin_rmse = []
-  for low, high in zip(KAPPA_EDGES, KAPPA_EDGES[1:]):
+  for low, high in itertools.pairwise(KAPPA_EDGES):
     inside = mask & (truth > low) & (truth <= high)
     bin_rmse.append(np.sqrt(error[inside].mean()) if inside.any() else np.nan)
   return Scores(
@@ -59,13 +72,18 @@ def score(kappa, truth, mask, grid, samples=None):
 
 
 def pack(scores):
-  """Dict of arrays `[n, ...]`, one a figure, of n `Scores`."""
+  """Returns n `Scores` as arrays `[n, ...]` by name of the attribute."""
   names = [field.name for field in dataclasses.fields(Scores)]
   return {name: np.array([getattr(each, name) for each in scores]) for name in names}
 
 
 def unpack(arrays, methods):
-  """What `print_tables` takes, from those of all mocks, `[num_mocks, n, ...]`."""
+  """Returns the argument of `print_tables` from packed scores of all mocks.
+
+  Args:
+    arrays: Arrays `[num_mocks, n, ...]`, from `pack`.
+    methods: Names of the n methods.
+  """
   names = [field.name for field in dataclasses.fields(Scores)]
   mocks = range(len(arrays[names[0]]))
   return {
@@ -75,30 +93,33 @@ def unpack(arrays, methods):
 
 
 def mean_of(scores, name):
-  """Mean of one of the figures over mocks, ignoring empty bins."""
+  """Returns the mean of a score over mocks, ignoring empty bins."""
   return np.nanmean([getattr(s, name) for s in scores], axis=0)
 
 
 def error_of_mean(differences):
-  """Standard error over mocks, the first axis, ignoring empty bins; nan for one mock."""
+  """Returns the standard error over mocks, the first axis, ignoring empty bins.
+
+  It is NaN for one mock.
+  """
   finite = np.ma.masked_invalid(differences)
   return np.ma.filled(
     finite.std(axis=0, ddof=1) / np.sqrt(finite.count(axis=0)), np.nan
   )
 
 
-def differences(scores, others, name, ratio=1):
-  """One of the figures minus `ratio` times that of another method, mock by mock."""
+def differences(scores, others, *, name, ratio=1):
+  """Returns a score minus `ratio` times that of another method, mock by mock."""
   pairs = zip(scores, others, strict=True)
   return np.array([getattr(a, name) - ratio * getattr(b, name) for a, b in pairs])
 
 
 def print_tables(found, references):
-  """Prints all figures.
+  """Prints all scores.
 
   Args:
-    found: dict of method to a list of `Scores`, one a mock, the same mocks for all.
-    references: methods with which the others are compared, mock by mock; the tables by
+    found: Lists of `Scores` by method, one for each mock, the same mocks for all.
+    references: Methods that the others are compared with, mock by mock. The tables by
       scale and by convergence compare with the first only.
   """
   for reference in references:
@@ -106,13 +127,14 @@ def print_tables(found, references):
     for name, scores in found.items():
       pairs = []
       for figure, factor in (("rmse", 100), ("r", 1)):
-        paired = factor * differences(scores, found[reference], figure)
+        paired = factor * differences(scores, found[reference], name=figure)
         pairs.append(f"{paired.mean():+.4f} +- {error_of_mean(paired):.4f}")
       rmse, r = 100 * mean_of(scores, "rmse"), mean_of(scores, "r")
       print(f"{name:>20s} {rmse:9.4f} {r:7.4f}   {pairs[0]}, {pairs[1]}")
   others = found[references[0]]
   print(
-    f"In brackets: error, in the last digits, of the difference from {references[0]}"
+    "In brackets is the error, in the last digits, of the difference from"
+    f" {references[0]}."
   )
   for figure, edges, title in (
     ("band_r", ELL_EDGES, "correlation with the truth, ell up to"),
@@ -124,20 +146,35 @@ def print_tables(found, references):
     scale = mean_of(others, figure) if is_ratio else 1
     for name, scores in found.items():
       values = mean_of(scores, figure) / scale
-      paired = differences(scores, others, figure, values if is_ratio else 1)
+      ratio = values if is_ratio else 1
+      paired = differences(scores, others, name=figure, ratio=ratio)
       errors = 1000 * error_of_mean(paired / scale)
       cells = (f"{value:.3f}({error:.0f})" for value, error in zip(values, errors))
       print(f"{name:>20s} " + " ".join(f"{cell:>10s}" for cell in cells))
 
 
-def plot(found, reference, axes, title):
-  """Correlation with the truth by scale, and error by true convergence.
+def print_seconds(names, seconds):
+  """Prints median times without those of the first mock, which include compilation.
 
   Args:
-    found: as `print_tables`.
-    reference: method by whose error others' are divided.
-    axes: two of matplotlib.
-    title: of both.
+    names: What was timed, n names.
+    seconds: Times `[num_mocks, n]`.
+  """
+  medians = zip(names, np.median(seconds[1:], axis=0))
+  print(
+    "median seconds, without the first mock: "
+    + ", ".join(f"{name} {value:.2f}" for name, value in medians)
+  )
+
+
+def plot(found, reference, *, axes, title):
+  """Plots the correlation with the truth by scale, and the error by true convergence.
+
+  Args:
+    found: As `print_tables`.
+    reference: Method whose error divides those of the others.
+    axes: Two matplotlib axes.
+    title: Title of both.
   """
   left, right = axes
   norm = mean_of(found[reference], "bin_rmse")

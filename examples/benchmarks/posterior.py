@@ -261,8 +261,8 @@ def genuine_section(options, survey, prior):
     samples = np.asarray(result.samples, np.float64)
     mean = samples.mean(axis=0)
     free, raw, other = (
-      map_scores.score(kappa, truth, mask, GRID, *more)
-      for kappa, *more in ((mean, samples), (mean,), (wiener,))
+      map_scores.score(kappa, truth, mask=mask, grid=GRID, samples=several)
+      for kappa, several in ((mean, samples), (mean, None), (wiener, None))
     )
     for scores, score in zip(found.values(), (free, raw, other)):
       scores.append(score)

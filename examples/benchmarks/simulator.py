@@ -1,10 +1,11 @@
-"""How much the simulated convergence looks like kappaTNG, and what it costs.
+"""Compares simulated convergence with kappaTNG, and measures what a map costs.
 
-    python examples/benchmarks/simulator.py --data DIR [--full] [--fit] [--json FILE]
+    python examples/benchmarks/simulator.py --data DIR
+        [--full] [--fit] [--halofit] [--json FILE]
 
 DIR holds `kappatng_uniform_weights_256_x10.npz`, ten genuine crops of 256 x 256 pixels
-(uniform plane weights, mean removed). Simulated maps of 1024 x 1024 pixels with the same
-weights are cut the same way, and compared crop by crop:
+(uniform plane weights, mean removed). Simulated maps of 1024 x 1024 pixels with the
+same weights are cut the same way, and compared crop by crop:
 
   power      mean power of the maps over that of kappaTNG, in bands of ell
   moments    skewness and kurtosis; skewness after Gaussian smoothing
@@ -14,7 +15,9 @@ weights are cut the same way, and compared crop by crop:
   l1         starlet l1 norm over that of the crops, scales 1 to 5
 
 The recipe was fitted to the first five crops by `--fit`; "held out" are the other five.
-Without flags 4 maps (100 deg^2); `--full` 32 maps (800 deg^2) in both modes.
+Without flags there are 4 maps (100 deg^2), with `--full` 32 maps (800 deg^2), in both
+modes. `--halofit` prints the power of the genuine crops over that of halofit instead,
+at the multipoles of `power_model.kappatng_over_halofit`.
 """
 
 import argparse
@@ -55,6 +58,7 @@ MAP_GRID = geometry.PixelGrid((1024, 1024), PIXEL)
 
 
 def read_crops(data):
+  """Returns the genuine crops, float64 `[10, 256, 256]`."""
   name = "kappatng_uniform_weights_256_x10.npz"
   paths = sorted(data.rglob(name))
   if not paths:
@@ -64,7 +68,7 @@ def read_crops(data):
 
 
 def cut(kappa):
-  """All crops of a map, their means removed, `[n, 256, 256]`."""
+  """Returns all crops of a map without their means, `[n, 256, 256]`."""
   num = kappa.shape[0] // CROP
   crops = kappa[: num * CROP, : num * CROP].reshape(num, CROP, num, CROP)
   crops = crops.transpose(0, 2, 1, 3).reshape(-1, CROP, CROP)
@@ -72,7 +76,7 @@ def cut(kappa):
 
 
 def measure(crops, unit, num_noise=4):
-  """Statistics of each crop, `[n, m]`, in the order of NAMES."""
+  """Returns the statistics of each crop, `[n, m]`, in the order of NAMES."""
   smooth = [map_statistics.smooth(crops, CROP_GRID, scale=s * u.arcmin) for s in (1, 2)]
   rng = np.random.default_rng(0)
   noisy = 0.0
@@ -101,7 +105,7 @@ NAMES = (
   *(f"peaks_snr_{low}_{low + 1}" for low in PEAK_EDGES[:-1]),
   *(f"peaks_{low}_{low + 1}" for low in PEAK_EDGES[:-1]),
   *(f"l1_{scale + 1}" for scale in range(NUM_SCALES)),
-)  # pyformat: disable
+)
 
 
 def peak_unit(crops):
@@ -110,9 +114,10 @@ def peak_unit(crops):
 
 
 def simulate_statistics(simulator, num_maps, unit):
-  """Statistics of all crops, power of each map over the target, CPU-seconds a map."""
+  """Returns statistics of all crops, power of maps over the target, CPU-seconds a
+  map."""
   simulator.map(0)  # makes the templates
-  halofit = shells.convergence_power(ELL, simulator.plane_weights, tables=TABLES)
+  halofit = shells.limber_power(ELL, simulator.plane_weights, tables=TABLES)
   target = halofit * power_model.kappatng_over_halofit(ELL)
   wanted = np.interp(MAP_GRID.multipoles(), ELL, target)
   whiten = (MAP_GRID.pixel_radians / np.sqrt(wanted)).astype(np.float32)
@@ -129,7 +134,8 @@ def simulate_statistics(simulator, num_maps, unit):
 
 
 def compare(statistics, crops):
-  """Rows of simulated mean and error, genuine mean and error, and their ratio."""
+  """Returns rows of simulated mean and error, genuine mean and error, and their
+  ratio."""
   simulated, simulated_error = mean_and_error(statistics)
   genuine, genuine_error = mean_and_error(crops)
   return np.column_stack(
@@ -175,15 +181,67 @@ def fit(crops, unit, num_maps):
 
 
 def start_up():
-  """Seconds from starting Python to a simulator that is ready."""
+  """Returns the seconds from starting Python to a simulator that is ready."""
   code = (
     "from astropy import units as u;"
     "from tfp_massmap import geometry, simulate;"
-    "simulate.ConvergenceSimulator(geometry.PixelGrid((1024, 1024), .293 * u.arcmin))"
+    "simulate.ConvergenceSimulator(geometry.PixelGrid((1024, 1024), 0.293 * u.arcmin))"
   )
   start = time.perf_counter()
   subprocess.run([sys.executable, "-c", code], check=True)
   return time.perf_counter() - start
+
+
+def print_halofit_ratios(crops):
+  """Prints the power of the genuine crops over that of halofit.
+
+  A Hann window fades out the edges of the crops. Its effect on the power is computed:
+  the expected power is the transform of halofit's correlation function times the
+  window's.
+  """
+  multipoles = np.array(power_model.MULTIPOLES, float)
+  inner = np.sqrt(multipoles[1:] * multipoles[:-1])
+  first, last = multipoles[0] ** 2 / inner[0], multipoles[-1] ** 2 / inner[-1]
+  edges = np.array([first, *inner, last])
+  window = np.outer(np.hanning(CROP), np.hanning(CROP))
+  measured = spectra.band_power(window * crops, CROP_GRID, edges=edges)
+
+  padded = geometry.PixelGrid((2 * CROP, 2 * CROP), PIXEL)
+  halofit = shells.limber_power(ELL, UNIFORM, tables=TABLES)
+  power = np.interp(padded.multipoles(), ELL, halofit, left=0, right=0)
+  correlation = np.fft.irfft2(power / PIXEL.to_value(u.rad) ** 2, s=padded.shape)
+  overlap = np.abs(np.fft.rfft2(window, s=padded.shape)) ** 2
+  product = correlation * np.fft.irfft2(overlap, s=padded.shape)
+  # The periodic transform of a crop adds up lags that differ by its side.
+  folded = product.reshape(2, CROP, 2, CROP).sum(axis=(0, 2))
+  expected = np.sqrt(np.maximum(np.fft.rfft2(folded).real, 0)) / CROP
+  expected = np.fft.irfft2(expected, s=(CROP, CROP), norm="ortho")
+  ratios = measured / spectra.band_power(expected, CROP_GRID, edges=edges)
+  print("    ell  kappaTNG over halofit  in the simulator")
+  for ell, mean, error in zip(multipoles, *mean_and_error(ratios)):
+    used = power_model.kappatng_over_halofit(ell)
+    print(f"{ell:>7.0f}        {mean:.3f} +- {error:.3f}             {used:.3f}")
+
+
+def compare_mode(mode, num_maps, unit, genuine):
+  """Prints the comparison of one mode, and returns its figures."""
+  simulator = simulate.ConvergenceSimulator(MAP_GRID, UNIFORM, mode=mode)
+  statistics, power, seconds = simulate_statistics(simulator, num_maps, unit)
+  print(f"\n{mode} mode: {seconds:.2f} CPU-seconds a map of 1024 x 1024 pixels")
+  print("ell     " + " ".join(f"{ell:>7.0f}" for ell in BAND_CENTERS))
+  print("power   " + " ".join(f"{p:>7.3f}" for p in power.mean(axis=0)))
+  print("  error " + " ".join(f"{p:>7.3f}" for p in standard_error(power)))
+  rows = compare(statistics, genuine)
+  print_comparison("all ten crops", rows)
+  print_comparison("held out", compare(statistics, genuine[NUM_FITTED:]))
+  scatter = statistics.std(axis=0, ddof=1)[2] / genuine.std(axis=0, ddof=1)[2]
+  print(f"scatter of the skewness at 1 arcmin over the genuine: {scatter:.2f}")
+  return dict(
+    cpu_seconds_per_map=seconds,
+    power_ratio=dict(zip(map(str, BAND_CENTERS), power.mean(axis=0).tolist())),
+    skewness_scatter_ratio=scatter,
+    **{name: dict(zip(COLUMNS, row)) for name, row in zip(NAMES, rows.tolist())},
+  )
 
 
 def main():
@@ -193,10 +251,14 @@ def main():
   parser.add_argument("--data", type=pathlib.Path, required=True)
   parser.add_argument("--full", action="store_true")
   parser.add_argument("--fit", action="store_true", help="fit the recipe instead")
+  parser.add_argument("--halofit", action="store_true", help="compare with halofit")
   parser.add_argument("--json", type=pathlib.Path)
   arguments = parser.parse_args()
   num_maps = 32 if arguments.full else 4
   crops = read_crops(arguments.data)
+  if arguments.halofit:
+    print_halofit_ratios(crops)
+    return
   unit = peak_unit(crops)
   if arguments.fit:
     fit(crops, unit, num_maps // 2)
@@ -205,24 +267,7 @@ def main():
   figures = {"start_up_seconds": start_up()}
   print(f"start-up {figures['start_up_seconds']:.2f} s")
   for mode in ("quality", "fast"):
-    simulator = simulate.ConvergenceSimulator(MAP_GRID, UNIFORM, mode=mode)
-    statistics, power, seconds = simulate_statistics(simulator, num_maps, unit)
-    print(f"\n{mode} mode: {seconds:.2f} CPU-seconds a map of 1024 x 1024 pixels")
-    print("ell     " + " ".join(f"{ell:>7.0f}" for ell in BAND_CENTERS))
-    print("power   " + " ".join(f"{p:>7.3f}" for p in power.mean(axis=0)))
-    print("  error " + " ".join(f"{p:>7.3f}" for p in standard_error(power)))
-    rows = compare(statistics, genuine)
-    print_comparison("all ten crops", rows)
-    held_out = compare(statistics, genuine[NUM_FITTED:])
-    print_comparison("held out", held_out)
-    scatter = statistics.std(axis=0, ddof=1)[2] / genuine.std(axis=0, ddof=1)[2]
-    print(f"scatter of the skewness at 1 arcmin over the genuine: {scatter:.2f}")
-    figures[mode] = dict(
-      cpu_seconds_per_map=seconds,
-      power_ratio=dict(zip(map(str, BAND_CENTERS), power.mean(axis=0).tolist())),
-      skewness_scatter_ratio=scatter,
-      **{name: dict(zip(COLUMNS, row)) for name, row in zip(NAMES, rows.tolist())},
-    )
+    figures[mode] = compare_mode(mode, num_maps, unit, genuine)
   if arguments.json:
     arguments.json.write_text(json.dumps(figures, indent=2), encoding="utf-8")
 

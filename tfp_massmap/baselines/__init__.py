@@ -1,4 +1,4 @@
-"""Reference methods: one file a method, `estimate(shear_map, ...) -> MassMap`."""
+"""Reference methods, one module each, with `estimate(shear_map, ...) -> MassMap`."""
 
 from tfp_massmap.baselines import deepmass
 from tfp_massmap.baselines import glimpse

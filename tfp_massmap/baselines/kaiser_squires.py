@@ -1,34 +1,49 @@
-"""Kaiser-Squires inversion with Gaussian smoothing (paper section 3.1, Eq. 10, 11).
+"""Kaiser-Squires inversion with Gaussian smoothing (Remy et al. 2022, section 3.1).
 
-N. Kaiser and G. Squires 1993, ApJ 404, 441. Masked pixels count as zero shear.
+The method is that of N. Kaiser and G. Squires 1993, ApJ 404, 441. Masked pixels count
+as zero shear.
 """
 
 from astropy import units as u
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
+from tfp_massmap import geometry
 from tfp_massmap import lensing
+from tfp_massmap import shear_map as shear_map_lib
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 from tfp_massmap.baselines import mass_map
 from tfp_massmap.baselines import noise_propagation
 
+# That of Remy et al. (2022, Table 1); `choose_smoothing` finds the best for a survey.
 DEFAULT_SMOOTHING = 1 * u.arcmin
+# Scales that `choose_smoothing` tries by default: from below the pixel, where smoothing
+# has hardly any effect, to 12 pixels or a sixth of the map, in steps of 13 % at most.
+# The error is flat at its minimum, and a parabola interpolates between steps.
+_SMALLEST_PIXELS = 0.7
+_LARGEST_PIXELS = 12
+_LARGEST_DIVISOR = 6
+_NUM_SCALES = 24
 
 
-def estimate(shear_map, smoothing=DEFAULT_SMOOTHING):
-  """E-mode convergence smoothed by a Gaussian.
+def estimate(
+  shear_map: shear_map_lib.ShearMap, smoothing: u.Quantity = DEFAULT_SMOOTHING
+) -> mass_map.MassMap:
+  """Returns the E-mode convergence smoothed by a Gaussian.
 
   Args:
-    shear_map: `shear_map.ShearMap`.
-    smoothing: standard deviation of the Gaussian, an angle; `choose_smoothing` finds
+    shear_map: Data with their mask.
+    smoothing: Standard deviation of the Gaussian, an angle. `choose_smoothing` finds
       the best one on mocks.
 
   Returns:
     A `MassMap`.
 
   Raises:
-    TypeError, ValueError: for what is no `ShearMap`, or a negative smoothing.
+    TypeError: If `shear_map` is not a `ShearMap`.
+    ValueError: If the smoothing is negative.
   """
   mass_map.check_shear_map(shear_map, "Kaiser-Squires")
   kappa = _smoothed(shear_map, [transfer(shear_map.grid, smoothing)])[0]
@@ -41,13 +56,13 @@ def estimate(shear_map, smoothing=DEFAULT_SMOOTHING):
   )
 
 
-def standard_deviation(shear_map, smoothing=DEFAULT_SMOOTHING):
-  """Shape noise of the map that `estimate` makes, exact, `[ny, nx]`.
+def standard_deviation(
+  shear_map: shear_map_lib.ShearMap, smoothing: u.Quantity = DEFAULT_SMOOTHING
+) -> np.ndarray:
+  """Returns the shape noise of the estimate, exact, float32 `[ny, nx]`.
 
-  Signal that smoothing and mask take away is not in it.
-
-  Raises:
-    TypeError, ValueError: as `estimate`.
+  The signal that smoothing and mask remove is not included. Arguments and errors are
+  those of `estimate`.
   """
   mass_map.check_shear_map(shear_map, "Kaiser-Squires")
   variance = np.where(shear_map.mask, shear_map.noise_std, 0) ** 2
@@ -56,25 +71,31 @@ def standard_deviation(shear_map, smoothing=DEFAULT_SMOOTHING):
   ).astype(np.float32)
 
 
-def choose_smoothing(shear_map, truths, *, seed, scales=None):
-  """Smoothing of the least squared error on mocks with this noise and mask.
+def choose_smoothing(
+  shear_map: shear_map_lib.ShearMap,
+  truths: npt.ArrayLike,
+  *,
+  seed: int,
+  scales: u.Quantity | None = None,
+) -> tuple[u.Quantity, np.ndarray]:
+  """Finds the smoothing with the smallest error on mocks with this noise and mask.
 
   Args:
-    shear_map: `shear_map.ShearMap`; its shear is not looked at.
-    truths: simulated convergence maps, or Gaussian ones (`GaussianPrior.sample`),
-      `[n, ny, nx]`.
-    seed: integer, of the noise.
-    scales: standard deviations to try, increasing angles; by default 24 from .7 to 12
-      pixels, or to a sixth of the map if that is less.
+    shear_map: Data whose noise and mask the mocks get; the shear is not used.
+    truths: Convergence maps, simulated or drawn by `GaussianPrior.sample`, `[n, ny,
+      nx]`.
+    seed: Seed of the noise.
+    scales: Standard deviations to try, increasing angles; None for 24 of them from 0.7
+      to 12 pixels, or to a sixth of the map if that is less.
 
   Returns:
-    `(smoothing, errors)`: the best, interpolated by a parabola in log scale, and the
-    root mean squared error in the mask, mean removed, at each of `scales`.
+    `(smoothing, errors)`: the best smoothing, interpolated by a parabola in log scale,
+    and the root mean squared error in the mask, without the mean, at each of `scales`.
 
   Raises:
-    TypeError: for what is no `ShearMap`.
-    ValueError: if there is no truth of the map's shape, or the best scale is the first
-      or the last that was tried.
+    TypeError: If `shear_map` is not a `ShearMap`.
+    ValueError: If no truth has the map's shape, or the best scale is the first or the
+      last of those tried.
   """
   mass_map.check_shear_map(shear_map, "Kaiser-Squires")
   grid, mask = shear_map.grid, shear_map.mask
@@ -82,12 +103,12 @@ def choose_smoothing(shear_map, truths, *, seed, scales=None):
   if truths.shape[1:] != grid.shape or not len(truths):
     raise ValueError(
       f"truths must be at least one map, of shape [n, {grid.shape[0]},"
-      f" {grid.shape[1]}]; got {truths.shape}. GaussianPrior.sample([4], seed) draws"
-      " some."
+      f" {grid.shape[1]}]; got {truths.shape}. GaussianPrior.sample([4], seed=seed)"
+      " draws some."
     )
   if scales is None:
-    largest = min(12, min(grid.shape) / 6)
-    scales = np.geomspace(0.7, largest, 24) * grid.pixel_scale
+    largest = min(_LARGEST_PIXELS, min(grid.shape) / _LARGEST_DIVISOR)
+    scales = np.geomspace(_SMALLEST_PIXELS, largest, _NUM_SCALES) * grid.pixel_scale
   scales = u.Quantity(scales)
   transfers = [transfer(grid, scale) for scale in scales]
   squared = np.zeros(len(scales))
@@ -99,7 +120,7 @@ def choose_smoothing(shear_map, truths, *, seed, scales=None):
   if best in (0, len(scales) - 1):
     raise ValueError(
       f"The error is least at {scales[best]:.3g}, an end of the scales tried"
-      f" ({scales[0]:.3g} to {scales[-1]:.3g}): widen them with scales=."
+      f" ({scales[0]:.3g} to {scales[-1]:.3g}). Widen them with the argument scales."
     )
   x = np.log(scales.to_value(u.arcmin))[best - 1 : best + 2]
   curve = np.polyfit(x - x[1], squared[best - 1 : best + 2], 2)
@@ -107,8 +128,16 @@ def choose_smoothing(shear_map, truths, *, seed, scales=None):
   return smoothing, np.sqrt(squared)
 
 
-def transfer(grid, smoothing):
-  """Transfer function of the Gaussian, `[ny, nx // 2 + 1]`."""
+def transfer(grid: geometry.PixelGrid, smoothing: u.Quantity) -> np.ndarray:
+  """Returns the transfer function of the Gaussian, float64 `[ny, nx // 2 + 1]`.
+
+  Args:
+    grid: Grid of the map.
+    smoothing: Standard deviation of the Gaussian, an angle.
+
+  Raises:
+    ValueError: If the smoothing is negative.
+  """
   sigma = u.Quantity(smoothing).to_value(u.rad)
   if not sigma >= 0:
     raise ValueError(f"smoothing must not be negative; got {smoothing}.")

@@ -1,14 +1,16 @@
 """Wiener filter (Remy et al. 2022, section 3.2, Eq. 13), by three solvers.
 
-The mean of the posterior with a Gaussian prior, (S^-1 + A' N^-1 A) x = A' N^-1 gamma.
+It is the mean of the posterior with a Gaussian prior, the solution x of
 
-conjugate_gradients: `gaussian_posterior`, preconditioned; the fastest.
-messenger: Elsner and Wandelt (2013, A&A 549, A111). A field t between signal and data
-  has noise of uniform variance tau = min N; x and t are filtered in turn, in Fourier
-  and in pixel space. Cooling: tau counts lambda times, and lambda falls to 1.
-proximal: forward-backward splitting, a gradient step of length tau on the data and the
-  Wiener filter as the prior's proximal operator, with Nesterov's momentum and restarts
-  (Beck and Teboulle 2009; O'Donoghue and Candes 2015).
+  (S^-1 + A' N^-1 A) x = A' N^-1 gamma.
+
+- conjugate_gradients: `gaussian_posterior.solve`, preconditioned; the fastest.
+- messenger: Elsner and Wandelt (2013, A&A 549, A111). A field t between signal and data
+  has noise of uniform variance tau = min N. x is filtered in Fourier space and t in
+  pixel space, in turn. With cooling, tau is multiplied by a factor that falls to 1.
+- proximal: forward-backward splitting. A step consists of a gradient step of length tau
+  on the data and of the Wiener filter as the prior's proximal operator, with Nesterov's
+  momentum and restarts (Beck and Teboulle 2009; O'Donoghue and Candes 2015).
 
 Without cooling and without momentum the last two are the same iteration,
 x <- S / (S + tau) (x + tau A' N^-1 (gamma - A x)).
@@ -21,32 +23,46 @@ from tfp_massmap import gaussian_posterior
 from tfp_massmap import geometry
 from tfp_massmap import lensing
 from tfp_massmap import likelihood as likelihood_lib
+from tfp_massmap import priors
+from tfp_massmap import shear_map as shear_map_lib
+from tfp_massmap import spectra
 from tfp_massmap.baselines import mass_map
 
+# Solvers and their default caps of iterations, far above what a survey takes:
+# `examples/benchmarks/baseline_settings.py` counts iterations on simulated fields.
 SOLVERS = {"conjugate_gradients": 500, "messenger": 5000, "proximal": 5000}
+# Ratio of successive temperatures of the messenger: slower cooling takes more
+# iterations before the first at temperature 1, faster cooling more after it.
+_COOLING = 0.8
 
 
 def estimate(
-  shear_map, prior, *, solver="conjugate_gradients", rtol=1e-5, max_iterations=None
-):
-  """Wiener filter: the mean of the posterior with a Gaussian prior.
+  shear_map: shear_map_lib.ShearMap,
+  prior: priors.GaussianPrior,
+  *,
+  solver: str = "conjugate_gradients",
+  rtol: float = 1e-5,
+  max_iterations: int | None = None,
+) -> mass_map.MassMap:
+  """Returns the Wiener filter, the mean of the posterior with a Gaussian prior.
 
   Args:
-    shear_map: `shear_map.ShearMap`.
-    prior: `priors.GaussianPrior` on the same grid; `power_estimation.estimate` measures
-      its spectrum from the data.
-    solver: one of `SOLVERS`.
-    rtol: residual at which to stop, relative to the right-hand side, in the norm of the
-      preconditioner (S^-1 + mean N^-1)^-1, for all solvers.
-    max_iterations: cap of the iterations, at least 1; by default that in `SOLVERS`.
+    shear_map: Data with their noise and mask.
+    prior: Prior on the same grid. `power_estimation.estimate` measures its spectrum
+      from the data.
+    solver: One of `SOLVERS`.
+    rtol: Residual at which to stop, relative to the right-hand side, in the norm of the
+      preconditioner (S^-1 + mean N^-1)^-1 for all solvers. float32 reaches about 1e-6.
+    max_iterations: Cap of the iterations, at least 1; None for that in `SOLVERS`.
 
   Returns:
     A `MassMap`.
 
   Raises:
-    TypeError, ValueError: for what is no `ShearMap` or no prior on its grid, another
-      solver, or no iteration.
-    RuntimeError: if the cap is reached first.
+    TypeError: If `shear_map` is not a `ShearMap`, or `prior` is not a `GaussianPrior`.
+    ValueError: If the prior is for another grid, the solver is unknown, or the cap is
+      less than 1.
+    RuntimeError: If the cap is reached first.
   """
   _check(shear_map, prior)
   if solver not in SOLVERS:
@@ -72,12 +88,13 @@ def estimate(
       tf.constant(rtol, prior.dtype),
       tf.constant(max_iterations),
     )
-    if not residual <= rtol:
-      raise RuntimeError(
-        f"The {solver} iteration stopped after {int(iterations)} steps at a relative"
-        f" residual of {float(residual):.2g}, above rtol = {rtol:g}. Allow more with"
-        " max_iterations, raise rtol, or use conjugate_gradients."
-      )
+    gaussian_posterior.check_converged(
+      iterations,
+      residual,
+      rtol=rtol,
+      solver=f"The {solver} iteration",
+      advice="Allow more with max_iterations, raise rtol, or use conjugate_gradients.",
+    )
   settings = dict(
     solver=solver, iterations=int(iterations), relative_residual=float(residual)
   )
@@ -86,18 +103,29 @@ def estimate(
   )
 
 
-def standard_deviation(shear_map, prior, *, num_samples=64, seed=0, batch_size=16):
-  """Posterior standard deviation with the Gaussian prior, from exact draws, `[ny, nx]`.
+def standard_deviation(
+  shear_map: shear_map_lib.ShearMap,
+  prior: priors.GaussianPrior,
+  *,
+  num_samples: int = 64,
+  seed: int = 0,
+  batch_size: int = 16,
+) -> np.ndarray:
+  """Returns the posterior standard deviation with the Gaussian prior, from exact draws.
 
   Args:
-    shear_map: `shear_map.ShearMap`.
-    prior: `priors.GaussianPrior` on the same grid.
-    num_samples: draws; the relative error of a pixel is (2 num_samples)^-1/2.
-    seed: integer.
-    batch_size: draws at a time.
+    shear_map: Data with their noise and mask.
+    prior: Prior on the same grid.
+    num_samples: Number of draws. The relative error of a pixel is (2 num_samples)^-1/2.
+    seed: Seed of the draws.
+    batch_size: Number of draws at a time.
+
+  Returns:
+    `[ny, nx]`, of the dtype of the prior.
 
   Raises:
-    As `estimate`; ValueError for less than one draw.
+    TypeError, RuntimeError: As `estimate`.
+    ValueError: As `estimate`, or if there is not at least one draw.
   """
   _check(shear_map, prior)
   if num_samples < 1:
@@ -112,7 +140,7 @@ def standard_deviation(shear_map, prior, *, num_samples=64, seed=0, batch_size=1
       num_samples=min(batch_size, num_samples - first),
       seed=(seed, first),
     )
-    # The mean is known, so that no degree of freedom is lost to it.
+    # The mean is exact, so that it takes no degree of freedom.
     squared += np.sum((draws.numpy() - mean) ** 2, axis=0)
   return np.sqrt(squared / num_samples).astype(mean.dtype)
 
@@ -123,7 +151,7 @@ def _check(shear_map, prior):
 
 
 class _NormalEquations:
-  """Residuals of the normal equations, and their norm; in Fourier modes."""
+  """The residuals of the normal equations and their norm, in Fourier modes."""
 
   def __init__(self, shear, weight, variance):
     self.shape = tuple(shear.shape[-2:])
@@ -134,50 +162,56 @@ class _NormalEquations:
     self.right_side = lensing.modes_from_shear(weight * shear)
 
   def score(self, modes, weight=None):
-    """A' N^-1 (gamma - A x)."""
+    """Returns A' N^-1 (gamma - A x)."""
     weight = self._weight if weight is None else weight
     residual = self._shear - lensing.shear_from_modes(modes, self.shape)
     return lensing.modes_from_shear(weight * residual)
 
   def norm(self, modes):
+    """Returns the norm of the preconditioner."""
     square = tf.square(tf.math.real(modes)) + tf.square(tf.math.imag(modes))
     return tf.sqrt(tf.reduce_sum(self._count * self._preconditioner * square))
 
   def forward_backward(self, modes, tau, weight=None):
-    """S / (S + tau) (x + tau A' N^-1 (gamma - A x)), and the residual at x."""
+    """Returns S / (S + tau) (x + tau A' N^-1 (gamma - A x)), and the residual at x."""
     score = self.score(modes, weight)
-    stepped = _scale(self.variance / (self.variance + tau), modes + _scale(tau, score))
-    return stepped, score - _scale(1 / self.variance, modes)
+    stepped = spectra.scale_modes(
+      self.variance / (self.variance + tau), modes + spectra.scale_modes(tau, score)
+    )
+    return stepped, score - spectra.scale_modes(1 / self.variance, modes)
 
   def relative(self, size):
-    """Norm of a residual over that of the right-hand side; 0 if shear is 0."""
+    """Returns the norm over that of the right-hand side, or 0 if the shear is 0."""
     return tf.math.divide_no_nan(size, self.norm(self.right_side))
 
   def kappa(self, modes):
+    """Returns the map of the modes."""
     return tf.signal.irfft2d(modes, fft_length=list(self.shape))
 
 
 @tf.function(autograph=False)
-def _messenger(shear, weight, variance, rtol, max_iterations, cooling=0.8):
+def _messenger(shear, weight, variance, rtol, max_iterations):
   equations = _NormalEquations(shear, weight, variance)
   tau = 1 / tf.reduce_max(weight)
   zero = tf.zeros_like(equations.right_side)
   goal = rtol * equations.norm(equations.right_side)
-  # N_bar = N - tau takes lambda tau in the place of tau.
+  # The noise between t and the data is N - tau; `temperature` multiplies tau.
   measured = weight > 0
   rest = tf.where(measured, 1 / tf.where(measured, weight, 1) - tau, 0)
 
-  def iterate(iteration, modes, size, cold):
-    noise = rest + cold * tau
+  def iterate(iteration, modes, size, temperature):
+    noise = rest + temperature * tau
     warm = tf.where(measured, 1 / tf.where(measured, noise, 1), 0)
-    modes, residual = equations.forward_backward(modes, cold * tau, warm)
-    size = tf.where(cold > 1, tf.constant(np.inf, rtol.dtype), equations.norm(residual))
-    return iteration + 1, modes, size, tf.maximum(cold * cooling, 1)
+    modes, residual = equations.forward_backward(modes, temperature * tau, warm)
+    size = tf.where(
+      temperature > 1, tf.constant(np.inf, rtol.dtype), equations.norm(residual)
+    )
+    return iteration + 1, modes, size, tf.maximum(temperature * _COOLING, 1)
 
   hot = tf.maximum(tf.reduce_max(variance) / tau, 1)
   start = (0, zero, tf.constant(np.inf, rtol.dtype), hot)
   iterations, modes, size, _ = tf.while_loop(
-    lambda i, modes, size, cold: size > goal,
+    lambda i, modes, size, temperature: size > goal,
     iterate,
     start,
     maximum_iterations=max_iterations,
@@ -199,7 +233,7 @@ def _proximal(shear, weight, variance, rtol, max_iterations):
     turned = tf.reduce_sum(tf.math.real((ahead - stepped) * tf.math.conj(move))) > 0
     momentum = tf.where(turned, tf.ones_like(momentum), momentum)
     following = (1 + tf.sqrt(1 + 4 * momentum**2)) / 2
-    ahead = stepped + _scale((momentum - 1) / following, move)
+    ahead = stepped + spectra.scale_modes((momentum - 1) / following, move)
     return iteration + 1, stepped, ahead, following, equations.norm(residual)
 
   start = (0, zero, zero, tf.ones([], rtol.dtype), tf.constant(np.inf, rtol.dtype))
@@ -210,7 +244,3 @@ def _proximal(shear, weight, variance, rtol, max_iterations):
     maximum_iterations=max_iterations,
   )
   return equations.kappa(modes), iterations, equations.relative(size)
-
-
-def _scale(factor, modes):
-  return tf.cast(factor, modes.dtype) * modes

@@ -1,49 +1,60 @@
-"""One NFW halo on a map, convergence and shear, as when injecting a cluster."""
+"""Convergence and shear of one NFW halo on a map, to inject a cluster."""
+
+import dataclasses
 
 from astropy import units as u
 import numpy as np
+import numpy.typing as npt
 
+from tfp_massmap import geometry
 from tfp_massmap.simulate import cosmology
 from tfp_massmap.simulate import nfw
 from tfp_massmap.simulate import shells
 from tfp_massmap.simulate import source_planes
 
 _DEFINITIONS = ("200m", "200c")
-_NEAR = 6  # pixels from the centre within which a pixel is averaged over
+# Distance from the centre, in pixels, within which 8 x 8 points of a pixel are
+# averaged: farther out a halo is smooth enough for the centre of the pixel.
+_NEAR = 6
 _NUM_SUB = 8
+# Smallest radius in pixels, where the profile diverges.
+_LEAST_RADIUS = 1e-6
 
 
 def nfw_cluster(
-  grid,
-  mass,
+  grid: geometry.PixelGrid,
+  mass: u.Quantity,
   *,
-  redshift,
-  concentration=None,
-  source_redshift=None,
-  plane_weights=None,
-  center=None,
-  mass_definition="200m",
-):
-  """Convergence and shear of an NFW halo (Takada & Jain 2003), averaged over pixels.
+  redshift: float,
+  concentration: float | None = None,
+  source_redshift: float | None = None,
+  plane_weights: npt.ArrayLike | None = None,
+  center: tuple[float, float] | None = None,
+  mass_definition: str = "200m",
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns convergence and shear of an NFW halo, averaged over pixels.
+
+  The profile is that of Takada and Jain (2003); see `nfw`.
 
   Args:
-    grid: `geometry.PixelGrid`.
-    mass: mass within the outer radius, `Quantity` in solar masses (not per h).
-    redshift: that of the halo, between 0 and the sources'.
-    concentration: outer over scale radius; None for the relation of Duffy et al. (2008).
-    source_redshift: one redshift for all sources; or give `plane_weights`.
-    plane_weights: weights of the 40 source planes of kappaTNG, `[40]`.
-    center: fractional `(row, column)`; None for the middle of the map.
-    mass_definition: "200m" or "200c": the outer radius holds 200 times the mean matter
-      or the critical density of the halo's redshift. The halo ends there.
+    grid: Grid of the maps.
+    mass: Mass within the outer radius, in solar masses (not per h).
+    redshift: Redshift of the halo, between 0 and that of the sources.
+    concentration: Outer over scale radius; None for the relation of Duffy et al.
+      (2008).
+    source_redshift: One redshift of all sources; or give `plane_weights`.
+    plane_weights: Weights of the 40 source planes of kappaTNG, `[40]`.
+    center: Fractional `(row, column)`; None for the middle of the map.
+    mass_definition: "200m" or "200c". The halo ends at the outer radius, within which
+      the density is 200 times the mean matter or the critical density of its redshift.
 
   Returns:
     `(kappa, shear)`: float64 `[ny, nx]` and `[2, ny, nx]`, in the conventions of
     `lensing`.
 
   Raises:
-    ValueError: for a mass, redshift or concentration that is not positive, a halo not
-      in front of the sources, or not exactly one way of placing the sources.
+    ValueError: If mass, redshift or concentration are not positive, the halo is not in
+      front of the sources, or the sources are given in no way or in two.
   """
   mass = _positive("mass", mass.to_value(u.Msun)) * cosmology.HUBBLE
   redshift = _positive("redshift", redshift)
@@ -65,46 +76,58 @@ def nfw_cluster(
   scale = radius / concentration / distance / grid.pixel_radians
   ny, nx = grid.shape
   center = ((ny - 1) / 2, (nx - 1) / 2) if center is None else center
-  maps = _pixel_means(grid.shape, center, scale, concentration)
+  maps = _Profile(scale, concentration).pixel_means(grid.shape, center)
   return amplitude * maps[0], amplitude * maps[1:]
 
 
-def _pixel_means(shape, center, scale, concentration):
-  """F, and the two components of -G e^{2 i phi}, averaged over pixels, `[3, ny, nx]`."""
-  rows, columns = (np.arange(n, dtype=np.float64) for n in shape)
-  maps = _components(
-    rows[:, None] - center[0], columns - center[1], scale, concentration
-  )
-  near_rows = np.flatnonzero(np.abs(rows - center[0]) <= _NEAR)
-  near_columns = np.flatnonzero(np.abs(columns - center[1]) <= _NEAR)
-  if near_rows.size == 0 or near_columns.size == 0:
+@dataclasses.dataclass(frozen=True)
+class _Profile:
+  """F, and the two components of -G e^{2 i phi}, on a grid.
+
+  Attributes:
+    scale: Scale radius in pixels.
+    concentration: c.
+  """
+
+  scale: float
+  concentration: float
+
+  def pixel_means(self, shape, center):
+    """Returns the averages over pixels, `[3, ny, nx]`."""
+    rows, columns = (np.arange(n, dtype=np.float64) for n in shape)
+    maps = self.at(rows[:, None] - center[0], columns - center[1])
+    near_rows = np.flatnonzero(np.abs(rows - center[0]) <= _NEAR)
+    near_columns = np.flatnonzero(np.abs(columns - center[1]) <= _NEAR)
+    if near_rows.size == 0 or near_columns.size == 0:
+      return maps
+    within = (np.arange(_NUM_SUB) + 0.5) / _NUM_SUB - 0.5
+    fine_rows = (near_rows[:, None] + within).ravel() - center[0]
+    fine_columns = (near_columns[:, None] + within).ravel() - center[1]
+    fine = self.at(fine_rows[:, None], fine_columns)
+    fine = fine.reshape(3, near_rows.size, _NUM_SUB, near_columns.size, _NUM_SUB)
+    near = (slice(None), slice(near_rows[0], near_rows[-1] + 1))
+    near += (slice(near_columns[0], near_columns[-1] + 1),)
+    maps[near] = fine.mean(axis=(2, 4))
     return maps
-  within = (np.arange(_NUM_SUB) + 0.5) / _NUM_SUB - 0.5
-  fine_rows = (near_rows[:, None] + within).ravel() - center[0]
-  fine_columns = (near_columns[:, None] + within).ravel() - center[1]
-  fine = _components(fine_rows[:, None], fine_columns, scale, concentration)
-  fine = fine.reshape(3, near_rows.size, _NUM_SUB, near_columns.size, _NUM_SUB)
-  maps[:, near_rows[0] : near_rows[-1] + 1, near_columns[0] : near_columns[-1] + 1] = (
-    fine.mean(axis=(2, 4))
-  )
-  return maps
 
-
-def _components(y, x, scale, concentration):
-  radius = np.maximum(np.hypot(x, y), 1e-6)
-  tangential = nfw.shear_shape(radius / scale, concentration)
-  return np.stack(
-    [
-      nfw.convergence_shape(radius / scale, concentration),
-      -tangential * (x**2 - y**2) / radius**2,
-      -tangential * 2 * x * y / radius**2,
-    ]
-  )
+  def at(self, y, x):
+    """Returns the values at offsets from the centre in pixels, `[3, ...]`."""
+    radius = np.maximum(np.hypot(x, y), _LEAST_RADIUS)
+    tangential = nfw.shear_shape(radius / self.scale, self.concentration)
+    return np.stack(
+      [
+        nfw.convergence_shape(radius / self.scale, self.concentration),
+        -tangential * (x**2 - y**2) / radius**2,
+        -tangential * 2 * x * y / radius**2,
+      ]
+    )
 
 
 def _lensing_kernel(distance, redshift, source_redshift, plane_weights):
   if (source_redshift is None) == (plane_weights is None):
-    raise ValueError("Give either source_redshift or plane_weights.")
+    raise ValueError(
+      "Give either source_redshift, one redshift of all sources, or plane_weights."
+    )
   if plane_weights is not None:
     weights = source_planes.check_weights(plane_weights)
     return float(shells.lensing_kernel(distance, weights))

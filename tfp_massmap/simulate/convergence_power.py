@@ -1,24 +1,29 @@
 """Power spectrum of the convergence for an n(z), without building a simulator.
 
-Halofit power in the Limber approximation, times the ratio of kappaTNG to halofit
-(`power_model.kappatng_over_halofit`). `ConvergenceSimulator` filters its maps to it.
+It is the halofit power in the Limber approximation, times the ratio of kappaTNG to
+halofit (`power_model.kappatng_over_halofit`). `ConvergenceSimulator` filters its maps
+to this power.
 """
 
+from collections.abc import Callable
+
 import numpy as np
+import numpy.typing as npt
 
 from tfp_massmap.simulate import cosmology_tables
 from tfp_massmap.simulate import power_model
 from tfp_massmap.simulate import shells
 from tfp_massmap.simulate import source_planes
 
-# Power up to ell 1,500 over that of `power_model.kappatng_over_halofit`; it rises to 1 at
-# ell 3,000. `examples/benchmarks/simulator.py` compares it with kappaTNG.
+# Power up to ell 1,500 over that of `power_model.kappatng_over_halofit`. It rises to 1
+# at ell 3,000. `examples/benchmarks/simulator.py` compares it with kappaTNG.
 LARGE_SCALE_POWER = 0.96
+_LARGE_SCALES = (1500, 3000)
 
 
 def kappatng_power(
-  ell: np.ndarray,
-  plane_weights: np.ndarray | None = None,
+  ell: npt.ArrayLike,
+  plane_weights: npt.ArrayLike | Callable | None = None,
   *,
   tables: cosmology_tables.CosmologyTables | None = None,
   large_scale_power: float = LARGE_SCALE_POWER,
@@ -27,17 +32,16 @@ def kappatng_power(
 
   Args:
     ell: Multipoles, `[n]`.
-    plane_weights: Weights of the 40 source planes, `[40]`; None for the shape catalogue
-      of COSMOS.
-    tables: `CosmologyTables`; None for the cosmology of kappaTNG.
+    plane_weights: Sources, as `source_planes.resolve_weights` takes them; None for the
+      shape catalogue of COSMOS.
+    tables: Tables of the cosmology; None for that of kappaTNG.
     large_scale_power: Power up to ell 1,500 over the ratio of kappaTNG to halofit.
 
   Raises:
     ValueError: If there are not 40 weights, or some are negative.
   """
-  weights = source_planes.COSMOS_WEIGHTS if plane_weights is None else plane_weights
-  weights = source_planes.check_weights(weights)
+  weights = source_planes.resolve_weights(plane_weights)
   tables = tables or cosmology_tables.CosmologyTables.load()
-  halofit = shells.convergence_power(ell, weights, tables=tables)
-  large_scales = np.interp(np.log(ell), np.log([1500, 3000]), [large_scale_power, 1.0])
+  halofit = shells.limber_power(ell, weights, tables=tables)
+  large_scales = np.interp(np.log(ell), np.log(_LARGE_SCALES), [large_scale_power, 1.0])
   return halofit * power_model.kappatng_over_halofit(ell) * large_scales

@@ -1,38 +1,36 @@
 """Tables of the simulator: matter power, halo abundance and bias against redshift."""
 
+from collections.abc import Callable
 import dataclasses
 import json
+import os
 import pathlib
+import typing
 
 import numpy as np
 from scipy import interpolate
 
 _SHIPPED = pathlib.Path(__file__).parents[1] / "tables" / "simulator.npz"
-NAMES = (
-  "redshift",
-  "wavenumber",
-  "mass",
-  "matter_power",
-  "mass_function",
-  "bias",
-)  # pyformat: disable
+NAMES = ("redshift", "wavenumber", "mass", "matter_power", "mass_function", "bias")
+# Stands for an abundance of 0, whose logarithm is interpolated.
+LEAST_ABUNDANCE = 1e-300
 
 
 @dataclasses.dataclass(frozen=True)
 class CosmologyTables:
-  """What the simulator must know of a cosmology.
+  """Matter power, halo abundance and halo bias of a cosmology.
 
   Attributes:
-    redshift: `[nz]`, increasing from 0.
-    wavenumber: comoving wavenumbers in h/Mpc, `[nk]`, increasing.
-    mass: halo masses in Msun/h within 200 times the mean density, `[nm]`, increasing.
-    matter_power: nonlinear matter power in (Mpc/h)^3, `[nz, nk]`, positive.
-    mass_function: dn/dlnM in (Mpc/h)^-3, comoving, `[nz, nm]`, not negative.
-    bias: linear halo bias, `[nz, nm]`.
-    card: dict that says how the tables were made.
+    redshift: Redshifts, increasing from 0, `[nz]`.
+    wavenumber: Comoving wavenumbers in h/Mpc, increasing, `[nk]`.
+    mass: Halo masses in Msun/h within 200 times the mean density, increasing, `[nm]`.
+    matter_power: Nonlinear matter power in (Mpc/h)^3, positive, `[nz, nk]`.
+    mass_function: Comoving dn/dlnM in (Mpc/h)^-3, not negative, `[nz, nm]`.
+    bias: Linear halo bias, `[nz, nm]`.
+    card: How the tables were made.
 
   Raises:
-    ValueError: for tables of other shapes or values.
+    ValueError: If a table has another shape or impossible values.
   """
 
   redshift: np.ndarray
@@ -42,9 +40,9 @@ class CosmologyTables:
   matter_power: np.ndarray
   mass_function: np.ndarray
   bias: np.ndarray
-  card: dict = dataclasses.field(default_factory=dict)
+  card: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     for name in NAMES:
       table = np.asarray(getattr(self, name), np.float64)
       if not np.isfinite(table).all():
@@ -71,15 +69,15 @@ class CosmologyTables:
       raise ValueError("matter_power must be positive and mass_function not negative.")
 
   @classmethod
-  def load(cls, path=None):
+  def load(cls, path: str | os.PathLike | None = None) -> typing.Self:
     """Reads tables as written by `tables/build_simulator.py`.
 
     Args:
-      path: an `.npz` file; None for the tables that ship with the package, of the
+      path: An `.npz` file; None for the tables that ship with the package, of the
         cosmology of kappaTNG.
 
     Raises:
-      ValueError: if a table is missing or the file holds anything but arrays.
+      ValueError: If a table is missing, or the file holds pickled objects.
     """
     path = _SHIPPED if path is None else path
     with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
@@ -89,23 +87,45 @@ class CosmologyTables:
       tables = {name: file[name] for name in NAMES}
       return cls(**tables, card=json.loads(str(file["card"])))
 
-  def power_at(self, redshift):
-    """Callable: matter power of wavenumbers in h/Mpc at one redshift.
+  def power_at(self, redshift: float) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns the matter power at one redshift.
 
-    Straight in the logarithm beyond the ends of the table.
+    Args:
+      redshift: Redshift within the tables.
+
+    Returns:
+      Function of wavenumbers in h/Mpc that returns (Mpc/h)^3. Beyond the ends of the
+      table it is a power law.
+
+    Raises:
+      ValueError: If the redshift lies outside the tables.
     """
     spline = interpolate.make_interp_spline(
       np.log(self.wavenumber), self._row(np.log(self.matter_power), redshift), k=1
     )
     return lambda wavenumber: np.exp(spline(np.log(wavenumber)))
 
-  def abundance_at(self, redshift):
-    """dn/dlnM at one redshift, `[nm]`."""
-    floor = np.log(np.maximum(self.mass_function, 1e-300))
-    return np.exp(self._row(floor, redshift))
+  def abundance_at(self, redshift: float) -> np.ndarray:
+    """Returns dn/dlnM in (Mpc/h)^-3 at one redshift, `[nm]`.
 
-  def bias_at(self, redshift):
-    """Halo bias at one redshift, `[nm]`."""
+    Args:
+      redshift: Redshift within the tables.
+
+    Raises:
+      ValueError: If the redshift lies outside the tables.
+    """
+    positive = np.maximum(self.mass_function, LEAST_ABUNDANCE)
+    return np.exp(self._row(np.log(positive), redshift))
+
+  def bias_at(self, redshift: float) -> np.ndarray:
+    """Returns the halo bias at one redshift, `[nm]`.
+
+    Args:
+      redshift: Redshift within the tables.
+
+    Raises:
+      ValueError: If the redshift lies outside the tables.
+    """
     return self._row(self.bias, redshift)
 
   def _row(self, table, redshift):

@@ -1,29 +1,41 @@
-"""Haloes of a shell: how many, of what mass, and where.
+"""Haloes of a shell: their numbers, masses and places.
 
-Numbers follow the mass function, positions the shell's overdensity: a halo of linear
-bias b falls into a pixel with probability proportional to max(1 + b delta, 0).
+Numbers follow the mass function, and positions the shell's overdensity. A halo of
+linear bias b falls into a pixel with a probability proportional to max(1 + b delta, 0).
 """
 
+from collections.abc import Callable
 import dataclasses
+import itertools
 
 import numpy as np
+import numpy.typing as npt
 
 from tfp_massmap.simulate import cosmology
+from tfp_massmap.simulate import cosmology_tables
 from tfp_massmap.simulate import nfw
+from tfp_massmap.simulate import recipe as recipe_lib
+from tfp_massmap.simulate import shells
 
+# Steps in ln M of the abundance, and bins of mass whose haloes share one bias. The mean
+# mass of a bin agrees with its table to 3 % (tests/simulate/test_halo_population.py).
 _NUM_MASSES = 480
 _NUM_BIAS_BINS = 5
+# Distances of a shell at which the lensing kernel is interpolated. The nearest shell
+# begins at 0, where no halo has a finite size, and starts at this fraction of its end.
+_NUM_DISTANCES = 33
+_NEAREST = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
 class Haloes:
-  """Haloes on a map, arrays of one length.
+  """Haloes on a map, as arrays of one length.
 
   Attributes:
-    pixel: flat index of the pixel, int.
-    angle: outer radius r_200 as an angle in radians.
+    pixel: Flat index of the pixel, int.
+    angle: Outer radius r_200 as an angle in radians.
     concentration: r_200 over the scale radius.
-    amplitude: sum over pixels of the convergence.
+    amplitude: Sum over pixels of the convergence.
   """
 
   pixel: np.ndarray
@@ -36,14 +48,27 @@ class Haloes:
 class MassBin:
   """Haloes of one range of mass in one shell, which share one bias.
 
+  Args:
+    log_mass: ln of the mass in Msun/h at equal steps, `[n]`.
+    abundance: dn/dlnM in (Mpc/h)^-3, `[n]`.
+    bias: Linear halo bias, `[n]`.
+    field: The shell's overdensity.
+
   Attributes:
-    expected: mean number per comoving volume, (Mpc/h)^-3.
-    slope: bias with which they are placed, before clipping.
-    bias: linear bias that clipping at zero leaves.
-    mass, density: nodes of mass, and mean number per volume around each.
+    expected: Mean number per comoving volume, (Mpc/h)^-3.
+    slope: Bias with which the haloes are placed, before clipping.
+    bias: Linear bias that remains after clipping at zero.
+    mass, density: Nodes of mass, and the mean number per volume around each.
   """
 
-  def __init__(self, log_mass, abundance, *, bias, field):
+  def __init__(
+    self,
+    log_mass: np.ndarray,
+    abundance: np.ndarray,
+    *,
+    bias: np.ndarray,
+    field: shells.LognormalField,
+  ):
     step = log_mass[1] - log_mass[0]
     self.mass = np.exp(log_mass)
     self.density = abundance * step
@@ -56,12 +81,18 @@ class MassBin:
     middle = (abundance[1:] + abundance[:-1]) / 2
     self._cumulative = np.append(0.0, np.cumsum(middle)) / middle.sum()
 
-  def sample_mass(self, num, rng):
+  def sample_mass(self, num: int, rng: np.random.Generator) -> np.ndarray:
+    """Returns random masses in Msun/h, `[num]`.
+
+    Args:
+      num: Number of haloes.
+      rng: Generator of the masses.
+    """
     return np.exp(np.interp(rng.random(num), self._cumulative, self._log_mass))
 
   @property
-  def matter_fraction(self):
-    """Share of all matter that is in these haloes."""
+  def matter_fraction(self) -> float:
+    """Fraction of all matter that is in these haloes."""
     return self.density @ self.mass / cosmology.MEAN_DENSITY
 
 
@@ -69,75 +100,84 @@ class HaloPopulation:
   """The haloes of a shell.
 
   Args:
-    shell: `shells.Shell`.
-    field: `shells.LognormalField`, the shell's overdensity.
-    lensing_kernel: callable, W(chi) of distances in Mpc/h.
-    pixel_radians: pixel side.
-    tables: `CosmologyTables`.
-    mass_range: smallest and largest mass, Msun/h.
-    concentration_factor: concentrations are this times those of Duffy et al. (2008).
-    concentration_scatter: standard deviation of ln c.
+    shell: The shell.
+    field: The shell's overdensity.
+    lensing_kernel: Function of distances in Mpc/h that returns W(chi).
+    pixel_radians: Side of a pixel in radians.
+    tables: Tables of the cosmology.
+    recipe: Range of masses, and concentrations.
 
   Attributes:
-    bins: list of `MassBin`.
+    shell, pixel_radians, recipe: As given.
+    bins: List of `MassBin`.
   """
 
   def __init__(
     self,
-    shell,
-    field,
+    shell: shells.Shell,
+    field: shells.LognormalField,
     *,
-    lensing_kernel,
-    pixel_radians,
-    tables,
-    mass_range,
-    concentration_factor,
-    concentration_scatter,
+    lensing_kernel: Callable[[np.ndarray], np.ndarray],
+    pixel_radians: float,
+    tables: cosmology_tables.CosmologyTables,
+    recipe: recipe_lib.Recipe,
   ):
     self.shell = shell
-    self._factor = concentration_factor
-    self._scatter = concentration_scatter
-    self._distance = np.linspace(max(shell.near, 1e-3 * shell.far), shell.far, 33)
+    self.recipe = recipe
+    nearest = max(shell.near, _NEAREST * shell.far)
+    self._distance = np.linspace(nearest, shell.far, _NUM_DISTANCES)
     self._lensing = lensing_kernel(self._distance)
     self.pixel_radians = pixel_radians
-    log_mass = np.linspace(*np.log(mass_range), _NUM_MASSES + 1)
+    log_mass = np.linspace(*np.log(recipe.mass_range), _NUM_MASSES + 1)
     nodes = np.log(tables.mass)
-    logarithm = np.log(np.maximum(tables.abundance_at(shell.redshift), 1e-300))
+    abundance = tables.abundance_at(shell.redshift)
+    logarithm = np.log(np.maximum(abundance, cosmology_tables.LEAST_ABUNDANCE))
     abundance = np.exp(np.interp(log_mass, nodes, logarithm))
     bias = np.interp(log_mass, nodes, tables.bias_at(shell.redshift))
     edges = np.linspace(0, _NUM_MASSES, _NUM_BIAS_BINS + 1).astype(int)
-    ranges = [slice(i, j + 1) for i, j in zip(edges[:-1], edges[1:])]
+    ranges = [slice(i, j + 1) for i, j in itertools.pairwise(edges)]
     self.bins = [
       MassBin(log_mass[r], abundance[r], bias=bias[r], field=field) for r in ranges
     ]
 
-  def mean_bias(self):
-    """Sum over the haloes of matter fraction times bias."""
+  def mean_bias(self) -> float:
+    """Returns the sum over the haloes of matter fraction times bias."""
     return sum(b.matter_fraction * b.bias for b in self.bins)
 
-  def concentration(self, mass):
-    """Median concentration."""
-    return self._factor * nfw.duffy_concentration(mass, self.shell.redshift)
+  def concentration(self, mass: npt.ArrayLike) -> np.ndarray:
+    """Returns the median concentration, of the shape of the mass in Msun/h."""
+    duffy = nfw.duffy_concentration(mass, self.shell.redshift)
+    return self.recipe.concentration_factor * duffy
 
-  def angle(self, mass, distance):
-    """Outer radius as an angle in radians."""
+  def angle(self, mass: npt.ArrayLike, distance: npt.ArrayLike) -> np.ndarray:
+    """Returns the outer radius as an angle in radians.
+
+    Args:
+      mass: Masses in Msun/h.
+      distance: Comoving distances in Mpc/h, broadcast with the masses.
+    """
     return nfw.outer_radius(mass) / distance
 
-  def amplitude(self, mass, distance):
-    """Sum over pixels of the convergence of a halo."""
+  def amplitude(self, mass: npt.ArrayLike, distance: npt.ArrayLike) -> np.ndarray:
+    """Returns the sum over pixels of the convergence of a halo.
+
+    Args:
+      mass: Masses in Msun/h.
+      distance: Comoving distances in Mpc/h, broadcast with the masses.
+    """
     kernel = np.interp(distance, self._distance, self._lensing)
     area = (distance * self.pixel_radians) ** 2
     return kernel * mass / (cosmology.MEAN_DENSITY * area)
 
-  def sample(self, overdensity, rng):
+  def sample(self, overdensity: np.ndarray, rng: np.random.Generator) -> list[Haloes]:
     """Draws the haloes.
 
     Args:
-      overdensity: the shell's field, float32 `[ny, nx]`.
-      rng: `numpy.random.Generator`.
+      overdensity: The shell's field, float32 `[ny, nx]`.
+      rng: Generator of the haloes.
 
     Returns:
-      List of `Haloes`, one for each bin of mass.
+      `Haloes` of each bin of mass.
     """
     solid_angle = overdensity.size * self.pixel_radians**2
     volume = self.shell.volume(solid_angle)
@@ -148,7 +188,8 @@ class HaloPopulation:
     mass = mass_bin.sample_mass(num, rng)
     near, far = self.shell.near, self.shell.far
     distance = np.cbrt(near**3 + (far**3 - near**3) * rng.random(num))
-    scatter = np.exp(self._scatter * rng.standard_normal(num, dtype=np.float32))
+    log_scatter = rng.standard_normal(num, dtype=np.float32)
+    scatter = np.exp(self.recipe.concentration_scatter * log_scatter)
     return Haloes(
       pixel=_sample_pixels(overdensity, mass_bin.slope, num, rng),
       angle=self.angle(mass, distance),
@@ -158,7 +199,7 @@ class HaloPopulation:
 
 
 def _sample_pixels(overdensity, slope, num, rng):
-  """Pixels with probability proportional to max(1 + slope * overdensity, 0)."""
+  """Returns pixels with probability proportional to max(1 + slope * overdensity, 0)."""
   if num == 0:
     return np.zeros([0], np.int64)
   density = np.maximum(1 + np.float32(slope) * overdensity, 0)

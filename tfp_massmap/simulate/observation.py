@@ -1,28 +1,40 @@
-"""Mock shear maps: shear of a convergence map, plus shape noise, in a mask."""
+"""Mock shear maps: the shear of a convergence map plus shape noise, in a mask."""
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
+from tfp_massmap import geometry
 from tfp_massmap import lensing
 from tfp_massmap import shear_map as shear_map_lib
+from tfp_massmap.simulate import survey as survey_lib
+
+# What `numpy.random.default_rng` takes.
+Seed = int | list[int] | np.random.SeedSequence
 
 
-def mock_observation(kappa, grid, *, survey, seed):
-  """Observes a convergence map with a survey (paper section 6.3, Eq. 26).
+def mock_observation(
+  kappa: npt.ArrayLike,
+  grid: geometry.PixelGrid,
+  *,
+  survey: survey_lib.Survey,
+  seed: Seed,
+) -> shear_map_lib.ShearMap:
+  """Observes a convergence map with a survey (Remy et al. 2022, section 6.3, Eq. 26).
 
   Args:
-    kappa: convergence `[ny, nx]`.
-    grid: `geometry.PixelGrid` of the map.
-    survey: `Survey`.
-    seed: integer, or `numpy.random.SeedSequence`.
+    kappa: Convergence, `[ny, nx]`.
+    grid: Grid of the map.
+    survey: Footprint, galaxy density and shape noise.
+    seed: Seed of galaxies, holes and noise.
 
   Returns:
-    A `shear_map.ShearMap`: noise sigma_e / sqrt(N) in pixels with N > 0 galaxies, the
-    others masked.
+    A `shear_map.ShearMap`. Pixels with N > 0 galaxies have the noise sigma_e / sqrt(N),
+    the others are masked.
 
   Raises:
-    ValueError: if `kappa` is not of the shape of the grid or not finite, or the
-      survey sees no galaxy.
+    ValueError: If `kappa` does not have the shape of the grid or is not finite, or
+      there is no galaxy.
   """
   kappa = _checked(kappa, grid)
   rng = np.random.default_rng(seed)
@@ -46,19 +58,21 @@ def mock_observation(kappa, grid, *, survey, seed):
   )
 
 
-def observe_like(kappa, shear_map, *, seed):
+def observe_like(
+  kappa: npt.ArrayLike, shear_map: shear_map_lib.ShearMap, *, seed: Seed
+) -> shear_map_lib.ShearMap:
   """Observes a convergence map with the noise and the mask of a real survey.
 
   Args:
-    kappa: convergence `[ny, nx]`.
-    shear_map: `shear_map.ShearMap` whose noise, mask and grid the mock gets.
-    seed: integer, or `numpy.random.SeedSequence`.
+    kappa: Convergence, `[ny, nx]`.
+    shear_map: Data whose noise, mask and grid the mock gets.
+    seed: Seed of the noise.
 
   Returns:
     A `shear_map.ShearMap`; masked pixels have shear 0.
 
   Raises:
-    ValueError: if `kappa` is not of the shape of the map or not finite.
+    ValueError: If `kappa` does not have the shape of the map or is not finite.
   """
   grid = shear_map.grid
   kappa = _checked(kappa, grid)
@@ -81,5 +95,7 @@ def _checked(kappa, grid):
       f"kappa must have the shape {grid.shape} of its grid; got {kappa.shape}."
     )
   if not np.isfinite(kappa).all():
-    raise ValueError(f"{(~np.isfinite(kappa)).sum()} pixels of kappa are not finite.")
+    raise ValueError(
+      f"{(~np.isfinite(kappa)).sum()} pixels of kappa are not finite; replace them."
+    )
   return kappa

@@ -1,27 +1,55 @@
-"""Paints haloes of many sizes by convolution: one template a size and concentration.
+"""Paints haloes of many sizes by convolution with a few templates.
 
-A halo belongs to one of a few templates, on a grid of logarithmic angle and
-concentration. It goes to one of its two neighbours on either axis at random, so that
+Each halo belongs to one of the templates on a grid of logarithmic angle and
+concentration. On either axis it goes to one of its two neighbours at random, so that
 the mean profile is the interpolated one. All haloes of a template are painted by one
-product in Fourier space, however many they are and however large.
+product in Fourier space, whatever their number and size.
 """
 
 import numpy as np
 from scipy import fft
 
+from tfp_massmap.simulate import halo_population
 from tfp_massmap.simulate import nfw
 
-_LOG_ANGLE_STEP = 0.15  # decades
+# Steps of the grid, in decades. Haloes are spread over two nodes, which blurs their
+# sizes by half a step: 19 % in angle, 26 % in concentration, as much as the scatter of
+# ln c.
+_LOG_ANGLE_STEP = 0.15
 _LOG_CONCENTRATION_STEP = 0.2
-_SMALLEST_ANGLE = 0.25  # pixels; haloes no larger than _POINT are points
+# Range of outer radii, in pixels. Only very near haloes, with little lensing, are
+# larger.
+_SMALLEST_ANGLE = 0.25
+_LARGEST_ANGLE = 250
+# Outer radius in pixels below which a halo is a point, and from which the transform of
+# a template is that of the profile times the window of a pixel.
 _POINT = 0.5
 _SMOOTH = 12.0
-_LARGEST_ANGLE = 250  # only very near haloes, with little effect, are larger
+# Range of concentrations, into which others are moved. Those of the recipe have medians
+# from 1.3 to 8.5 over all masses and redshifts, and scatter by 0.2 in ln c.
 _CONCENTRATIONS = (0.9, 14.0)
-_SMALLEST_ELLIPTICAL = 2.5  # pixels
+# Outer radius in pixels from which haloes are elliptical: pixels make smaller ones
+# round.
+_SMALLEST_ELLIPTICAL = 2.5
+# (a - b) / (a + b) of elliptical templates, axis ratios of 0.67 and 0.43: a small and a
+# large value of projected haloes. `examples/benchmarks/simulator.py` compares the maps
+# with kappaTNG in both modes, with elliptical haloes and without.
 _ELLIPTICITIES = (0.2, 0.4)
-_DIRECTIONS = (np.arange(4) + 0.5) * np.pi / 16  # an eighth of the circle
+# Directions over which transforms are averaged: the grid's symmetry leaves an eighth of
+# the circle.
+_DIRECTIONS = (np.arange(4) + 0.5) * np.pi / 16
 _GOLDEN = (np.sqrt(5) - 1) / 2
+# Table of the profile within the outer radius, in place of inverse hyperbolic
+# functions, which are ten times slower.
+_TABLE = np.geomspace(1e-4, 1, 600)
+# Points along a side of a pixel over which a template is averaged: 4 for small haloes
+# and 1 for those that reach farther than 12 pixels; but 12 within 4 pixels of the cusp,
+# and 60 in its own pixel.
+_FEW_POINTS = 4
+_FAR = 12
+_CUSP_POINTS = ((4, 12), (0, 60))
+# Smallest square of a transform that divides: beyond, the profile has no power.
+_LEAST_SQUARE = 1e-9
 
 
 class HaloPainter:
@@ -29,12 +57,15 @@ class HaloPainter:
 
   Args:
     shape: `(ny, nx)` of the map.
-    pixel_radians: pixel side.
-    elliptical: whether haloes larger than a few pixels are elliptical, with templates
+    pixel_radians: Side of a pixel in radians.
+    elliptical: Whether haloes larger than a few pixels are elliptical, with templates
       of ellipticity 0.2 and 0.4, (a - b) / (a + b), at scattered angles.
+
+  Attributes:
+    shape: As given.
   """
 
-  def __init__(self, shape, pixel_radians, *, elliptical):
+  def __init__(self, shape: tuple[int, int], pixel_radians: float, *, elliptical: bool):
     self.shape = shape
     self._pixel_radians = pixel_radians
     self._num_orientations = len(_ELLIPTICITIES) if elliptical else 1
@@ -48,11 +79,24 @@ class HaloPainter:
     return {**self.__dict__, "_transforms": {}}
 
   @property
-  def num_templates(self):
+  def num_templates(self) -> int:
+    """Number of templates."""
     return self._num_angles * self._num_concentrations * self._num_orientations
 
-  def nodes(self, angle, concentration):
-    """Fractional indices of haloes on the grid of templates, within it."""
+  @property
+  def num_nodes(self) -> tuple[int, int]:
+    """Numbers of nodes of angle and of concentration."""
+    return self._num_angles, self._num_concentrations
+
+  def nodes(
+    self, angle: np.ndarray, concentration: np.ndarray
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the fractional indices of haloes on the grid of templates, within it.
+
+    Args:
+      angle: Outer radii in radians.
+      concentration: Concentrations, of the same shape.
+    """
     log_angle = np.log10(angle / self._pixel_radians / _SMALLEST_ANGLE)
     log_concentration = np.log10(concentration / _CONCENTRATIONS[0])
     return (
@@ -64,8 +108,15 @@ class HaloPainter:
       ),
     )
 
-  def assign(self, haloes, rng):
-    """Template of each halo, int16: its node on either axis rounded at random."""
+  def assign(
+    self, haloes: halo_population.Haloes, rng: np.random.Generator
+  ) -> np.ndarray:
+    """Returns the template of each halo, with its nodes rounded at random, int16.
+
+    Args:
+      haloes: Haloes, `[n]`.
+      rng: Generator of the rounding and the orientations.
+    """
     num = haloes.pixel.size
     angle, concentration = self.nodes(haloes.angle, haloes.concentration)
     angle = (angle + rng.random(num, dtype=np.float32)).astype(np.int16)
@@ -74,13 +125,15 @@ class HaloPainter:
     orientation = rng.integers(self._num_orientations, size=num, dtype=np.int16)
     return template * self._num_orientations + orientation
 
-  def paint(self, template, pixel, *, amplitude):
-    """Fourier transform of the painted haloes, complex64 `[ny, nx // 2 + 1]`.
+  def paint(
+    self, template: np.ndarray, pixel: np.ndarray, *, amplitude: np.ndarray
+  ) -> np.ndarray:
+    """Returns the Fourier transform of the haloes, complex64 `[ny, nx // 2 + 1]`.
 
     Args:
-      template: template of each halo, from `assign`, `[n]`.
-      pixel: flat pixel index, `[n]`.
-      amplitude: sum over pixels of the convergence, `[n]`.
+      template: Template of each halo, from `assign`, `[n]`.
+      pixel: Flat pixel index, `[n]`.
+      amplitude: Sum over pixels of the convergence, `[n]`.
     """
     order = np.argsort(template, kind="stable")
     pixel, amplitude = pixel[order], amplitude[order]
@@ -98,16 +151,16 @@ class HaloPainter:
         total += transform * fft.rfft2(weights)
     return total + fft.rfft2(points)
 
-  def profiles(self, frequency):
-    """Fourier transforms of the templates, and their mean squares.
+  def profiles(self, frequency: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the Fourier transforms of the templates, and their mean squares.
 
     Args:
-      frequency: angular frequency in radians per pixel, `[n]`, positive.
+      frequency: Angular frequency in radians per pixel, positive, `[n]`.
 
     Returns:
       Two float64 arrays `[num_angles, num_concentrations, n]`: the mean over directions
-      of the transform, 1 at frequency 0, and that of its square, over ellipticities
-      too.
+      of the transform, which is 1 at frequency 0; and the mean of its square, over
+      directions and ellipticities.
     """
     profile = np.ones([*self.num_nodes, frequency.size])
     square = np.ones_like(profile)
@@ -120,48 +173,41 @@ class HaloPainter:
         continue
       q = frequency * radius / concentration
       halo = nfw.fourier_profile(q, concentration)
-      # From some size on, pixels are a window and nothing else.
-      transforms = (
-        halo * window
-        if radius >= _SMOOTH
-        else self._stamp_transforms(radius, concentration, along, across)
-      )
+      if radius >= _SMOOTH:
+        transforms = halo * window
+      else:
+        transforms = self._stamp_transforms(radius, concentration, along, across)
       profile[index] = transforms.mean(axis=0)
       square[index] = (transforms**2).mean(axis=0)
       if self._num_orientations > 1 and radius >= _SMALLEST_ELLIPTICAL:
         mean_square = nfw.fourier_profile(q * _stretches(), concentration) ** 2
-        square[index] *= mean_square.mean(axis=0) / np.maximum(halo**2, 1e-9)
+        square[index] *= mean_square.mean(axis=0) / np.maximum(halo**2, _LEAST_SQUARE)
     return profile, square
 
   def _stamp_transforms(self, radius, concentration, along, across):
-    """Transform of a round template at frequencies `[..., n]` along rows and columns."""
+    """Returns the transform of a round template along rows and columns, `[..., n]`."""
     stamp = _stamp(radius, concentration, 0.0, 0.0, min(self.shape) // 2 - 1)
     offsets = np.arange(stamp.shape[0]) - stamp.shape[0] // 2
     by_row = np.cos(along[..., None] * offsets) @ stamp
     return (by_row * np.cos(across[..., None] * offsets)).sum(axis=-1)
 
-  @property
-  def num_nodes(self):
-    """Numbers of nodes of angle and of concentration."""
-    return self._num_angles, self._num_concentrations
-
   def _size(self, angle_index, concentration_index):
-    """Radius in pixels and concentration of a node."""
+    """Returns radius in pixels and concentration of a node."""
     return (
       _SMALLEST_ANGLE * 10 ** (angle_index * _LOG_ANGLE_STEP),
       _CONCENTRATIONS[0] * 10 ** (concentration_index * _LOG_CONCENTRATION_STEP),
     )
 
   def _transform(self, index):
-    """Real Fourier transform of a template, or None for a point."""
+    """Returns the real Fourier transform of a template, or None for a point."""
     node, orientation = divmod(index, self._num_orientations)
     radius, concentration = self._size(*divmod(node, self._num_concentrations))
     if radius < _POINT:
       return None
-    round_ = self._num_orientations == 1 or radius < _SMALLEST_ELLIPTICAL
-    key = (node, 0 if round_ else orientation)
+    is_round = self._num_orientations == 1 or radius < _SMALLEST_ELLIPTICAL
+    key = (node, 0 if is_round else orientation)
     if key not in self._transforms:
-      ellipticity = 0.0 if round_ else _ELLIPTICITIES[orientation]
+      ellipticity = 0.0 if is_round else _ELLIPTICITIES[orientation]
       # The golden ratio spreads the angles of neighbouring templates evenly.
       angle = np.pi * ((index * _GOLDEN) % 1)
       half = min(self.shape) // 2 - 1
@@ -169,13 +215,16 @@ class HaloPainter:
       image = np.zeros(self.shape, np.float32)
       offsets = np.arange(-(stamp.shape[0] // 2), stamp.shape[0] // 2 + 1)
       image[np.ix_(offsets, offsets)] = stamp
-      # Point-symmetric about the origin, hence real.
+      # Point symmetry about the origin makes the transform real.
       self._transforms[key] = np.ascontiguousarray(fft.rfft2(image).real)
     return self._transforms[key]
 
 
 def _stretches():
-  """By how much an elliptical halo is narrower, by direction and ellipticity, `[n, 1]`."""
+  """Returns how much narrower elliptical haloes are, by ellipticity and direction.
+
+  The shape is `[n, 1]`.
+  """
   axis_ratio = (1 - np.array(_ELLIPTICITIES)) / (1 + np.array(_ELLIPTICITIES))
   direction = np.concatenate([_DIRECTIONS, np.pi / 2 - _DIRECTIONS])
   stretch = np.hypot(
@@ -190,13 +239,14 @@ def _num_nodes(low, high, step):
 
 
 def _stamp(radius, concentration, ellipticity, angle, largest_half):
-  """A halo centred on a pixel, averaged over pixels, of sum 1, `[2h + 1, 2h + 1]`."""
+  """Returns a halo centred on a pixel, averaged over pixels, `[2h + 1, 2h + 1]`.
+
+  Its sum is 1.
+  """
   axis_ratio = (1 - ellipticity) / (1 + ellipticity)
   half = min(int(np.ceil(radius / np.sqrt(axis_ratio))) + 1, largest_half)
   offsets = np.arange(-half, half + 1)
-
-  # F needs inverse hyperbolic functions: a table is ten times faster.
-  table = np.geomspace(1e-4, 1, 600) * concentration
+  table = _TABLE * concentration
   shape = nfw.convergence_shape(table, concentration)
 
   def mean(offsets, num_sub):
@@ -209,8 +259,8 @@ def _stamp(radius, concentration, ellipticity, angle, largest_half):
     values = values.reshape(offsets.size, num_sub, offsets.size, num_sub)
     return values.mean(axis=(1, 3))
 
-  stamp = mean(offsets, 1 if half > 12 else 4)
-  for inner, num_sub in ((4, 12), (0, 60)):
+  stamp = mean(offsets, 1 if half > _FAR else _FEW_POINTS)
+  for inner, num_sub in _CUSP_POINTS:
     inner = min(inner, half)
     part = slice(half - inner, half + inner + 1)
     stamp[part, part] = mean(offsets[part], num_sub)

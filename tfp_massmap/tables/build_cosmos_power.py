@@ -1,13 +1,12 @@
 """Computes `cosmos_power.ecsv`, the fiducial convergence power spectrum.
 
-Run `python -m tfp_massmap.tables.build_cosmos_power`; needs the `theory` extra.
+Run `python -m tfp_massmap.tables.build_cosmos_power`; it needs the `theory` extra.
 
-Cosmology of the kappaTNG simulations (Osato et al. 2021): flat LCDM, H0 = 67.74,
-Omega_m = 0.3089, Omega_b = 0.0486, n_s = 0.9667, sigma_8 = 0.8159. Halofit matter
-power (Takahashi et al. 2012), Limber projection. The redshift distribution is a fit
-to the COSMOS shape catalogue of Schrabback et al. (2010),
+The cosmology is that of the kappaTNG simulations (`simulate.cosmology`), with halofit
+matter power (Takahashi et al. 2012) and Limber projection. The redshift distribution is
+the fit to the COSMOS shape catalogue of Schrabback et al. (2010),
 
-  n(z) ~ z^2.966 exp(-(z / 0.07275)^0.6335) on [0, 5.5].
+  n(z) proportional to z^2.966 exp(-(z / 0.07275)^0.6335) on [0, 5.5].
 """
 
 import argparse
@@ -17,61 +16,68 @@ from astropy.table import Table
 import numpy as np
 
 import tfp_massmap
+from tfp_massmap.simulate import cosmology
+from tfp_massmap.simulate import source_planes
 
 COSMOLOGY = dict(
-  Omega_c=0.3089 - 0.0486, Omega_b=0.0486, h=0.6774, n_s=0.9667, sigma8=0.8159
+  Omega_c=cosmology.OMEGA_MATTER - cosmology.OMEGA_BARYON,
+  Omega_b=cosmology.OMEGA_BARYON,
+  h=cosmology.HUBBLE,
+  n_s=cosmology.SPECTRAL_INDEX,
+  sigma8=cosmology.SIGMA_8,
 )
+# Multipoles of all modes of fields up to 36 deg with pixels down to 0.1 arcmin, 27 in a
+# decade; redshifts in steps of 0.005.
+_ELL = np.geomspace(10, 3e5, 121)
+_REDSHIFT = np.linspace(1e-3, 5.5, 1100)
 
 
-def cosmos_redshift_distribution(z):
-  """n(z) of the COSMOS shape catalogue, not normalised."""
-  return z**2.966 * np.exp(-((z / 0.07275) ** 0.6335))
-
-
-def convergence_power(ell, z, *, n_of_z):
-  """C_ell of the convergence by pyccl, in steradian.
+def convergence_power(
+  ell: np.ndarray, redshift: np.ndarray, *, density: np.ndarray
+) -> np.ndarray:
+  """Returns C_ell of the convergence by pyccl, in steradian, `[n]`.
 
   Args:
-    ell: multipoles `[n]`.
-    z: redshifts `[m]`.
-    n_of_z: source distribution at `z`, any normalisation.
+    ell: Multipoles, `[n]`.
+    redshift: Redshifts, `[m]`.
+    density: n(z) of the sources at the redshifts, with any normalisation, `[m]`.
   """
-  import pyccl  # pylint: disable=g-import-not-at-top
+  import pyccl
 
-  cosmology = pyccl.Cosmology(
+  universe = pyccl.Cosmology(
     transfer_function="eisenstein_hu",
     matter_power_spectrum="halofit",
     **COSMOLOGY,
   )
-  # der_bessel -1 and der_angles 1: the convergence's own kernel, not the shear's
-  # spin-2 factors, which the flat sky leaves out.
+  # der_bessel -1 and der_angles 1 give the kernel of the convergence itself. That of
+  # the shear has spin-2 factors, which the flat sky leaves out.
   tracer = pyccl.Tracer()
   tracer.add_tracer(
-    cosmology,
-    kernel=pyccl.get_lensing_kernel(cosmology, dndz=(z, n_of_z)),
+    universe,
+    kernel=pyccl.get_lensing_kernel(universe, dndz=(redshift, density)),
     der_bessel=-1,
     der_angles=1,
   )
-  return pyccl.angular_cl(cosmology, tracer, tracer, ell)
+  return pyccl.angular_cl(universe, tracer, tracer, ell)
 
 
 def _rounded(values, digits=7):
   return [float(f"{value:.{digits - 1}e}") for value in values]
 
 
-def main():
+def main() -> None:
+  """Writes the table."""
   parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
   parser.add_argument(
     "--output", default=pathlib.Path(__file__).with_name("cosmos_power.ecsv")
   )
   parser.add_argument("--overwrite", action="store_true")
   arguments = parser.parse_args()
-  import pyccl  # pylint: disable=g-import-not-at-top
+  import pyccl
 
-  ell = np.geomspace(10, 3e5, 121)
-  z = np.linspace(1e-3, 5.5, 1100)
-  power = convergence_power(ell, z, n_of_z=cosmos_redshift_distribution(z))
-  table = Table({"ell": _rounded(ell), "c_ell": _rounded(power)})
+  density = source_planes.cosmos_redshift_density(_REDSHIFT)
+  power = convergence_power(_ELL, _REDSHIFT, density=density)
+  table = Table({"ell": _rounded(_ELL), "c_ell": _rounded(power)})
   table["c_ell"].unit = "sr"
   table.meta = {
     "description": "Convergence power spectrum for the COSMOS n(z), halofit",

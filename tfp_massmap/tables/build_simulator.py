@@ -1,7 +1,8 @@
 """Computes `simulator.npz`, the tables of the convergence simulator.
 
-Run `python -m tfp_massmap.tables.build_simulator`; needs the `theory` extra (pyccl with
-camb). Cosmology of `simulate.cosmology`; on a grid of redshifts up to 2.7
+Run `python -m tfp_massmap.tables.build_simulator`; it needs the `theory` extra (pyccl
+with camb). The cosmology is that of `simulate.cosmology`. On a grid of redshifts up to
+2.7, the tables are
 
   matter_power[z, k]         halofit (Takahashi et al. 2012) on camb's linear power,
                              (Mpc/h)^3, with k in h/Mpc;
@@ -9,7 +10,7 @@ camb). Cosmology of `simulate.cosmology`; on a grid of redshifts up to 2.7
                              (Mpc/h)^-3, with M in Msun/h;
   bias[z, M]                 linear bias of haloes (Tinker et al. 2010).
 
-A halo's mass is that within the radius of 200 times the mean density of matter.
+The mass of a halo is that within the radius of 200 times the mean density of matter.
 """
 
 import argparse
@@ -22,14 +23,16 @@ import tfp_massmap
 from tfp_massmap import io
 from tfp_massmap.simulate import cosmology
 
+# The last source plane lies at redshift 2.57. Masses exceed those of the simulator's
+# recipe, and wavenumbers reach ell 1e5 at 100 Mpc/h.
 REDSHIFT = np.linspace(0, 2.7, 28)
 WAVENUMBER = np.geomspace(1e-3, 1e3, 241)  # h/Mpc
 MASS = np.geomspace(1e11, 1e16, 101)  # Msun/h
 
 
-def compute():
-  """The tables, a dict of float64 arrays."""
-  import pyccl  # pylint: disable=g-import-not-at-top
+def compute() -> dict[str, np.ndarray]:
+  """Returns the tables by name, float64."""
+  import pyccl
 
   h = cosmology.HUBBLE
   universe = pyccl.Cosmology(
@@ -60,7 +63,8 @@ def compute():
   )
 
 
-def main():
+def main() -> None:
+  """Writes the tables."""
   parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
   parser.add_argument(
     "--output", default=str(pathlib.Path(__file__).with_name("simulator.npz"))
@@ -68,7 +72,7 @@ def main():
   parser.add_argument("--overwrite", action="store_true")
   arguments = parser.parse_args()
   io.check_writable(arguments.output, arguments.overwrite)
-  import pyccl  # pylint: disable=g-import-not-at-top
+  import pyccl
 
   tables = {name: table.astype(np.float32) for name, table in compute().items()}
   card = dict(
