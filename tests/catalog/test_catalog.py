@@ -109,7 +109,7 @@ def test_columns_are_guessed_or_named():
     catalog.resolve_columns(both)
   chosen = catalog.resolve_columns(both, dict(e1="g1", e2="g2", weight=None))
   assert chosen["e1"] == "g1" and chosen["weight"] == "w"
-  with pytest.raises(ValueError, match="'g1' cannot be e1 and e2 at once"):
+  with pytest.raises(ValueError, match="'g1' is given for e1 and e2 at once"):
     catalog.resolve_columns(both, dict(e1="g1", e2="g1"))
 
 
