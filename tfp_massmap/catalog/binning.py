@@ -14,8 +14,8 @@ from tfp_massmap.catalog import galaxies
 
 _LOG = logging.getLogger(__name__)
 
-# A tangent plane stretches distances by 1 / cos^2 of the angle from its centre, by 3 % at
-# half of this.
+# A tangent plane stretches distances by 1 / cos^2 of the angle from its centre, by 3 %
+# at half of this.
 _MAX_SPAN = 20 * u.deg
 
 # Larger maps come from a wrong pixel scale or size, not from a survey on a plane.
@@ -39,8 +39,8 @@ def tangent_grid(
     pixel_scale: Side of a pixel, an angle.
     size: `(ny, nx)` or one number for both. By default every galaxy and the margin fit,
       and the sides have small prime factors, for fast Fourier transforms.
-    margin: Empty border on each side, as a fraction of the span of the galaxies. Maps are
-      periodic, and the border keeps opposite edges of the field apart.
+    margin: Empty border on each side, as a fraction of the span of the galaxies. Maps
+      are periodic, and the border keeps opposite edges of the field apart.
 
   Raises:
     ValueError: If the galaxies span more than 20 deg, which is too much for a tangent
@@ -96,18 +96,18 @@ def bin_catalogue(
     sigma_e: Standard deviation of an ellipticity component, a number or one for each
       component. By default it is measured from the galaxies that have weight.
     noise: "weighted" for the error of the weighted mean, sigma_e sqrt(sum w^2) / sum w;
-      "unweighted" for sigma_e / sqrt(N), the convention of Remy et al. (2022) and of the
-      released COSMOS maps.
+      "unweighted" for sigma_e / sqrt(N), the convention of Remy et al. (2022) and of
+      the released COSMOS maps.
     flip_e2: Whether to change the sign of e2, for catalogues whose x axis runs to the
       west.
     settings: Further entries for `ShearMap.settings`.
 
   Returns:
     A `ShearMap` with float64 maps. `count` is the number of galaxies with weight in a
-    pixel, and `mask` is true where there is one. The numbers of galaxies outside the grid
-    and of those with weight zero are in `settings`, as `num_outside` and
-    `num_zero_weight`. A warning is logged if galaxies lie outside, and if there are more
-    than 1,000 per square arcmin of the mask.
+    pixel, and `mask` is true where there is one. The numbers of galaxies outside the
+    grid and of those with weight zero are in `settings`, as `num_outside` and
+    `num_zero_weight`. A warning is logged if galaxies lie outside, and if there are
+    more than 1,000 per square arcmin of the mask.
 
   Raises:
     ValueError: If no galaxy with weight falls on the grid, an option is unknown, or

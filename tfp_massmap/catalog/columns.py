@@ -65,15 +65,16 @@ def resolve_columns(
 
   Args:
     available: Column names of the table.
-    columns: Names by role, given by the user. Those that are absent or None are guessed.
+    columns: Names by role, given by the user. Those that are absent or None are
+      guessed.
 
   Returns:
     Names by role. There is no "weight" if none is found, and no "redshift" unless it is
     given.
 
   Raises:
-    ValueError: If a given name is not in the table, a role has no guess or several, or a
-      column has two roles.
+    ValueError: If a given name is not in the table, a role has no guess or several, or
+      a column has two roles.
   """
   given = _given(columns)
   found = f"The columns are: {', '.join(available) or '(none)'}."
@@ -108,7 +109,7 @@ def resolve_columns(
 def has_columns(
   available: Sequence[str], columns: Mapping[str, str | None] | None = None
 ) -> bool:
-  """Returns whether a table has each column that `resolve_columns` needs, or several."""
+  """Returns whether a table has all columns that `resolve_columns` needs."""
   given = _given(columns)
   needed = (set(_ROLES) - set(_OPTIONAL)) | set(given)
   return all(_candidates(role, available, given) for role in needed)

@@ -1,8 +1,8 @@
 """Catalogues and tables from files.
 
-`READERS`, at the end of this file, has one function for each suffix: another input format
-is a function and a line there. FITS files are known by their first bytes, whatever their
-name is, and astropy recognises some other formats by itself.
+`READERS`, at the end of this file, has one function for each suffix: another input
+format is a function and a line there. FITS files are known by their first bytes,
+whatever their name is, and astropy recognises some other formats by itself.
 """
 
 from collections.abc import Callable
@@ -55,20 +55,20 @@ def read_catalogue(
 
   Args:
     path: FITS, CSV, ECSV, Parquet or text file, or another that astropy recognises.
-    columns: Column names by role: "ra", "dec", "e1", "e2", "weight" and "redshift". Those
-      left out are guessed from `COLUMN_GUESSES`. Without a weight column all weights are
-      1, and redshifts are read only if their column is named.
-    drop_invalid: Whether to leave out rows with a value that is of no use, with a warning
-      that counts them, instead of raising. Such values are a NaN, an infinity or a masked
-      value in a used column, and in galaxies with weight an |e| > 10 or a redshift that
-      is not positive.
+    columns: Column names by role: "ra", "dec", "e1", "e2", "weight" and "redshift".
+      Those left out are guessed from `COLUMN_GUESSES`. Without a weight column all
+      weights are 1, and redshifts are read only if their column is named.
+    drop_invalid: Whether to leave out rows with a value that is of no use, with a
+      warning that counts them, instead of raising. Such values are a NaN, an infinity
+      or a masked value in a used column, and in galaxies with weight an |e| > 10 or a
+      redshift that is not positive.
     hdu: Number or name of the table of a FITS file. By default it is the first that has
       the columns.
 
   Raises:
     FileNotFoundError: If there is no such file.
-    ValueError: If the file is not a readable table, a column is missing or ambiguous, or
-      a value is invalid.
+    ValueError: If the file is not a readable table, a column is missing or ambiguous,
+      or a value is invalid.
   """
   return columns_lib.catalogue_from_table(
     read_table(path, hdu, columns=columns), columns, drop_invalid=drop_invalid
@@ -167,8 +167,9 @@ def _choose_hdu(path, hdu, columns):
       )
       return index
   raise ValueError(
-    f"None of the tables of {path} ({listing}) has all columns needed. Name the columns,"
-    " or the table with hdu (--hdu on the command line) to see which columns it has."
+    f"None of the tables of {path} ({listing}) has all columns needed. Name the"
+    " columns, or the table with hdu (--hdu on the command line) to see which columns"
+    " it has."
   )
 
 

@@ -1,4 +1,4 @@
-"""`ShearCatalogue`: galaxies with positions and shapes, and the checks of their values."""
+"""`ShearCatalogue`: positions and shapes of galaxies, and the checks of the values."""
 
 import dataclasses
 import logging
@@ -12,8 +12,8 @@ _ROLES = ("ra", "dec", "e1", "e2", "weight")
 # The scatter of fewer shapes is no measure of sigma_e: 30 give it to 13 %.
 _MIN_GALAXIES_FOR_SIGMA_E = 30
 
-# Above this fraction of |e| > 1 the shapes are in other units, and not a noisy tail. The
-# COSMOS catalogue, with its calibration factors applied, has 0.1 %.
+# Above this fraction of |e| > 1 the shapes are in other units, and not a noisy tail.
+# The COSMOS catalogue, with its calibration factors applied, has 0.1 %.
 _MAX_FRACTION_BEYOND_ONE = 0.05
 
 # No measurement is this large. It is a mark, such as -99, of one that failed.
@@ -35,16 +35,16 @@ class ShearCatalogue:
     dec: Declinations in degrees, float64 `[n]`.
     e1: First component of the ellipticities, float64 `[n]`.
     e2: Second component of the ellipticities, float64 `[n]`.
-    weight: Weights, not negative, float64 `[n]`. Galaxies of weight zero are left out of
-      all that is computed.
+    weight: Weights, not negative, float64 `[n]`. Galaxies of weight zero are left out
+      of all that is computed.
     columns: Names, by role, of the columns that the values come from, for headers.
     redshift: None, or float64 `[n]`.
 
   Raises:
-    ValueError: If the catalogue is empty; a value is not finite; a declination is outside
-      [-90, 90]; a galaxy with weight has |e| > 10 or a redshift that is not positive;
-      more than 5 % of the galaxies with weight have |e| > 1; a weight is negative, or all
-      are zero.
+    ValueError: If the catalogue is empty; a value is not finite; a declination is
+      outside [-90, 90]; a galaxy with weight has |e| > 10 or a redshift that is not
+      positive; more than 5 % of the galaxies with weight have |e| > 1; a weight is
+      negative, or all are zero.
   """
 
   ra: np.ndarray
