@@ -1,9 +1,10 @@
-"""The builder on small releases of every format, and on damaged ones."""
+"""The builder reads small releases of every format, and refuses damaged ones."""
 
 import hashlib
 import io
 import pathlib
 import tarfile
+import typing
 
 from etils import epath
 import h5py
@@ -12,7 +13,6 @@ import pytest
 import tensorflow_datasets as tfds
 
 from tfp_massmap import lensing
-import tfp_massmap.datasets  # pylint: disable=unused-import
 from tfp_massmap.datasets.kappatng_cosmos import kappatng_cosmos_dataset_builder as lib
 from tfp_massmap.datasets.kappatng_cosmos import releases
 
@@ -22,7 +22,7 @@ DUMMY = pathlib.Path(lib.__file__).parent / "dummy_data"
 
 
 def _plane(run, number):
-  """What dummy files hold; the files in dummy_data too."""
+  """Returns the plane that a dummy file holds, also those in dummy_data."""
   rng = np.random.default_rng([*run, number])
   return rng.standard_normal([SIZE, SIZE]).astype(np.float32)
 
@@ -38,7 +38,7 @@ def _write_hdf5(folder, runs=RUNS):
     base.mkdir(parents=True, exist_ok=True)
     path = base / f"LP{lens_set:03d}_run{run:03d}_maps.hdf5"
     with h5py.File(path, "w", libver="latest") as file:
-      file.create_group("config")  # sorts before z01, as in the release
+      file.create_group("config")  # Sorts before z01, as in the release.
       for number in range(1, 41):
         file[f"z{number:02d}/kappa"] = _plane((lens_set, run), number)
 
@@ -77,8 +77,8 @@ def _config(name="small", **settings):
 class KappatngCosmosTest(tfds.testing.DatasetBuilderTestCase):
   DATASET_CLASS = lib.Builder
   EXAMPLE_DIR = DUMMY
-  SPLITS = {"train": 2, "validation": 1, "test": 1}
-  BUILDER_CONFIG_NAMES_TO_TEST = [
+  SPLITS: typing.ClassVar = {"train": 2, "validation": 1, "test": 1}
+  BUILDER_CONFIG_NAMES_TO_TEST: typing.ClassVar = [
     _config("small"),
     _config("small_mock", product="mock"),
     _config("small_planes", product="planes"),
@@ -140,7 +140,7 @@ def test_planes(tmp_path):
 
 
 def test_mock_is_the_shear_of_a_crop_with_noise(tmp_path):
-  """Noise over its standard deviation: chi^2 of some 100 values, 5 sigma."""
+  """The noise over its standard deviation has the chi^2 of 100 values, to 5 sigma."""
   builder = _prepare(tmp_path, DUMMY, _config(product="mock"))
   examples = _read(builder)
   chi2, number = 0.0, 0
@@ -226,7 +226,7 @@ def _damage_tar_member(folder):
     ("tar", _truncate("*.tar.gz"), "kappaTNGCosmos.tar.gz: damaged"),
     ("tar", _damage_tar_member, "kappa8001.npy: not a NumPy array"),
   ],
-)  # pyformat: disable
+)
 def test_damaged_files_are_named_and_leave_nothing(tmp_path, kind, damage, words):
   manual = tmp_path / "manual"
   WRITERS[kind](manual / "fullphys")
@@ -238,7 +238,7 @@ def test_damaged_files_are_named_and_leave_nothing(tmp_path, kind, damage, words
 
 
 def test_arrays_of_objects_are_refused(tmp_path):
-  """They would be pickles, which run code."""
+  """Such arrays are pickles, which run code."""
   content = io.BytesIO()
   np.save(content, np.array([{}], dtype=object), allow_pickle=True)
   folder = tmp_path / "manual" / "fullphys"
@@ -251,21 +251,23 @@ def test_arrays_of_objects_are_refused(tmp_path):
   release = releases.find_release(
     epath.Path(tmp_path / "manual"), "fullphys", map_size=SIZE
   )
-  with pytest.raises(releases.CorruptFileError, match="kappa1.npy: not a NumPy array"):
+  with pytest.raises(
+    releases.CorruptFileError, match=r"kappa1\.npy: not a NumPy array"
+  ):
     list(release.stream({(1, 1)}))
 
 
 def test_what_is_missing_or_double(tmp_path):
   folder = epath.Path(tmp_path)
   (tmp_path / "else").mkdir()
-  with pytest.raises(FileNotFoundError, match="Looked for .*hdf5.*dat.*tar.gz"):
+  with pytest.raises(FileNotFoundError, match=r"Looked for .*hdf5.*dat.*tar\.gz"):
     releases.find_release(folder, "fullphys", map_size=SIZE)
   with pytest.raises(FileNotFoundError, match="dmonly"):
     releases.find_release(folder, "dmonly", map_size=SIZE)
   _write_hdf5(tmp_path, RUNS[:1])
   assert releases.find_release(folder, "fullphys", map_size=SIZE).runs() == [(1, 1)]
   _write_binary(tmp_path, RUNS[:1])
-  with pytest.raises(ValueError, match="Several releases.*Leave one"):
+  with pytest.raises(ValueError, match=r"Several releases.*Leave one"):
     releases.find_release(folder, "fullphys", map_size=SIZE)
   (tmp_path / "dmonly").mkdir()
   with pytest.raises(FileNotFoundError, match="fullphys"):
@@ -313,7 +315,7 @@ def test_beam_makes_the_same_examples(tmp_path):
   _write_tar(tmp_path / "tar" / "fullphys")
   for number, (manual, config) in enumerate(
     [(DUMMY, _config(product="mock")), (tmp_path / "tar", _config())]
-  ):  # pyformat: disable
+  ):
     alone = _prepare(tmp_path / f"alone{number}", manual, config)
     beamed = _prepare(tmp_path / f"beam{number}", manual, config, beam_options=options)
     assert _checksum(alone) == _checksum(beamed)
@@ -321,7 +323,7 @@ def test_beam_makes_the_same_examples(tmp_path):
 
 
 def _checksum(builder):
-  """Sum of the hashes of all examples, whatever their order."""
+  """Returns the sum of the hashes of all examples, in whatever order."""
   total = 0
   for run, example in _read(builder).items():
     content = repr(run).encode()

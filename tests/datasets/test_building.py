@@ -1,4 +1,4 @@
-"""The builders are found however the package is there."""
+"""The builders are found in a checkout and in an installation."""
 
 import os
 import pathlib
@@ -16,7 +16,8 @@ import tfp_massmap.datasets
 for name in tfp_massmap.datasets.__all__:
   builder = tfds.builder(name, data_dir="data")
   urls = len(builder.url_infos or {})
-  print(name, urls, len(builder.info.citation) > 100, len(builder.info.description) > 100)
+  print(name, urls, len(builder.info.citation) > 100, len(builder.info.description) >
+  100)
 print(pathlib.Path(tfp_massmap.__file__).parents[1])
 """
 
@@ -30,14 +31,14 @@ def _run(code, cwd, path):
     capture_output=True,
     text=True,
     check=False,
-  )  # pyformat: disable
+  )
   assert result.returncode == 0, result.stderr
   return result.stdout.splitlines()
 
 
 @pytest.fixture(name="installed", scope="module")
 def _installed(tmp_path_factory):
-  """The files that an installation has, away from the checkout."""
+  """A folder with the files of an installation, away from the checkout."""
   folder = tmp_path_factory.mktemp("installed")
   arguments = ["build", "--build-base", str(folder / "b"), "--build-lib", str(folder)]
   subprocess.run(
@@ -45,7 +46,7 @@ def _installed(tmp_path_factory):
     cwd=ROOT,
     check=True,
     capture_output=True,
-  )  # pyformat: disable
+  )
   return folder
 
 
@@ -58,7 +59,7 @@ def test_builders_are_found_with_their_metadata(where, tmp_path, request):
 
 
 def test_no_package_called_datasets_is_installed(installed):
-  """That name is another library's."""
+  """The name `datasets` is another library's."""
   assert (installed / "tfp_massmap" / "datasets").is_dir()
   assert not (installed / "datasets").exists()
   assert not (ROOT / "datasets" / "__init__.py").exists()
