@@ -3,8 +3,8 @@
 Products are FITS with the world coordinate system of their grid, units and provenance
 in the primary header, so that DS9 and astropy open them as they are.
 
-This module knows how one HDU is made, and not which HDUs a product has. For another
-extension of the posterior's FITS file add an `image_hdu` in
+The functions here make single HDUs. Where a product is saved, its HDUs are listed: for
+another extension of the posterior's FITS file add an `image_hdu` in
 `reconstruction.Reconstruction._hdus`; for one of a shear map, in `ShearMap.save` and
 `ShearMap.load`.
 """

@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+from tfp_massmap import datasets
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 NAMES = ["cosmos_shear", "halo_kappa", "kappatng_cosmos"]
 CODE = """
 import pathlib
@@ -15,9 +17,9 @@ import tensorflow_datasets as tfds
 import tfp_massmap.datasets
 for name in tfp_massmap.datasets.__all__:
   builder = tfds.builder(name, data_dir="data")
+  info = builder.info
   urls = len(builder.url_infos or {})
-  print(name, urls, len(builder.info.citation) > 100, len(builder.info.description) >
-  100)
+  print(name, urls, len(info.citation) > 100, len(info.description) > 100)
 print(pathlib.Path(tfp_massmap.__file__).parents[1])
 """
 
@@ -56,6 +58,14 @@ def test_builders_are_found_with_their_metadata(where, tmp_path, request):
   *found, root = _run(CODE, tmp_path, path)
   assert pathlib.Path(root) == path
   assert found == [f"{name} {urls} True True" for name, urls in zip(NAMES, (5, 0, 3))]
+
+
+def test_settings_are_the_fields_that_decide_the_data():
+  halo_kappa = datasets.halo_kappa.halo_kappa_dataset_builder
+  config = halo_kappa.HaloKappaConfig(name="mine", seed=3, num_processes=2)
+  settings = config.settings()
+  assert settings["seed"] == 3 and settings["num_maps"] == (40, 4, 4)
+  assert not {"num_processes", "name", "description"} & set(settings)
 
 
 def test_no_package_called_datasets_is_installed(installed):

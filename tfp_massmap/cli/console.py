@@ -13,9 +13,7 @@ import warnings
 @contextlib.contextmanager
 def plain_warnings() -> Iterator[None]:
   """Prints each warning and logged message of the package once, as one plain line."""
-  # When astropy is imported it replaces `warnings.showwarning` too, and must come
-  # first.
-  import astropy  # noqa: F401
+  import astropy  # noqa: F401 (it replaces `showwarning` too, and must come first)
 
   handler = logging.StreamHandler()
   handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
