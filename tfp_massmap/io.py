@@ -1,34 +1,53 @@
 """Files that are whole or absent, and say how they were made.
 
-Products are FITS with the world coordinate system of their grid, units and
-provenance in the primary header, so that DS9 and astropy open them as they are.
+Products are FITS with the world coordinate system of their grid, units and provenance
+in the primary header, so that DS9 and astropy open them as they are.
+
+The functions here make single HDUs. Where a product is saved, its HDUs are listed: for
+another extension of the posterior's FITS file add an `image_hdu` in
+`reconstruction.Reconstruction._hdus`; for one of a shear map, in `ShearMap.save` and
+`ShearMap.load`.
 """
 
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
 import contextlib
 import datetime
 import json
 import os
 import pathlib
 import tempfile
+import typing
 
+from astropy import table as astropy_table
 from astropy.io import fits
 import numpy as np
+import numpy.typing as npt
 
 import tfp_massmap
+from tfp_massmap import geometry
+
+if typing.TYPE_CHECKING:
+  from matplotlib import figure as mpl_figure
 
 CREATOR = f"tfp_massmap {tfp_massmap.__version__}"
 
+# A FITS card has 80 characters; HIERARCH MASSMAP and a number need half of them.
+_LONGEST_NAME = 40
+
 
 @contextlib.contextmanager
-def atomic_path(path, overwrite=False):
+def atomic_path(path: str | os.PathLike, overwrite: bool = False) -> Iterator[str]:
   """Yields a temporary name that becomes `path` only if the block succeeds.
 
   Args:
-    path: final name. Its folder is made if absent.
-    overwrite: whether an existing file may be replaced.
+    path: Final name. Its folder is made if it does not exist.
+    overwrite: Whether an existing file may be replaced.
 
   Raises:
-    FileExistsError: if `path` exists and `overwrite` is false.
+    FileExistsError: If `path` exists and `overwrite` is false.
+    OSError: If `path` is a folder, or its folder is not writable.
   """
   path = pathlib.Path(path)
   check_writable(path, overwrite)
@@ -46,12 +65,16 @@ def atomic_path(path, overwrite=False):
       os.remove(temporary)
 
 
-def check_writable(path, overwrite=False):
-  """Says now, rather than after an hour of sampling, that a file cannot be written.
+def check_writable(path: str | os.PathLike, overwrite: bool = False) -> None:
+  """Checks now, rather than after an hour of sampling, that a file can be written.
+
+  Args:
+    path: Name of the file; neither it nor its folder is made.
+    overwrite: Whether an existing file may be replaced.
 
   Raises:
-    FileExistsError: if it exists and `overwrite` is false.
-    OSError: if it is a folder, or its folder cannot be written or made.
+    FileExistsError: If the file exists and `overwrite` is false.
+    OSError: If it is a folder, or its folder cannot be written or made.
   """
   path = pathlib.Path(path)
   if path.is_dir():
@@ -74,45 +97,82 @@ def check_writable(path, overwrite=False):
     ) from error
 
 
-def write_fits(path, hdus, *, overwrite=False):
-  """Writes a list of HDUs as one FITS file, atomically."""
+def write_fits(
+  path: str | os.PathLike, hdus: Sequence[typing.Any], *, overwrite: bool = False
+) -> None:
+  """Writes HDUs as one FITS file with checksums, atomically.
+
+  Args:
+    path: Name of the file.
+    hdus: astropy HDUs, a primary one first.
+    overwrite: Whether an existing file may be replaced.
+
+  Raises:
+    FileExistsError: If the file exists and `overwrite` is false.
+  """
   with atomic_path(path, overwrite) as temporary:
     fits.HDUList(hdus).writeto(temporary, overwrite=True, checksum=True)
 
 
-def write_figure(path, figure, *, settings, overwrite=False, dpi=150):
+def write_figure(
+  path: str | os.PathLike,
+  figure: "mpl_figure.Figure",
+  *,
+  settings: Mapping[str, typing.Any],
+  overwrite: bool = False,
+  dpi: float = 150,
+) -> None:
   """Writes a matplotlib figure, atomically; a PNG with its provenance.
 
   Args:
-    path: of the file, `.png` or another format of matplotlib.
-    figure: `matplotlib.figure.Figure`.
-    settings: dict, for the text chunk `Description` of a PNG, with the versions of
-      libraries.
-    overwrite: whether an existing file may be replaced.
-    dpi: pixels per inch.
+    path: Name of the file, with the suffix `.png` or another format of matplotlib.
+    figure: The figure.
+    settings: How it was made, for the text chunk `Description` of a PNG, to which the
+      versions of libraries are added.
+    overwrite: Whether an existing file may be replaced.
+    dpi: Pixels per inch.
+
+  Raises:
+    FileExistsError: If the file exists and `overwrite` is false.
   """
   metadata = figure_metadata(path, settings)
   with atomic_path(path, overwrite) as temporary:
     figure.savefig(temporary, dpi=dpi, metadata=metadata)
 
 
-def figure_metadata(path, settings):
-  """What `savefig` shall write into a PNG, see `write_figure`; None for other formats."""
+def figure_metadata(
+  path: str | os.PathLike, settings: Mapping[str, typing.Any]
+) -> dict[str, str] | None:
+  """Returns the metadata that `savefig` writes into a PNG; None for other formats.
+
+  Args:
+    path: Name of the file.
+    settings: As in `write_figure`.
+  """
   if not str(path).lower().endswith(".png"):
     return None
   made = json.dumps({**settings, **library_versions()}, default=str)
   return {"Description": made, "Software": CREATOR}
 
 
-def write_table(path, table, *, settings, overwrite=False):
+def write_table(
+  path: str | os.PathLike,
+  table: astropy_table.Table,
+  *,
+  settings: Mapping[str, typing.Any],
+  overwrite: bool = False,
+) -> None:
   """Writes a table as ECSV with its provenance, atomically.
 
   Args:
-    path: of the file, `.ecsv`.
-    table: `astropy.table.Table`; its `meta` is kept, and `DATE`, `CREATOR`, `VERSIONS`
-      and `SETTINGS` are added.
-    settings: dict of names to strings, numbers or booleans; `None` is left out.
-    overwrite: whether an existing file may be replaced.
+    path: Name of the file, with the suffix `.ecsv`.
+    table: The table; its `meta` is kept, and `DATE`, `CREATOR`, `VERSIONS` and
+      `SETTINGS` are added.
+    settings: Strings, numbers or booleans by name; None is left out.
+    overwrite: Whether an existing file may be replaced.
+
+  Raises:
+    FileExistsError: If the file exists and `overwrite` is false.
   """
   table = table.copy()
   table.meta.update(
@@ -125,20 +185,18 @@ def write_table(path, table, *, settings, overwrite=False):
     table.write(temporary, format="ascii.ecsv", overwrite=True)
 
 
-def provenance_header(settings):
-  """FITS cards that say how a product was made.
+def provenance_header(settings: Mapping[str, typing.Any]) -> fits.Header:
+  """Returns FITS cards that say how a product was made.
+
+  They are the date, the versions of this library and of those it computes with, and the
+  settings, as `HIERARCH MASSMAP <name>`. FITS allows ASCII only, so other letters are
+  written as backslash escapes.
 
   Args:
-    settings: dict of names to strings, numbers or booleans; `None` is left out.
-      Written as `HIERARCH MASSMAP <name>`.
-
-  Returns:
-    An `astropy.io.fits.Header` with the date, the versions of this library and of
-    those it computes with, and the settings. Letters beyond ASCII, which FITS does
-    not know, are written as backslash escapes.
+    settings: Strings, numbers or booleans by name; None is left out.
 
   Raises:
-    ValueError: for a name that no FITS card can hold.
+    ValueError: For a name that no FITS card can hold.
   """
   header = fits.Header()
   header["DATE"] = (_now(), "UTC date of this file")
@@ -148,16 +206,17 @@ def provenance_header(settings):
   for name, value in settings.items():
     if value is None:
       continue
-    if not (name.isascii() and name.isprintable() and 0 < len(name) <= 40):
+    if not (name.isascii() and name.isprintable() and 0 < len(name) <= _LONGEST_NAME):
       raise ValueError(
-        f"The name of a setting must be 1 to 40 ASCII characters; got {name!r}."
+        f"The name of a setting must be 1 to {_LONGEST_NAME} ASCII characters; got"
+        f" {name!r}."
       )
     header[f"HIERARCH MASSMAP {name}"] = _card_value(value)
   return header
 
 
-def read_settings(header):
-  """The settings that `provenance_header` wrote; names come back in lower case."""
+def read_settings(header: fits.Header) -> dict[str, str | int | float | bool]:
+  """Returns the settings that `provenance_header` wrote, with names in lower case."""
   start = "MASSMAP "
   return {
     name.removeprefix(start).lower(): header[name]
@@ -166,11 +225,12 @@ def read_settings(header):
   }
 
 
-def library_versions():
-  """Versions of the libraries that the numbers depend on, a dict of strings."""
-  import astropy  # pylint: disable=g-import-not-at-top
-  import tensorflow as tf  # pylint: disable=g-import-not-at-top
-  import tensorflow_probability as tfp  # pylint: disable=g-import-not-at-top
+def library_versions() -> dict[str, str]:
+  """Returns the versions, by name, of the libraries that the numbers depend on."""
+  # TensorFlow takes seconds to load, and many users of this module do not need it.
+  import astropy
+  import tensorflow as tf
+  import tensorflow_probability as tfp
 
   return {
     "tensorflow": tf.__version__,
@@ -180,14 +240,21 @@ def library_versions():
   }
 
 
-def image_hdu(data, grid, *, name, description, unit=""):
-  """Image extension with the WCS of `grid`, of the dtype of the data.
+def image_hdu(
+  data: npt.ArrayLike,
+  grid: geometry.PixelGrid,
+  *,
+  name: str,
+  description: str,
+  unit: str = "",
+) -> fits.ImageHDU:
+  """Returns an image extension with the WCS of a grid, of the dtype of the data.
 
   Args:
-    data: `[ny, nx]`, or `[n, ny, nx]` for a cube.
-    grid: the `PixelGrid` of the last two axes.
+    data: `[ny, nx]`, or `[n, ny, nx]` for a cube; booleans become uint8.
+    grid: Grid of the last two axes.
     name: EXTNAME.
-    description: comment of BUNIT, in words.
+    description: Comment of BUNIT, in words.
     unit: BUNIT; convergence and shear have none.
   """
   data = np.asarray(data)
@@ -198,8 +265,26 @@ def image_hdu(data, grid, *, name, description, unit=""):
   return fits.ImageHDU(data, header=header, name=name)
 
 
-def primary_hdu(data, grid, *, description, settings, unit=""):
-  """Primary image with the WCS of `grid` and the provenance of the product."""
+def primary_hdu(
+  data: npt.ArrayLike,
+  grid: geometry.PixelGrid,
+  *,
+  description: str,
+  settings: Mapping[str, typing.Any],
+  unit: str = "",
+) -> fits.PrimaryHDU:
+  """Returns a primary image with the WCS of a grid and the provenance of the product.
+
+  Args:
+    data: As in `image_hdu`.
+    grid: As in `image_hdu`.
+    description: As in `image_hdu`.
+    settings: As in `provenance_header`.
+    unit: As in `image_hdu`.
+
+  Raises:
+    ValueError: For the name of a setting that no FITS card can hold.
+  """
   image = image_hdu(data, grid, name="PRIMARY", description=description, unit=unit)
   header = image.header
   header.extend(provenance_header(settings))
@@ -207,6 +292,7 @@ def primary_hdu(data, grid, *, description, settings, unit=""):
 
 
 def _card_value(value):
+  """Returns a value that a FITS card can hold."""
   if isinstance(value, (bool, np.bool_)):
     return bool(value)
   if isinstance(value, (int, np.integer)):
@@ -217,10 +303,11 @@ def _card_value(value):
 
 
 def _now():
-  return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+  return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def _umask():
+  # There is no way to read the mask without setting it.
   current = os.umask(0)
   os.umask(current)
   return current

@@ -1,31 +1,58 @@
 """Figures. Every function returns `(figure, axes)` and shows nothing by itself."""
 
+from collections.abc import Mapping
+
+from matplotlib import axes as mpl_axes
 from matplotlib import figure as mpl_figure
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 
+from tfp_massmap import geometry
 
-def plot_maps(maps, grid, *, mask=None, markers=None, num_columns=4, title=None):
-  """Convergence maps side by side, north up and east to the left.
+# Percentiles at the ends of the colour scale of convergence, and at the upper end of
+# that of standard deviations. A few pixels of noise or of halo centres are left out, so
+# that the rest of the map keeps its contrast.
+_LOW, _HIGH = 1, 99.7
+_HIGH_STD = 99.8
+
+# Standard deviation in pixels of the filter of an outlined mask: single empty pixels
+# are holes of the sampling, not of the survey.
+_OUTLINE_SMOOTHING = 2
+
+
+def plot_maps(
+  maps: Mapping[str, npt.ArrayLike],
+  grid: geometry.PixelGrid,
+  *,
+  mask: npt.ArrayLike | None = None,
+  markers: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+  num_columns: int = 4,
+  title: str | None = None,
+) -> tuple[mpl_figure.Figure, list[mpl_axes.Axes]]:
+  """Draws convergence maps side by side, north up and east to the left.
 
   Args:
-    maps: dict of title to `[ny, nx]`. Titles that start with "Standard deviation" get
-      a colour scale of their own; all the others share one.
-    grid: `geometry.PixelGrid`; axes are right ascension and declination if it has a
-      WCS, else arcmin from the corner.
-    mask: bool `[ny, nx]`, outlined where it is wide enough to see.
-    markers: `(ra, dec)` in degrees, circled; needs a WCS.
-    num_columns: panels in a row.
-    title: of the figure.
+    maps: Maps `[ny, nx]` by title. Those with a title that starts with "Standard
+      deviation" get a colour scale of their own; all the others share one.
+    grid: Grid of the maps. Axes are right ascension and declination if it has a WCS,
+      and otherwise arcmin from the corner.
+    mask: Bool `[ny, nx]`, outlined where it is wide enough to see.
+    markers: `(ra, dec)` in degrees, drawn as circles; they need a WCS.
+    num_columns: Number of panels in a row.
+    title: Title of the figure.
 
   Returns:
-    `(figure, axes)`, axes a list in the order of `maps`.
+    The figure, and its axes in the order of `maps`.
 
   Raises:
-    ValueError: for markers on a grid without a WCS.
+    ValueError: For markers on a grid without a WCS.
   """
   if markers is not None and grid.wcs is None:
-    raise ValueError("Markers are sky positions, and this grid has no WCS.")
+    raise ValueError(
+      "Markers are sky positions, and this grid has no WCS. Make it with"
+      " PixelGrid.tangent(center, shape, pixel_scale=...), or leave out the markers."
+    )
   num_columns = min(num_columns, len(maps))
   num_rows = -(-len(maps) // num_columns)
   figure = mpl_figure.Figure(
@@ -53,7 +80,7 @@ def _is_std(name):
 
 def _show(figure, axis, values, grid, limits, is_std):
   if is_std:
-    style = dict(cmap="viridis", vmin=0, vmax=np.nanpercentile(values, 99.8))
+    style = dict(cmap="viridis", vmin=0, vmax=np.nanpercentile(values, _HIGH_STD))
     label, extend = r"std of $\kappa$", "max"
   else:
     style = dict(cmap="inferno", vmin=limits[0], vmax=limits[1])
@@ -75,18 +102,19 @@ def _mark(axis, markers, grid):
     edgecolors="cyan",
     linewidths=0.7,
   )
+  # Markers outside the map must not change its limits.
   axis.set_xlim(grid.shape[1] - 0.5, -0.5)
   axis.set_ylim(-0.5, grid.shape[0] - 0.5)
 
 
 def _shared_limits(maps):
-  low = min(np.nanpercentile(m, 1) for m in maps)
-  high = max(np.nanpercentile(m, 99.7) for m in maps)
+  low = min(np.nanpercentile(m, _LOW) for m in maps)
+  high = max(np.nanpercentile(m, _HIGH) for m in maps)
   return low, high
 
 
 def _extent(grid):
-  """Pixel coordinates under a WCS, arcmin without one."""
+  """Returns None, for pixel coordinates, with a WCS; limits in arcmin without one."""
   if grid.wcs is not None:
     return None
   height, width = (side.to_value("arcmin") for side in grid.extent)
@@ -96,8 +124,7 @@ def _extent(grid):
 def _outline(axis, mask, grid):
   if mask is None or np.all(mask):
     return
-  # Single empty pixels are holes of the sampling, not of the survey.
-  smooth = ndimage.gaussian_filter(np.asarray(mask, float), 2)
+  smooth = ndimage.gaussian_filter(np.asarray(mask, float), _OUTLINE_SMOOTHING)
   axis.contour(
     smooth, levels=[0.5], colors="white", linewidths=0.6, extent=_extent(grid)
   )

@@ -1,6 +1,7 @@
-"""`ShearMap`: binned shear with its noise, mask and place in the sky."""
+"""`ShearMap`: binned shear with its noise, its mask and its place in the sky."""
 
 import dataclasses
+import os
 
 from astropy.io import fits
 import numpy as np
@@ -11,20 +12,21 @@ from tfp_massmap import io
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ShearMap:
-  """Binned shear with its noise: what the likelihood needs.
+  """Binned shear with its noise: the data of the likelihood.
 
   Attributes:
-    shear: `[2, ny, nx]`, gamma_1 and gamma_2; ignored outside the mask.
-    noise_std: `[2, ny, nx]` (or `[ny, nx]` for both components), standard deviation
-      per pixel; ignored outside the mask.
-    mask: bool `[ny, nx]`, true where there is a measurement.
-    grid: `PixelGrid`.
-    count: galaxies per pixel, int `[ny, nx]`; optional.
-    settings: how it was made, a dict of strings, numbers and booleans.
+    shear: gamma_1 and gamma_2, floats `[2, ny, nx]`; ignored outside the mask.
+    noise_std: Standard deviation of each pixel, floats `[2, ny, nx]`, or `[ny, nx]` for
+      both components; ignored outside the mask.
+    mask: Bool `[ny, nx]`, true where there is a measurement.
+    grid: `PixelGrid` of the maps.
+    count: Galaxies in each pixel, int `[ny, nx]`; optional.
+    settings: How it was made, strings, numbers and booleans by name.
 
   Raises:
-    ValueError: if shapes differ, or an unmasked pixel has a shear that is not
-      finite or a noise that is not finite and positive.
+    ValueError: If shapes differ, the mask is not boolean (or 0 and 1) or is empty, or
+      an unmasked pixel has a shear that is not finite or a noise that is not finite and
+      positive.
   """
 
   shear: np.ndarray
@@ -33,43 +35,41 @@ class ShearMap:
   mask: np.ndarray
   grid: geometry.PixelGrid
   count: np.ndarray | None = None
-  settings: dict = dataclasses.field(default_factory=dict)
+  settings: dict[str, str | int | float | bool] = dataclasses.field(
+    default_factory=dict
+  )
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     shear = np.asarray(self.shear)
     noise_std = np.asarray(self.noise_std)
     mask = np.asarray(self.mask)
     shape = self.grid.shape
     if noise_std.shape == shape:
       noise_std = np.broadcast_to(noise_std, (2, *shape))
-    given = dict(shear=(shear, (2, *shape)), mask=(mask, shape))
-    given["noise_std"] = (noise_std, (2, *shape))
+    _check_shape("shear", shear, (2, *shape))
+    _check_shape("mask", mask, shape)
+    _check_shape("noise_std", noise_std, (2, *shape))
     if self.count is not None:
-      given["count"] = (np.asarray(self.count), shape)
-    for name, (value, wanted) in given.items():
-      if value.shape != wanted:
-        raise ValueError(
-          f"{name} must have shape {wanted} like the grid; got {value.shape}."
-        )
-    if mask.dtype != bool:
-      if not np.isin(mask, (0, 1)).all():
-        raise ValueError(
-          "mask must be boolean, or 0 and 1; it holds other values. Write"
-          " `count > 0`, for example."
-        )
-      mask = mask.astype(bool)
-    if not mask.any():
-      raise ValueError("The mask is empty: no pixel has a measurement.")
+      _check_shape("count", np.asarray(self.count), shape)
+    mask = _checked_mask(mask)
     _check_pixels("shear", shear, mask, np.isfinite(shear), "finite")
     good_noise = np.isfinite(noise_std) & (noise_std > 0)
     _check_pixels("noise_std", noise_std, mask, good_noise, "positive and finite")
     for name, value in dict(shear=shear, noise_std=noise_std, mask=mask).items():
       object.__setattr__(self, name, value)
 
-  def save(self, path, overwrite=False):
+  def save(self, path: str | os.PathLike, overwrite: bool = False) -> None:
     """Writes one FITS file: the shear, NOISE_STD, MASK and COUNT, with WCS.
 
-    Maps keep their dtype; names of settings come back in lower case.
+    Maps keep their dtype. Names of settings come back in lower case.
+
+    Args:
+      path: Name of the file.
+      overwrite: Whether an existing file may be replaced.
+
+    Raises:
+      FileExistsError: If the file exists and `overwrite` is false.
+      ValueError: For the name of a setting that no FITS card can hold.
     """
     hdus = [
       io.primary_hdu(
@@ -96,8 +96,15 @@ class ShearMap:
     io.write_fits(path, hdus, overwrite=overwrite)
 
   @classmethod
-  def load(cls, path):
-    """Reads what `save` wrote."""
+  def load(cls, path: str | os.PathLike) -> "ShearMap":
+    """Reads a file of `save`.
+
+    Args:
+      path: Name of the file.
+
+    Raises:
+      ValueError: If it is another kind of FITS file.
+    """
     with fits.open(path) as hdus:
       names = [hdu.name for hdu in hdus]
       missing = {"NOISE_STD", "MASK"} - set(names)
@@ -118,6 +125,27 @@ class ShearMap:
       )
 
 
+def _check_shape(name, value, wanted):
+  if value.shape != wanted:
+    raise ValueError(
+      f"{name} must have shape {wanted} like the grid; got {value.shape}."
+    )
+
+
+def _checked_mask(mask):
+  """Returns a mask as booleans."""
+  if mask.dtype != bool:
+    if not np.isin(mask, (0, 1)).all():
+      raise ValueError(
+        "mask must be boolean, or 0 and 1; it holds other values. Write `count > 0`,"
+        " for example."
+      )
+    mask = mask.astype(bool)
+  if not mask.any():
+    raise ValueError("The mask is empty: no pixel has a measurement.")
+  return mask
+
+
 def _check_pixels(name, values, mask, good, wanted):
   bad = ~good & mask
   if bad.any():
@@ -130,4 +158,5 @@ def _check_pixels(name, values, mask, good, wanted):
 
 
 def _native(array):
+  """Returns an array of FITS, which is big-endian, in the byte order of the machine."""
   return np.asarray(array, array.dtype.newbyteorder("="))

@@ -1,7 +1,10 @@
-"""The COSMOS shape catalogue of Schrabback et al. (2010), galaxies or binned maps."""
+"""The COSMOS shape catalogue of Schrabback et al. (2010), as galaxies or as maps."""
 
+from collections.abc import Iterator
+from collections.abc import Mapping
 import dataclasses
 import hashlib
+import typing
 
 from astropy import units as u
 from astropy.io import fits
@@ -11,46 +14,49 @@ import tensorflow_datasets as tfds
 
 from tfp_massmap import catalog
 from tfp_massmap import geometry
+from tfp_massmap.catalog import files
 from tfp_massmap.datasets import building
 
 _URL = "https://github.com/CosmoStat/jax-lensing/raw/master/data/COSMOS/"
-_FILES = dict(ra="ra", dec="dec", e1="e1", e2="e2", weight="nhweight_int")
+
+# The catalogue has its bright galaxies in the first rows.
 _NUM_BRIGHT = 165159
-# Box of the released maps: the medians of the positions +- 0.87 deg.
+
+# The box of the released maps: the medians of the positions, in degrees, and 360 x 360
+# pixels of 0.29 arcmin.
 _CENTER = (150.1161025, 2.247490268)
 _SHAPE = (360, 360)
 _PIXEL_SCALE = 0.29 * u.arcmin
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class CosmosShearConfig(tfds.core.BuilderConfig):
-  """Whether to give galaxies or maps.
+class CosmosShearConfig(building.Config):
+  """The form in which the catalogue is given.
 
   Attributes:
-    product: "galaxies", or "maps", one example with the shear in pixels.
+    product: "galaxies", or "maps" for one example with the shear in pixels.
     noise: "weighted" or "unweighted", as in `catalog.bin_catalogue`.
-    num_bright: the catalogue's first so many rows are its bright galaxies.
+    num_bright: Number of rows, from the first, with bright galaxies.
+
+  Raises:
+    ValueError: If the product is unknown.
   """
 
   product: str = "galaxies"
   noise: str = "weighted"
   num_bright: int = _NUM_BRIGHT
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if self.product not in ("galaxies", "maps"):
       raise ValueError(f"product must be galaxies or maps; got {self.product!r}.")
 
-  def settings(self):
-    """What decides the data; kept with them."""
-    return dict(product=self.product, noise=self.noise, num_bright=self.num_bright)
 
-
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(building.PackagedBuilder):
   """Builder of `cosmos_shear`; see README.md."""
 
   VERSION = tfds.core.Version("1.0.0")
-  RELEASE_NOTES = {"1.0.0": "First version."}
-  BUILDER_CONFIGS = [
+  RELEASE_NOTES: typing.ClassVar = {"1.0.0": "First version."}
+  BUILDER_CONFIGS: typing.ClassVar = [
     CosmosShearConfig(
       name="galaxies", description="Position, ellipticity and weight per galaxy."
     ),
@@ -65,18 +71,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
   e1.fits, e2.fits and nhweight_int.fits of
   https://github.com/CosmoStat/jax-lensing/tree/master/data/COSMOS into manual_dir.
   """
-  # tfds would look for these below the package, where a checkout has no such folder.
-  code_path = epath.Path(__file__)
-  pkg_dir_path = epath.Path(__file__).parent
 
-  def __init__(self, **kwargs):
-    super().__init__(**kwargs)
-    building.check_prepared(self)
-
-  def _info(self):
+  def _info(self) -> tfds.core.DatasetInfo:
     number = np.float64
     if self.builder_config.product == "galaxies":
-      features = {name: tfds.features.Scalar(number) for name in _FILES}
+      features = {
+        role: tfds.features.Scalar(number) for role in files.SCHRABBACK2010_FILES
+      }
       features["bright"] = tfds.features.Scalar(np.bool_)
     else:
       features = dict(
@@ -95,15 +96,17 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       ),
     )
 
-  def _split_generators(self, dl_manager):
+  def _split_generators(
+    self, dl_manager: tfds.download.DownloadManager
+  ) -> dict[str, Iterator]:
     return {"train": self._generate_examples(self._paths(dl_manager))}
 
   def _paths(self, dl_manager):
-    """Files by role: those of manual_dir, or downloaded."""
-    names = {role: f"{name}.fits" for role, name in _FILES.items()}
+    """Returns the files by role: those of manual_dir, or downloaded ones."""
+    names = files.SCHRABBACK2010_FILES
     try:
       folder = dl_manager.manual_dir
-    except AssertionError:  # there is none
+    except AssertionError:  # There is no manual_dir.
       folder = None
     if folder is not None and (folder / names["ra"]).exists():
       paths = {role: folder / name for role, name in names.items()}
@@ -116,7 +119,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     for role, path in paths.items():
       if not path.exists():
         raise FileNotFoundError(
-          f"No {path}; the catalogue is the files {sorted(p.name for p in paths.values())}."
+          f"No {path}; the catalogue consists of the files"
+          f" {sorted(p.name for p in paths.values())}."
         )
       expected = self.url_infos[_URL + path.name]
       content = path.read_bytes()
@@ -126,11 +130,16 @@ class Builder(tfds.core.GeneratorBasedBuilder):
           f" {expected.size}, or other content. Download it again."
         )
 
-  def _generate_examples(self, paths):
+  def _generate_examples(
+    self, paths: Mapping[str, epath.Path]
+  ) -> Iterator[tuple[int | str, dict]]:
     columns = {role: _read_column(path) for role, path in paths.items()}
     lengths = {role: len(column) for role, column in columns.items()}
     if len(set(lengths.values())) > 1:
-      raise ValueError(f"The columns of the catalogue differ in length: {lengths}.")
+      raise ValueError(
+        f"The columns of the catalogue differ in length: {lengths}. Download the files"
+        " again."
+      )
     if self.builder_config.product == "maps":
       yield "cosmos", self._maps(columns)
       return

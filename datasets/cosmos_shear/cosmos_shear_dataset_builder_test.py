@@ -1,36 +1,36 @@
-"""The builder on a small catalogue, and on the published one when it is at hand."""
+"""The builder reads a small catalogue, and the published one when it is at hand."""
 
 import hashlib
 import os
 import pathlib
 import shutil
+import typing
 
 from astropy.io import fits
+from etils import epath
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-import tfp_massmap.datasets  # pylint: disable=unused-import
+from tfp_massmap.catalog import files
 from tfp_massmap.datasets.cosmos_shear import cosmos_shear_dataset_builder as lib
 
 FOLDER = pathlib.Path(lib.__file__).parent
-NAMES = ("ra", "dec", "e1", "e2", "nhweight_int")
 
 
 class CosmosShearTest(tfds.testing.DatasetBuilderTestCase):
   DATASET_CLASS = lib.Builder
   EXAMPLE_DIR = FOLDER / "dummy_data"
-  DL_EXTRACT_RESULT = {
-    role: f"downloads/{name}.fits"
-    for role, name in zip(("ra", "dec", "e1", "e2", "weight"), NAMES)
+  DL_EXTRACT_RESULT: typing.ClassVar = {
+    role: f"downloads/{name}" for role, name in files.SCHRABBACK2010_FILES.items()
   }
-  BUILDER_CONFIG_NAMES_TO_TEST = ["galaxies"]
-  SPLITS = {"train": 40}
+  BUILDER_CONFIG_NAMES_TO_TEST: typing.ClassVar = ["galaxies"]
+  SPLITS: typing.ClassVar = {"train": 40}
 
 
 class CosmosShearMapsTest(CosmosShearTest):
-  BUILDER_CONFIG_NAMES_TO_TEST = ["maps"]
-  SPLITS = {"train": 1}
+  BUILDER_CONFIG_NAMES_TO_TEST: typing.ClassVar = ["maps"]
+  SPLITS: typing.ClassVar = {"train": 1}
 
 
 @pytest.fixture(name="published")
@@ -74,24 +74,22 @@ def test_checksums_are_those_of_the_published_files(published):
 
 def test_galaxies_are_the_rows_of_the_files(tmp_path):
   manual = FOLDER / "dummy_data" / "downloads"
-  columns = {n: fits.getdata(manual / f"{n}.fits").ravel() for n in NAMES}
   builder = lib.Builder(data_dir=str(tmp_path), config="galaxies")
-  paths = {
-    role: lib.epath.Path(manual / f"{name}.fits") for role, name in lib._FILES.items()
-  }  # pylint: disable=protected-access
-  rows = list(builder._generate_examples(paths))  # pylint: disable=protected-access
+  paths = {r: epath.Path(manual / n) for r, n in files.SCHRABBACK2010_FILES.items()}
+  rows = list(builder._generate_examples(paths))
   assert [key for key, _ in rows] == list(range(40))
-  for role, name in lib._FILES.items():  # pylint: disable=protected-access
-    np.testing.assert_array_equal([row[role] for _, row in rows], columns[name])
+  for role, path in paths.items():
+    column = fits.getdata(path).ravel()
+    np.testing.assert_array_equal([row[role] for _, row in rows], column)
 
 
 def test_other_files_in_manual_dir_are_refused(tmp_path):
   manual = tmp_path / "manual"
   shutil.copytree(FOLDER / "dummy_data" / "downloads", manual)
-  with pytest.raises(ValueError, match="ra.fits is not the published file"):
+  with pytest.raises(ValueError, match=r"ra\.fits is not the published file"):
     _prepare(tmp_path / "data", manual, "galaxies")
   (manual / "e2.fits").unlink()
-  with pytest.raises((FileNotFoundError, ValueError), match="published|No .*e2.fits"):
+  with pytest.raises((FileNotFoundError, ValueError), match=r"published|No .*e2\.fits"):
     _prepare(tmp_path / "data", manual, "galaxies")
   assert not list((tmp_path / "data").rglob("*tfrecord*"))
 

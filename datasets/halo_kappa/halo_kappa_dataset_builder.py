@@ -1,9 +1,11 @@
 """Convergence maps of the package's simulator, made on the spot."""
 
+from collections.abc import Callable
+from collections.abc import Iterator
 import dataclasses
+import typing
 
 from astropy import units as u
-from etils import epath
 import numpy as np
 import tensorflow_datasets as tfds
 
@@ -12,58 +14,59 @@ from tfp_massmap import simulate
 from tfp_massmap.datasets import building
 from tfp_massmap.simulate import source_planes
 
-# Maps of different splits have different indices, hence independent random numbers.
+# Maps of different splits have different indices, hence independent random numbers. No
+# split has a thousand million maps.
 _FIRST_INDEX = {"train": 0, "validation": 10**9, "test": 2 * 10**9}
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class HaloKappaConfig(tfds.core.BuilderConfig):
-  """Which maps to simulate.
+class HaloKappaConfig(building.Config):
+  """The maps to simulate.
 
   Attributes:
-    num_maps: numbers of maps for train, validation and test.
-    shape: `(ny, nx)`.
-    pixel_scale_arcmin: pixel side.
-    plane_weights: of the 40 source planes of kappaTNG, or a callable n(z).
     mode: "quality" or "fast", see `simulate.ConvergenceSimulator`.
-    periodic: whether the maps are tori.
-    seed: integer, not negative.
-    num_processes: how many make the maps; it does not change them.
+    num_maps: Numbers of maps for train, validation and test.
+    periodic: Whether the maps are periodic.
+    pixel_scale_arcmin: Side of a pixel in arcmin.
+    plane_weights: Weights of the 40 source planes of kappaTNG, or a density of
+      redshifts n(z).
+    seed: Integer, not negative.
+    shape: `(ny, nx)`.
+    num_processes: Number of processes that make the maps; it does not change them.
+
+  Raises:
+    ValueError: If there are not three numbers of maps, one is negative, or the weights
+      are not 40 or are negative.
   """
 
-  num_maps: tuple = (40, 4, 4)
-  shape: tuple = (1024, 1024)
-  pixel_scale_arcmin: float = 300 / 1024
-  plane_weights: tuple = source_planes.COSMOS_WEIGHTS
+  FREE: typing.ClassVar[frozenset[str]] = frozenset({"num_processes"})
+
   mode: str = "quality"
+  num_maps: tuple[int, int, int] = (40, 4, 4)
   periodic: bool = True
+  pixel_scale_arcmin: float = 300 / 1024  # That of kappaTNG.
+  plane_weights: tuple[float, ...] | Callable[[np.ndarray], np.ndarray] = (
+    source_planes.COSMOS_WEIGHTS
+  )
   seed: int = 0
+  shape: tuple[int, int] = (1024, 1024)  # That of kappaTNG.
   num_processes: int = 1
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if len(self.num_maps) != len(_FIRST_INDEX) or min(self.num_maps) < 0:
       raise ValueError(
         f"num_maps must be the numbers of {tuple(_FIRST_INDEX)} maps; got"
         f" {self.num_maps}."
       )
-    if callable(self.plane_weights):
-      self.plane_weights = source_planes.weights_from_density(self.plane_weights)
-    weights = source_planes.check_weights(self.plane_weights)
-    self.plane_weights = tuple(weights.tolist())
-
-  def settings(self):
-    """What decides the data; kept with them."""
-    names = [f.name for f in dataclasses.fields(HaloKappaConfig)]
-    own = set(names) - {f.name for f in dataclasses.fields(tfds.core.BuilderConfig)}
-    return {name: getattr(self, name) for name in sorted(own - {"num_processes"})}
+    self.plane_weights = building.plane_weights(self.plane_weights)
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(building.PackagedBuilder):
   """Builder of `halo_kappa`; see README.md."""
 
   VERSION = tfds.core.Version("1.0.0")
-  RELEASE_NOTES = {"1.0.0": "First version."}
-  BUILDER_CONFIGS = [
+  RELEASE_NOTES: typing.ClassVar = {"1.0.0": "First version."}
+  BUILDER_CONFIGS: typing.ClassVar = [
     HaloKappaConfig(name="cosmos", description="Redshifts of COSMOS, 5 x 5 deg."),
     HaloKappaConfig(
       name="uniform",
@@ -71,15 +74,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       plane_weights=(1.0,) * source_planes.NUM_PLANES,
     ),
   ]
-  # tfds would look for these below the package, where a checkout has no such folder.
-  code_path = epath.Path(__file__)
-  pkg_dir_path = epath.Path(__file__).parent
 
-  def __init__(self, **kwargs):
-    super().__init__(**kwargs)
-    building.check_prepared(self)
-
-  def _info(self):
+  def _info(self) -> tfds.core.DatasetInfo:
     config = self.builder_config
     return self.dataset_info_from_configs(
       features=tfds.features.FeaturesDict(
@@ -92,11 +88,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       metadata=tfds.core.MetadataDict(config.settings()),
     )
 
-  def _download_and_prepare(self, dl_manager, download_config):
-    with building.small_shuffle_buffer():
-      super()._download_and_prepare(dl_manager, download_config)
-
-  def _split_generators(self, dl_manager):
+  def _split_generators(
+    self, dl_manager: tfds.download.DownloadManager
+  ) -> dict[str, Iterator]:
     del dl_manager
     return {
       split: self._generate_examples(first, num_maps)
@@ -106,7 +100,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       if num_maps
     }
 
-  def _generate_examples(self, first, num_maps):
+  def _generate_examples(self, first: int, num_maps: int) -> Iterator[tuple[int, dict]]:
     config = self.builder_config
     simulator = simulate.ConvergenceSimulator(
       geometry.PixelGrid(config.shape, config.pixel_scale_arcmin * u.arcmin),

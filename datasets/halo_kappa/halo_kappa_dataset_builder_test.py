@@ -1,6 +1,7 @@
-"""The builder with small maps."""
+"""The builder makes the maps of the simulator, here small ones."""
 
 import pathlib
+import typing
 
 from astropy import units as u
 import numpy as np
@@ -9,7 +10,6 @@ import tensorflow_datasets as tfds
 
 from tfp_massmap import geometry
 from tfp_massmap import simulate
-import tfp_massmap.datasets  # pylint: disable=unused-import
 from tfp_massmap.datasets.halo_kappa import halo_kappa_dataset_builder as lib
 
 
@@ -20,9 +20,9 @@ def _config(**settings):
 
 class HaloKappaTest(tfds.testing.DatasetBuilderTestCase):
   DATASET_CLASS = lib.Builder
-  EXAMPLE_DIR = pathlib.Path(lib.__file__).parent  # nothing is read
-  BUILDER_CONFIG_NAMES_TO_TEST = [_config()]
-  SPLITS = {"train": 3, "validation": 1, "test": 2}
+  EXAMPLE_DIR = pathlib.Path(lib.__file__).parent  # Nothing is read.
+  BUILDER_CONFIG_NAMES_TO_TEST: typing.ClassVar = [_config()]
+  SPLITS: typing.ClassVar = {"train": 3, "validation": 1, "test": 2}
 
 
 def _prepare(data_dir, config):

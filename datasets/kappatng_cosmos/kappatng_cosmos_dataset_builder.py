@@ -1,8 +1,12 @@
 """kappaTNG convergence maps, combined for the redshifts of a survey."""
 
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
 import dataclasses
 import functools
 import itertools
+import typing
 
 from astropy.io import fits
 from etils import epath
@@ -18,51 +22,51 @@ from tfp_massmap.simulate import source_planes
 _PRODUCTS = ("convergence", "mock", "planes")
 _COSMOS_URL = "https://github.com/CosmoStat/jax-lensing/raw/master/data/COSMOS/"
 _NOISE_FILES = ("std1.fits", "std2.fits", "cosmos_full_mask_0.29arcmin360.fits")
-# Splits share no lens-potential set, that is, no structure.
+
+# First and last lens-potential set. Splits share no set, that is, no structure.
 _SPLITS = {"train": (1, 80), "validation": (81, 90), "test": (91, 100)}
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class KappatngConfig(tfds.core.BuilderConfig):
-  """What to make of kappaTNG.
+class KappatngConfig(building.Config):
+  """The maps to make of kappaTNG.
 
   Attributes:
-    product: "convergence", maps combined with `plane_weights`; "mock", crops of them
-      observed as COSMOS (Remy et al. 2022, section 6.3); or "planes", source planes.
+    product: "convergence" for maps combined with `plane_weights`; "mock" for crops of
+      them observed as COSMOS (Remy et al. 2022, section 6.3); "planes" for single
+      source planes.
     physics: "fullphys" or "dmonly".
-    plane_weights: of the 40 source planes, or a callable n(z). The published ones of
-      COSMOS by default.
-    planes: numbers, 1 to 40, of the planes of "planes".
-    seed: of the crops and the noise of "mock".
-    map_size: pixels a side of the maps, 1024 in the release.
+    plane_weights: Weights of the 40 source planes, or a density of redshifts n(z). The
+      default are the published weights of COSMOS.
+    planes: Numbers, 1 to 40, of the source planes of "planes".
+    seed: Seed of the crops and the noise of "mock".
+    map_size: Pixels a side of the maps, 1024 in the release.
+
+  Raises:
+    ValueError: If the product, the physics or a plane is unknown, or the weights are
+      not 40 or are negative.
   """
 
   product: str = "convergence"
   physics: str = "fullphys"
-  plane_weights: tuple = source_planes.COSMOS_WEIGHTS
-  planes: tuple = (10, 20, 30, 40)
+  plane_weights: tuple[float, ...] | Callable[[np.ndarray], np.ndarray] = (
+    source_planes.COSMOS_WEIGHTS
+  )
+  planes: tuple[int, ...] = (10, 20, 30, 40)
   seed: int = 0
   map_size: int = 1024
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if self.product not in _PRODUCTS:
       raise ValueError(f"product must be one of {_PRODUCTS}; got {self.product!r}.")
     if self.physics not in releases.PHYSICS:
       raise ValueError(
         f"physics must be one of {releases.PHYSICS}; got {self.physics!r}."
       )
-    if callable(self.plane_weights):
-      self.plane_weights = source_planes.weights_from_density(self.plane_weights)
-    weights = source_planes.check_weights(self.plane_weights)
-    self.plane_weights = tuple(weights.tolist())
+    self.plane_weights = building.plane_weights(self.plane_weights)
     bad = [n for n in self.planes if not 1 <= n <= releases.NUM_PLANES]
     if bad or not self.planes:
       raise ValueError(f"planes must be numbers from 1 to 40; got {self.planes}.")
-
-  def settings(self):
-    """What decides the data; kept with them."""
-    names = ("product", "physics", "plane_weights", "planes", "seed", "map_size")
-    return {name: getattr(self, name) for name in names}
 
 
 def _configs():
@@ -83,27 +87,22 @@ def _configs():
       )
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(building.PackagedBuilder):
   """Builder of `kappatng_cosmos`; see README.md."""
 
   VERSION = tfds.core.Version("1.0.0")
-  RELEASE_NOTES = {"1.0.0": "First version."}
-  BUILDER_CONFIGS = list(_configs())
+  RELEASE_NOTES: typing.ClassVar = {"1.0.0": "First version."}
+  BUILDER_CONFIGS: typing.ClassVar = list(_configs())
   MANUAL_DOWNLOAD_INSTRUCTIONS = """
   Get maps of kappaTNG from https://columbialensing.org and put them, in any of the
   three formats of their releases, into a folder fullphys/ or dmonly/ of manual_dir:
     LP*/LP*_run*_maps.hdf5, or LP*/run*/kappa*.dat, or kappaTNGCosmos.tar.gz.
   Any subset of the lens-potential sets (LP) and runs will do.
   """
-  # tfds would look for these below the package, where a checkout has no such folder.
-  code_path = epath.Path(__file__)
-  pkg_dir_path = epath.Path(__file__).parent
 
-  def __init__(self, **kwargs):
-    super().__init__(**kwargs)
-    building.check_prepared(self)
+  _use_beam = False
 
-  def _info(self):
+  def _info(self) -> tfds.core.DatasetInfo:
     config = self.builder_config
     size = config.map_size
     kappa = building.map_feature(size, size)
@@ -131,13 +130,18 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       ),
     )
 
-  def _download_and_prepare(self, dl_manager, download_config):
-    # Beam is for those who ask for it by its options or runner.
+  def _download_and_prepare(
+    self,
+    dl_manager: tfds.download.DownloadManager,
+    download_config: tfds.download.DownloadConfig,
+  ) -> None:
+    # Those who give options or a runner ask for Beam.
     self._use_beam = bool(download_config.beam_runner or download_config.beam_options)
-    with building.small_shuffle_buffer():
-      super()._download_and_prepare(dl_manager, download_config)
+    super()._download_and_prepare(dl_manager, download_config)
 
-  def _split_generators(self, dl_manager):
+  def _split_generators(
+    self, dl_manager: tfds.download.DownloadManager
+  ) -> dict[str, typing.Any]:
     config = self.builder_config
     release = releases.find_release(
       dl_manager.manual_dir, config.physics, map_size=config.map_size
@@ -153,23 +157,30 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       for split, (first, last) in _SPLITS.items()
     }
     return {
-      split: self._generate_examples(release, noise, runs)
+      split: self._generate_examples(release, noise, runs=runs)
       for split, runs in splits.items()
       if runs
     }
 
-  def _generate_examples(self, release, noise, runs):
+  def _generate_examples(
+    self,
+    release: releases.Release,
+    noise: tuple[np.ndarray, np.ndarray] | None,
+    *,
+    runs: Sequence[tuple[int, int]],
+  ) -> typing.Any:
+    """Returns an iterator over keys and examples, or a Beam pipeline of them."""
     make = functools.partial(_examples, release, noise, self.builder_config)
     # An archive is one stream; of the other releases each run is work of its own.
     parts = [runs] if release.combined else [[run] for run in runs]
-    if getattr(self, "_use_beam", False):
+    if self._use_beam:
       beam = tfds.core.lazy_imports.apache_beam
       return beam.Create(parts) | beam.Reshuffle() | beam.FlatMap(make)
     return itertools.chain.from_iterable(map(make, parts))
 
 
 def _noise_paths(dl_manager):
-  """Paths of the noise maps: in manual_dir, or downloaded."""
+  """Returns the paths of the noise maps: those in manual_dir, or downloaded ones."""
   manual = [dl_manager.manual_dir / name for name in _NOISE_FILES]
   if all(path.exists() for path in manual):
     return manual
@@ -178,7 +189,7 @@ def _noise_paths(dl_manager):
 
 
 def _read_noise(paths, map_size):
-  """Noise std `[2, n, n]`, 0 where masked, and mask of the COSMOS maps."""
+  """Returns the noise of COSMOS, `[2, n, n]` and 0 where masked, and its mask."""
   maps = []
   for path in paths:
     with epath.Path(path).open("rb") as file, fits.open(file) as hdus:
@@ -193,6 +204,7 @@ def _read_noise(paths, map_size):
 
 
 def _check_combined(config):
+  """Refuses what the archive, whose maps are already combined, has not."""
   weights_differ = not np.allclose(
     config.plane_weights, source_planes.COSMOS_WEIGHTS, atol=1e-6
   )
@@ -203,8 +215,13 @@ def _check_combined(config):
     )
 
 
-def _examples(release, noise, config, runs):
-  """Yields key and features of each run."""
+def _examples(
+  release: releases.Release,
+  noise: tuple[np.ndarray, np.ndarray] | None,
+  config: KappatngConfig,
+  runs: Sequence[tuple[int, int]],
+) -> Iterator[tuple[str, dict]]:
+  """Yields the key and the features of each run."""
   for run, kappa in _maps(release, config, runs):
     features = dict(kappa=kappa)
     if config.product == "mock":
@@ -225,7 +242,7 @@ def _maps(release, config, runs):
 
 
 def _observe(kappa, noise_std, mask, seed):
-  """A crop, its shear, and noise (Remy et al. 2022, section 6.3)."""
+  """Returns a crop with its noisy shear (Remy et al. 2022, section 6.3)."""
   rng = np.random.default_rng(seed)
   ny, nx = mask.shape
   row = int(rng.integers(kappa.shape[0] - ny + 1))

@@ -1,123 +1,130 @@
-"""Readers of kappaTNG as it was released, three times in three formats.
+"""Readers of kappaTNG, which was released three times in three formats.
 
   hdf5    LP{001-100}/LP{LLL}_run{RRR}_maps.hdf5, data sets z{01..40}/kappa
   binary  LP{001-100}/run{001-100}/kappa{01..40}.dat: int32 ng, ng^2 float64, int32 ng
   tar     kappaTNGCosmos.tar.gz with kappa{1..10000}.npy: the planes already combined
           for COSMOS (Remy et al. 2022), number = (LP - 1) * 100 + run
 
-One plane of one run is in memory at a time. A file that is not what it should be raises
-`CorruptFileError`, which names the file and the plane.
+A run is `(lens_set, run)`, two numbers from 1 to 100. One plane of one run is in memory
+at a time. A damaged file raises `CorruptFileError`, which names the file and the plane.
 """
 
+from collections.abc import Callable
+from collections.abc import Container
+from collections.abc import Iterator
+from collections.abc import Sequence
 import functools
 import io
 import re
 import tarfile
+import typing
 import zlib
 
+from etils import epath
 import h5py
 import numpy as np
 
 NUM_PLANES = 40
 PHYSICS = ("fullphys", "dmonly")
 _RUNS_PER_SET = 100
-_HDF5 = "LP*/LP*_run*_maps.hdf5"
-_BINARY = "LP*/run*/kappa01.dat"
-_TAR = "kappaTNGCosmos.tar.gz"
 
 
 class CorruptFileError(ValueError):
   """A file of the release is damaged or incomplete."""
 
 
-def find_release(folder, physics, map_size):
-  """The release in a folder.
+class Release:
+  """Files of one format.
 
   Args:
-    folder: `epath.Path`, with a sub-folder `fullphys/` or `dmonly/`, or, for
-      full-physics maps, with the files themselves; a folder `maps/` may be in between.
-    physics: "fullphys" or "dmonly".
-    map_size: pixels a side.
+    paths: Those files of the release that match `pattern`.
+    map_size: Pixels a side.
 
-  Returns:
-    A `Hdf5Release`, `BinaryRelease` or `TarRelease`.
-
-  Raises:
-    FileNotFoundError: if there is none.
-    ValueError: if there are two, so that one would be ignored.
+  Attributes:
+    name: Name of the format.
+    pattern: Pattern by which files of the format are found.
+    combined: Whether the planes are already combined, so that there is a `stream` of
+      maps and no `plane`.
+    files: The paths.
   """
-  root = folder / physics
-  if not root.exists():
-    # Nothing in the files says which physics they are.
-    if physics != PHYSICS[0] or any((folder / p).exists() for p in PHYSICS):
-      raise FileNotFoundError(f"No folder {root}: put the {physics} maps there.")
-    root = folder
-  roots = [root, root / "maps"]
-  found = [
-    kind(base, paths, map_size)
-    for base in roots
-    for kind, pattern in (
-      (Hdf5Release, _HDF5),
-      (BinaryRelease, _BINARY),
-      (TarRelease, _TAR),
-    )
-    if (paths := sorted(base.glob(pattern)))
-  ]  # pyformat: disable
-  if not found:
-    looked_for = ", ".join(f"{root}/{p}" for p in (_HDF5, _BINARY, _TAR))
-    raise FileNotFoundError(
-      f"No kappaTNG maps in {folder}. Looked for {looked_for}, and the same in"
-      f" {root}/maps/."
-    )
-  if len(found) > 1:
-    kinds = " and ".join(f"{r.name} ({r.files[0]}, ...)" for r in found)
-    raise ValueError(f"Several releases in {root}: {kinds}. Leave one of them there.")
-  return found[0]
 
+  name: typing.ClassVar[str]
+  pattern: typing.ClassVar[str]
+  combined: typing.ClassVar[bool] = False
 
-class Hdf5Release:
-  """The release of 2024, one HDF5 file a run."""
-
-  name = "hdf5"
-  combined = False
-
-  def __init__(self, base, paths, map_size):
-    del base
+  def __init__(self, paths: Sequence[epath.Path], map_size: int) -> None:
     self.files = paths
     self._map_size = map_size
+
+  def runs(self) -> list[tuple[int, int]]:
+    """Returns all runs, in order."""
+    raise NotImplementedError
+
+  def plane(self, run: tuple[int, int], number: int) -> np.ndarray:
+    """Returns the convergence of a source plane, float32 `[n, n]`.
+
+    Args:
+      run: `(lens_set, run)`.
+      number: Number of the plane, 1 to 40.
+
+    Raises:
+      CorruptFileError: If the file is damaged or has no such plane.
+    """
+    raise NotImplementedError
+
+  def stream(
+    self, runs: Container[tuple[int, int]]
+  ) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
+    """Yields runs and their combined maps, float32 `[n, n]`, in the archive's order.
+
+    Args:
+      runs: The runs that are wanted.
+
+    Raises:
+      CorruptFileError: If the archive or a map is damaged.
+    """
+    raise NotImplementedError
+
+
+class Hdf5Release(Release):
+  """The release of 2024, with one HDF5 file for each run."""
+
+  name = "hdf5"
+  pattern = "LP*/LP*_run*_maps.hdf5"
+
+  def __init__(self, paths: Sequence[epath.Path], map_size: int) -> None:
+    super().__init__(paths, map_size)
     self._paths = {
       _numbers(r"LP(\d+)_run(\d+)_maps", path.name): path for path in paths
     }
 
-  def runs(self):
-    """All `(lens_set, run)`, in order."""
+  def runs(self) -> list[tuple[int, int]]:
+    """Returns all runs, in order."""
     return sorted(self._paths)
 
-  def plane(self, run, number):
-    """Convergence of a source plane, 1 to 40, float32 `[n, n]`."""
+  def plane(self, run: tuple[int, int], number: int) -> np.ndarray:
+    """Returns the convergence of a source plane, see `Release`."""
     path = self._paths[run]
     place = f"{path}, plane {number}"
     try:
       with path.open("rb") as file, h5py.File(file, "r") as maps:
-        # By name: other groups may sort before the first plane.
+        # By name, because other groups may sort before the first plane.
         plane = maps[f"z{number:02d}/kappa"][()]
     except KeyError as error:
       raise CorruptFileError(f"{place}: there is no z{number:02d}/kappa.") from error
     except (OSError, RuntimeError) as error:
       raise CorruptFileError(f"{place}: not readable as HDF5 ({error}).") from error
-    return _checked(plane, place, self._map_size)
+    return _checked(plane, place, map_size=self._map_size)
 
 
-class BinaryRelease:
-  """The older release, one binary file a plane."""
+class BinaryRelease(Release):
+  """The older release, with one binary file for each plane."""
 
   name = "binary"
-  combined = False
+  pattern = "LP*/run*/kappa01.dat"
 
-  def __init__(self, base, paths, map_size):
-    self.files = paths
-    self._base = base
-    self._map_size = map_size
+  def __init__(self, paths: Sequence[epath.Path], map_size: int) -> None:
+    super().__init__(paths, map_size)
     self._folders = {
       _numbers(
         r"LP(\d+)/run(\d+)", f"{path.parent.parent.name}/{path.parent.name}"
@@ -125,12 +132,12 @@ class BinaryRelease:
       for path in paths
     }
 
-  def runs(self):
-    """All `(lens_set, run)`, in order."""
+  def runs(self) -> list[tuple[int, int]]:
+    """Returns all runs, in order."""
     return sorted(self._folders)
 
-  def plane(self, run, number):
-    """Convergence of a source plane, 1 to 40, float32 `[n, n]`."""
+  def plane(self, run: tuple[int, int], number: int) -> np.ndarray:
+    """Returns the convergence of a source plane, see `Release`."""
     path = self._folders[run] / f"kappa{number:02d}.dat"
     place = f"{path}, plane {number}"
     try:
@@ -148,46 +155,34 @@ class BinaryRelease:
       if value != size:
         raise CorruptFileError(f"{place}: its {end} holds {value} instead of {size}.")
     plane = np.frombuffer(content, "<f8", count=size**2, offset=4)
-    return _checked(plane.reshape(size, size), place, size)
+    return _checked(plane.reshape(size, size), place, map_size=size)
 
 
-class TarRelease:
+class TarRelease(Release):
   """Maps combined for COSMOS, in one compressed archive that is read as a stream."""
 
   name = "tar"
+  pattern = "kappaTNGCosmos.tar.gz"
   combined = True
 
-  def __init__(self, base, paths, map_size):
-    del base
-    self.files = paths
-    self._path = paths[0]
-    self._map_size = map_size
-
-  def runs(self):
-    """All `(lens_set, run)`, in order; reads through the whole archive."""
+  def runs(self) -> list[tuple[int, int]]:
+    """Returns all runs, in order; this reads the whole archive."""
     return sorted(run for run, _ in self._members())
 
-  def stream(self, runs):
-    """Yields `((lens_set, run), kappa)` for some runs, in the archive's order.
-
-    Args:
-      runs: container of `(lens_set, run)`.
-
-    Yields:
-      Runs and their float32 maps `[n, n]`.
-
-    Raises:
-      CorruptFileError: for a damaged archive or map.
-    """
+  def stream(
+    self, runs: Container[tuple[int, int]]
+  ) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
+    """Yields runs and their combined maps, see `Release`."""
     for run, read in self._members():
       if run in runs:
         yield run, read()
 
-  def _members(self):
-    """Yields runs and functions that read their maps, while the archive is there."""
+  def _members(self) -> Iterator[tuple[tuple[int, int], Callable[[], np.ndarray]]]:
+    """Yields runs and functions that read their maps before the next is asked for."""
+    path = self.files[0]
     member = None
     try:
-      with self._path.open("rb") as file:
+      with path.open("rb") as file:
         with tarfile.open(fileobj=file, mode="r|gz") as archive:
           for member in archive:
             match = re.search(r"(?:^|/)kappa(\d+)\.npy$", member.name)
@@ -198,25 +193,71 @@ class TarRelease:
       raise
     except (tarfile.ReadError, EOFError, OSError, zlib.error) as error:
       last = f" after {member.name}" if member is not None else ""
-      raise CorruptFileError(f"{self._path}: damaged{last} ({error}).") from error
+      raise CorruptFileError(f"{path}: damaged{last} ({error}).") from error
 
   def _read(self, archive, member):
-    place = f"{self._path}, {member.name}"
+    place = f"{self.files[0]}, {member.name}"
     try:
       content = io.BytesIO(archive.extractfile(member).read())
       kappa = np.load(content, allow_pickle=False)
     except (ValueError, tarfile.ReadError, EOFError, OSError, zlib.error) as error:
       raise CorruptFileError(f"{place}: not a NumPy array ({error}).") from error
-    return _checked(kappa, place, self._map_size)
+    return _checked(kappa, place, map_size=self._map_size)
 
 
-def combine(release, run, weights):
-  """Weighted mean of the source planes of a run, float32 `[n, n]`.
+# Another format of the release is a class and a name here.
+FORMATS: tuple[type[Release], ...] = (Hdf5Release, BinaryRelease, TarRelease)
+
+
+def find_release(folder: epath.Path, physics: str, *, map_size: int) -> Release:
+  """Returns the release in a folder.
 
   Args:
-    release: `Hdf5Release` or `BinaryRelease`.
+    folder: Folder with a sub-folder `fullphys/` or `dmonly/`, or, for full-physics
+      maps, with the files themselves. A folder `maps/` may be in between.
+    physics: "fullphys" or "dmonly".
+    map_size: Pixels a side.
+
+  Raises:
+    FileNotFoundError: If there is none.
+    ValueError: If there are two, so that one would be ignored.
+  """
+  root = folder / physics
+  if not root.exists():
+    # Nothing in the files shows which physics they have.
+    if physics != PHYSICS[0] or any((folder / p).exists() for p in PHYSICS):
+      raise FileNotFoundError(f"No folder {root}: put the {physics} maps there.")
+    root = folder
+  found = [
+    kind(paths, map_size)
+    for base in (root, root / "maps")
+    for kind in FORMATS
+    if (paths := sorted(base.glob(kind.pattern)))
+  ]
+  if not found:
+    looked_for = ", ".join(f"{root}/{kind.pattern}" for kind in FORMATS)
+    raise FileNotFoundError(
+      f"No kappaTNG maps in {folder}. Looked for {looked_for}, and the same in"
+      f" {root}/maps/."
+    )
+  if len(found) > 1:
+    kinds = " and ".join(f"{r.name} ({r.files[0]}, ...)" for r in found)
+    raise ValueError(f"Several releases in {root}: {kinds}. Leave one of them there.")
+  return found[0]
+
+
+def combine(
+  release: Release, run: tuple[int, int], *, weights: Sequence[float]
+) -> np.ndarray:
+  """Returns the weighted sum of the source planes of a run, float32 `[n, n]`.
+
+  Args:
+    release: A release with single planes.
     run: `(lens_set, run)`.
-    weights: of the 40 planes; planes of weight 0 are not read.
+    weights: Weights of the 40 planes; planes of weight 0 are not read.
+
+  Raises:
+    CorruptFileError: If a file is damaged.
   """
   total = 0.0
   for number, weight in enumerate(weights, start=1):
@@ -238,6 +279,7 @@ def _run_of(number):
 
 
 def _checked(plane, place, map_size):
+  """Returns a map as float32, if its shape, type and values are right."""
   if plane.shape != (map_size, map_size):
     raise CorruptFileError(
       f"{place}: shape {plane.shape} instead of {(map_size, map_size)}."

@@ -1,4 +1,4 @@
-"""The builders are found however the package is there."""
+"""The builders are found in a checkout and in an installation."""
 
 import os
 import pathlib
@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+from tfp_massmap import datasets
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 NAMES = ["cosmos_shear", "halo_kappa", "kappatng_cosmos"]
 CODE = """
 import pathlib
@@ -15,8 +17,9 @@ import tensorflow_datasets as tfds
 import tfp_massmap.datasets
 for name in tfp_massmap.datasets.__all__:
   builder = tfds.builder(name, data_dir="data")
+  info = builder.info
   urls = len(builder.url_infos or {})
-  print(name, urls, len(builder.info.citation) > 100, len(builder.info.description) > 100)
+  print(name, urls, len(info.citation) > 100, len(info.description) > 100)
 print(pathlib.Path(tfp_massmap.__file__).parents[1])
 """
 
@@ -30,14 +33,14 @@ def _run(code, cwd, path):
     capture_output=True,
     text=True,
     check=False,
-  )  # pyformat: disable
+  )
   assert result.returncode == 0, result.stderr
   return result.stdout.splitlines()
 
 
 @pytest.fixture(name="installed", scope="module")
 def _installed(tmp_path_factory):
-  """The files that an installation has, away from the checkout."""
+  """A folder with the files of an installation, away from the checkout."""
   folder = tmp_path_factory.mktemp("installed")
   arguments = ["build", "--build-base", str(folder / "b"), "--build-lib", str(folder)]
   subprocess.run(
@@ -45,7 +48,7 @@ def _installed(tmp_path_factory):
     cwd=ROOT,
     check=True,
     capture_output=True,
-  )  # pyformat: disable
+  )
   return folder
 
 
@@ -57,8 +60,16 @@ def test_builders_are_found_with_their_metadata(where, tmp_path, request):
   assert found == [f"{name} {urls} True True" for name, urls in zip(NAMES, (5, 0, 3))]
 
 
+def test_settings_are_the_fields_that_decide_the_data():
+  halo_kappa = datasets.halo_kappa.halo_kappa_dataset_builder
+  config = halo_kappa.HaloKappaConfig(name="mine", seed=3, num_processes=2)
+  settings = config.settings()
+  assert settings["seed"] == 3 and settings["num_maps"] == (40, 4, 4)
+  assert not {"num_processes", "name", "description"} & set(settings)
+
+
 def test_no_package_called_datasets_is_installed(installed):
-  """That name is another library's."""
+  """The name `datasets` is another library's."""
   assert (installed / "tfp_massmap" / "datasets").is_dir()
   assert not (installed / "datasets").exists()
   assert not (ROOT / "datasets" / "__init__.py").exists()

@@ -1,8 +1,12 @@
-"""Shape catalogues: read, validate, project and bin them into a
-`shear_map.ShearMap`.
+"""Shape catalogues: read, validate, project and bin them into a `shear_map.ShearMap`.
 
 Shapes are taken as calibrated estimates of the reduced shear, <e> = g, in the weak
 limit g = gamma. `docs/conventions.md` says what the signs mean.
+
+  - `files` reads tables of several formats; a new format is a new line there.
+  - `columns` finds out which column plays which role.
+  - `galaxies` holds `ShearCatalogue` and the checks of its values.
+  - `binning` makes maps.
 """
 
 from tfp_massmap.catalog.binning import bin_catalogue

@@ -1,6 +1,11 @@
-"""Catalogues from tables: which column plays which role, and its values."""
+"""Which column of a table plays which role, and the values of the columns."""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+import typing
 
 from astropy import units as u
+from astropy.table import Table
 import numpy as np
 
 from tfp_massmap.catalog import galaxies
@@ -23,42 +28,59 @@ COLUMN_GUESSES = {
   ),
 }
 
+# Redshifts are never guessed: catalogues have several kinds of them.
 _ROLES = (*COLUMN_GUESSES, "redshift")
 _OPTIONAL = ("weight", "redshift")
 
 
-def catalogue_from_table(table, columns=None, *, drop_invalid=False):
-  """`read_catalogue` for an astropy `Table` in memory."""
+def catalogue_from_table(
+  table: Table,
+  columns: Mapping[str, str | None] | None = None,
+  *,
+  drop_invalid: bool = False,
+) -> galaxies.ShearCatalogue:
+  """Returns the galaxies of a table in memory.
+
+  Args:
+    table: The table.
+    columns: Column names by role, see `files.read_catalogue`.
+    drop_invalid: Whether to leave out rows with invalid values, see
+      `files.read_catalogue`.
+
+  Raises:
+    ValueError: If a column is missing or ambiguous, or a value is invalid.
+  """
   names = resolve_columns(table.colnames, columns)
-  values = {}
-  for role, name in names.items():
-    values[role] = _numeric_column(table, name, role)
+  values = {role: _numeric_column(table, name, role) for role, name in names.items()}
   values.setdefault("weight", np.ones(len(table)))
   if drop_invalid:
     values = galaxies.drop_invalid_rows(values)
   return galaxies.ShearCatalogue(**values, columns=names)
 
 
-def resolve_columns(available, columns=None):
-  """Which column plays which role.
+def resolve_columns(
+  available: Sequence[str], columns: Mapping[str, str | None] | None = None
+) -> dict[str, str]:
+  """Returns the name of the column of each role.
 
   Args:
-    available: column names of the table.
-    columns: dict of names given by the user; `None` values are guessed.
+    available: Column names of the table.
+    columns: Names by role, given by the user. Those that are absent or None are
+      guessed.
 
   Returns:
-    dict of role to name; without "weight" if none is found, and without "redshift"
-    unless it is named.
+    Names by role. There is no "weight" if none is found, and no "redshift" unless it is
+    given.
 
   Raises:
-    ValueError: for a name that is not there, a role with no or several guesses, or a
-      column with two roles.
+    ValueError: If a given name is not in the table, a role has no guess or several, or
+      a column has two roles.
   """
-  columns = _named(columns)
+  given = _given(columns)
   found = f"The columns are: {', '.join(available) or '(none)'}."
   resolved = {}
   for role in _ROLES:
-    matches = _candidates(role, available, columns)
+    matches = _candidates(role, available, given)
     if len(matches) > 1:
       raise ValueError(
         f"Several columns could be {role}: {', '.join(matches)}. Name the one to"
@@ -66,32 +88,35 @@ def resolve_columns(available, columns=None):
       )
     if matches:
       resolved[role] = matches[0]
-    elif role in columns:
-      raise ValueError(f"There is no column '{columns[role]}' for {role}. {found}")
+    elif role in given:
+      raise ValueError(f"There is no column '{given[role]}' for {role}. {found}")
     elif role not in _OPTIONAL:
       raise ValueError(
-        f"No column for {role}: none is called {', '.join(COLUMN_GUESSES[role])}. Name"
-        f" it (--{role} on the command line). {found}"
+        f"No column for {role} was found, because none is called"
+        f" {', '.join(COLUMN_GUESSES[role])}. Name it (--{role} on the command line)."
+        f" {found}"
       )
   for name in resolved.values():
     roles = [role for role, other in resolved.items() if other == name]
     if len(roles) > 1:
       raise ValueError(
-        f"Column '{name}' cannot be {' and '.join(roles)} at once. Name another column"
-        f" for {' or '.join(roles)}. {found}"
+        f"Column '{name}' is given for {' and '.join(roles)} at once. Name another"
+        f" column for {' or '.join(roles)}. {found}"
       )
   return resolved
 
 
-def has_columns(available, columns=None):
-  """Whether every column that `resolve_columns` needs is there, perhaps twice."""
-  columns = _named(columns)
-  needed = (set(_ROLES) - set(_OPTIONAL)) | set(columns)
-  return all(_candidates(role, available, columns) for role in needed)
+def has_columns(
+  available: Sequence[str], columns: Mapping[str, str | None] | None = None
+) -> bool:
+  """Returns whether a table has all columns that `resolve_columns` needs."""
+  given = _given(columns)
+  needed = (set(_ROLES) - set(_OPTIONAL)) | set(given)
+  return all(_candidates(role, available, given) for role in needed)
 
 
-def is_number(value):
-  """Whether a text, or what else a table holds, reads as a number."""
+def is_number(value: typing.Any) -> bool:
+  """Returns whether an entry of a table, such as a text, reads as a number."""
   try:
     float(value)
   except (TypeError, ValueError):
@@ -99,45 +124,47 @@ def is_number(value):
   return True
 
 
-def _named(columns):
+def _given(columns):
+  """Returns the names that a user has given, by role."""
   columns = {k: v for k, v in (columns or {}).items() if v is not None}
   unknown = set(columns) - set(_ROLES)
   if unknown:
     raise ValueError(
-      f"Unknown roles {sorted(unknown)}; columns has keys among {sorted(_ROLES)}."
+      f"Unknown roles {sorted(unknown)}. The keys of columns must be among"
+      f" {sorted(_ROLES)}."
     )
   return columns
 
 
-def _candidates(role, available, columns):
-  if role in columns:
-    return [name for name in available if name == columns[role]]
+def _candidates(role, available, given):
+  if role in given:
+    return [name for name in available if name == given[role]]
   return [name for name in available if name.lower() in COLUMN_GUESSES.get(role, ())]
 
 
 def _numeric_column(table, name, role):
+  """Returns a column as float64 `[n]`, in degrees or without unit; masked is NaN."""
   column = table[name]
   if column.ndim != 1 or column.dtype.kind not in "fiu":
     raise ValueError(
-      f"Column '{name}' ({role}) must hold one number a row; {_what_it_holds(column)}"
+      f"Column '{name}' ({role}) must hold one number a row; {_description(column)}"
     )
-  unit = getattr(column, "unit", None)
-  values = column.astype(np.float64)
-  values = np.asarray(values.filled(np.nan) if hasattr(values, "filled") else values)
-  if unit is None or role == "weight":
+  values = np.asarray(np.ma.filled(column.astype(np.float64), np.nan))
+  if column.unit is None or role == "weight":
     return values
   wanted = u.deg if role in ("ra", "dec") else u.dimensionless_unscaled
   try:
-    return u.Quantity(values, unit).to_value(wanted)
+    return u.Quantity(values, column.unit).to_value(wanted)
   except (u.UnitsError, TypeError, ValueError) as error:
     raise ValueError(
-      f"Column '{name}' ({role}) has the unit '{unit}', which is not"
+      f"Column '{name}' ({role}) has the unit '{column.unit}', which is not"
       f" {'an angle' if wanted is u.deg else 'dimensionless'} that astropy can read."
       " Correct the unit of the column, or remove it."
     ) from error
 
 
-def _what_it_holds(column):
+def _description(column):
+  """Says what a column holds instead of numbers."""
   if column.ndim == 1 and column.dtype.kind in "SUO":
     for row, value in enumerate(column):
       if not (value is np.ma.masked or is_number(value)):

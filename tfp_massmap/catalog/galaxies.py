@@ -1,4 +1,4 @@
-"""`ShearCatalogue`: galaxies with positions and shapes, and what makes them valid."""
+"""`ShearCatalogue`: positions and shapes of galaxies, and the checks of the values."""
 
 import dataclasses
 import logging
@@ -9,17 +9,17 @@ _LOG = logging.getLogger(__name__)
 
 _ROLES = ("ra", "dec", "e1", "e2", "weight")
 
-# Below this the scatter of the catalogue's own shapes is no measure of sigma_e.
+# The scatter of fewer shapes is no measure of sigma_e: 30 give it to 13 %.
 _MIN_GALAXIES_FOR_SIGMA_E = 30
 
-# Above this fraction of |e| > 1 the shapes are in other units, not a noisy tail:
-# the COSMOS catalogue, with its calibration factors applied, has 0.1 %.
+# Above this fraction of |e| > 1 the shapes are in other units, and not a noisy tail.
+# The COSMOS catalogue, with its calibration factors applied, has 0.1 %.
 _MAX_FRACTION_BEYOND_ONE = 0.05
 
-# No measurement is this large: it is a mark, such as -99, of one that failed.
+# No measurement is this large. It is a mark, such as -99, of one that failed.
 _LARGEST_ELLIPTICITY = 10
 
-# By chance next to none do, even with positions in single precision.
+# By chance next to no galaxy repeats another, even with positions in single precision.
 _MAX_FRACTION_REPEATED = 0.01
 
 
@@ -27,20 +27,24 @@ _MAX_FRACTION_REPEATED = 0.01
 class ShearCatalogue:
   """Galaxy positions and shapes.
 
-  More than 1 % of galaxies that repeat another, and any with |e| > 1, are logged as
-  warnings.
+  A warning is logged if more than 1 % of the galaxies repeat another, or any has
+  |e| > 1.
 
   Attributes:
-    ra, dec: degrees, float64 `[n]`.
-    e1, e2: ellipticity components, float64 `[n]`.
-    weight: non-negative, float64 `[n]`. Galaxies of weight zero count for nothing.
-    columns: names of the columns the values come from, by role; for headers.
+    ra: Right ascensions in degrees, float64 `[n]`.
+    dec: Declinations in degrees, float64 `[n]`.
+    e1: First component of the ellipticities, float64 `[n]`.
+    e2: Second component of the ellipticities, float64 `[n]`.
+    weight: Weights, not negative, float64 `[n]`. Galaxies of weight zero are left out
+      of all that is computed.
+    columns: Names, by role, of the columns that the values come from, for headers.
     redshift: None, or float64 `[n]`.
 
   Raises:
-    ValueError: if it is empty; a column is not finite; a declination is outside
-      [-90, 90]; a galaxy with weight has |e| > 10 or a redshift that is not positive;
-      more than 5 % of those have |e| > 1; a weight is negative or all are zero.
+    ValueError: If the catalogue is empty; a value is not finite; a declination is
+      outside [-90, 90]; a galaxy with weight has |e| > 10 or a redshift that is not
+      positive; more than 5 % of the galaxies with weight have |e| > 1; a weight is
+      negative, or all are zero.
   """
 
   ra: np.ndarray
@@ -49,24 +53,24 @@ class ShearCatalogue:
   e1: np.ndarray
   e2: np.ndarray
   weight: np.ndarray
-  columns: dict = dataclasses.field(default_factory=dict)
+  columns: dict[str, str] = dataclasses.field(default_factory=dict)
   redshift: np.ndarray | None = None
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     values = {}
     for role in (*_ROLES, *(() if self.redshift is None else ("redshift",))):
       values[role] = np.asarray(getattr(self, role), np.float64)
       object.__setattr__(self, role, values[role])
     _validate(values, self.columns)
 
-  def __len__(self):
+  def __len__(self) -> int:
     return len(self.ra)
 
-  def ellipticity_std(self):
-    """Standard deviation of e1 and e2 of the galaxies that have weight, `[2]`.
+  def ellipticity_std(self) -> np.ndarray:
+    """Returns the standard deviations of e1 and e2 of the galaxies with weight, `[2]`.
 
     Raises:
-      ValueError: if there are fewer than 30 of them, or all have the same shape.
+      ValueError: If there are fewer than 30 of them, or all have the same shape.
     """
     used = self.weight > 0
     std = np.array([np.std(self.e1[used]), np.std(self.e2[used])])
@@ -74,19 +78,19 @@ class ShearCatalogue:
       raise ValueError(
         f"sigma_e cannot be measured from {used.sum()} galaxies with the scatter"
         f" {std}; at least {_MIN_GALAXIES_FOR_SIGMA_E} different ones are needed."
-        " Give it: sigma_e=0.3, for example (--sigma-e on the command line)."
+        " Give it, for example sigma_e=0.3 (--sigma-e on the command line)."
       )
     return std
 
 
-def drop_invalid_rows(values):
-  """Leaves out the rows whose faults `ShearCatalogue` raises for, row by row.
+def drop_invalid_rows(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """Leaves out the rows whose values `ShearCatalogue` refuses, and warns of them.
 
   Args:
-    values: dict from role to float64 `[n]`.
+    values: Columns by role, float64 `[n]`.
 
   Returns:
-    The same dict with fewer rows; a warning counts those dropped.
+    The columns with fewer rows.
   """
   keep = np.logical_and.reduce([good for _, _, good, _, _ in _row_faults(values)])
   if not keep.all():
@@ -95,11 +99,11 @@ def drop_invalid_rows(values):
 
 
 def _row_faults(values):
-  """What can be wrong with single rows, so that the others can be used.
+  """Finds faults of single rows, so that the other rows can be used.
 
   Yields:
     `(what, value, good, fault, remark)`: the quantity and its values, `[n]`; the rows
-    where it is good; what it is in the others, and what they may be, in words.
+    where they are good; the fault of the others, and what may cause it, in words.
   """
   for role, value in values.items():
     yield role, value, np.isfinite(value), "NaN or infinite", ""
@@ -119,12 +123,12 @@ def _row_faults(values):
 
 
 def _validate(values, columns):
-  """Raises for values, by role, that cannot be used, and warns of those in doubt."""
+  """Raises an error for values that cannot be used, and warns of those in doubt."""
   shapes = {role: value.shape for role, value in values.items()}
   if len(set(shapes.values())) > 1 or values["ra"].ndim != 1:
     raise ValueError(f"The columns must be vectors of one length; got {shapes}.")
   if values["ra"].size == 0:
-    raise ValueError("The catalogue is empty: it has no rows.")
+    raise ValueError("The catalogue is empty: it has no rows. Give one with galaxies.")
 
   def label(role):
     if role == "|e|":
@@ -153,10 +157,11 @@ def _validate(values, columns):
     weight, weight >= 0, label("weight"), "negative", "Remove them, or set them to 0."
   )
   if not weight.any():
-    raise ValueError("Every weight is zero; leave out the weight column to use none.")
-  used = {role: value[weight > 0] for role, value in values.items()}
+    raise ValueError(
+      "Every weight is zero. Leave out the weight column to weight all galaxies alike."
+    )
   _check_ellipticities(np.hypot(values["e1"], values["e2"]) > 1, weight > 0)
-  _warn_of_repetition(used)
+  _warn_of_repetition({role: value[weight > 0] for role, value in values.items()})
 
 
 def _check_ellipticities(beyond, used):
@@ -183,8 +188,8 @@ def _warn_of_repetition(used):
   repeated = (rows[:, 1:] == rows[:, :-1]).all(axis=0).sum()
   if repeated > allowed:
     _LOG.warning(
-      "%d of %d galaxies repeat another in ra, dec, e1 and e2: each galaxy twice makes"
-      " the noise too small. Remove the repetitions.",
+      "%d of %d galaxies repeat another in ra, dec, e1 and e2. A galaxy that counts"
+      " twice makes the noise too small: remove the repetitions.",
       repeated,
       rows.shape[1],
     )

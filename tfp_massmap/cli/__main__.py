@@ -1,4 +1,4 @@
-"""`python -m tfp_massmap.cli`."""
+"""`python -m tfp_massmap.cli` is the command `tfp-massmap`."""
 
 import sys
 

@@ -1,103 +1,165 @@
 """The options of the sub-commands."""
 
 import argparse
+from collections.abc import Callable
+from collections.abc import Sequence
+import typing
 
 import tfp_massmap
 
 
-def parse(arguments=None):
-  """The options of a command line; `command` is the name of the sub-command."""
-  parser = argparse.ArgumentParser(prog="tfp-massmap", description=tfp_massmap.__doc__)
-  parser.add_argument("--version", action="version", version=tfp_massmap.__version__)
-  commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+class _SubParser(argparse.ArgumentParser):
+  """A parser whose options are added when its sub-command is chosen.
 
-  demo = commands.add_parser(
+  Those of `train` are the fields of a class whose module loads TensorFlow, for which
+  the help of the other sub-commands must not wait.
+  """
+
+  def __init__(
+    self,
+    *,
+    add_options: Callable[[argparse.ArgumentParser], None],
+    **kwargs: typing.Any,
+  ) -> None:
+    super().__init__(formatter_class=argparse.ArgumentDefaultsHelpFormatter, **kwargs)
+    self._add_options = add_options
+
+  def parse_known_args(
+    self,
+    args: Sequence[str] | None = None,
+    namespace: argparse.Namespace | None = None,
+  ) -> tuple[argparse.Namespace, list[str]]:
+    """Adds the options, and parses them."""
+    self._add_options(self)
+    return super().parse_known_args(args, namespace)
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+  """Returns the options of a command line.
+
+  Args:
+    arguments: Words of the command line, without the name of the command; None for
+      those of the process.
+
+  Returns:
+    The options; `command` is the name of the sub-command.
+
+  Raises:
+    SystemExit: For options that are unknown, missing or malformed, and for `--help`.
+  """
+  parser = argparse.ArgumentParser(
+    prog="tfp-massmap",
+    description="Posterior samples of weak-lensing convergence maps.",
+  )
+  parser.add_argument("--version", action="version", version=tfp_massmap.__version__)
+  commands = parser.add_subparsers(
+    required=True, metavar="COMMAND", dest="command", parser_class=_SubParser
+  )
+  commands.add_parser(
     "demo",
     help="sample the posterior of a mock field; needs no data",
-    formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    add_options=_add_demo_options,
   )
-  demo.add_argument("-o", "--output", default="demo", help="folder of the products")
-  demo.add_argument("--size", type=_positive, default=360, help="pixels on a side")
-  _add_sampling_options(demo)
-
-  reconstruct = commands.add_parser(
+  commands.add_parser(
     "reconstruct",
     help="sample the posterior of a shape catalogue",
-    formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    add_options=_add_reconstruct_options,
   )
-  reconstruct.add_argument(
-    "catalogue", help="table of galaxies: FITS, CSV, text, ECSV or Parquet"
+  commands.add_parser(
+    "train",
+    help="train a prior on convergence maps",
+    add_options=_add_train_options,
   )
-  reconstruct.add_argument(
+  return parser.parse_args(arguments)
+
+
+def _add_demo_options(parser):
+  parser.add_argument("-o", "--output", default="demo", help="folder of the products")
+  parser.add_argument(
+    "--size", type=_positive, default=360, help="number of pixels on a side"
+  )
+  _add_sampling_options(parser)
+
+
+def _add_reconstruct_options(parser):
+  _add_catalogue_options(parser)
+  parser.add_argument(
     "-o",
     "--output",
     required=True,
     help="folder of the products, or FILE.fits (the figure is then FILE.png)",
   )
-  reconstruct.add_argument(
-    "--hdu",
-    type=_hdu,
-    metavar="N_OR_NAME",
-    help="table of a FITS file; default: the first that has the columns",
-  )
-  for role in ("ra", "dec", "e1", "e2", "weight"):
-    reconstruct.add_argument(
-      f"--{role}",
-      metavar="COLUMN",
-      help=f"column of {role}; guessed from the usual names",
-    )
-  reconstruct.add_argument(
-    "--redshift",
-    metavar="COLUMN",
-    help="column of redshifts, to be compared with those the prior was trained for",
-  )
-  reconstruct.add_argument(
+  parser.add_argument(
     "--pixel-scale", type=float, default=0.29, help="side of a pixel in arcmin"
   )
-  reconstruct.add_argument(
+  parser.add_argument(
     "--size",
     type=_positive,
     nargs="+",
     metavar="N",
-    help="pixels: one number, or rows and columns; default: the catalogue, with a"
-    " margin of 15 %% of its span on each side",
+    help="number of pixels: one number, or rows and columns; by default the catalogue"
+    " fits, with a margin of 15 %% of its span on each side",
   )
-  reconstruct.add_argument(
+  parser.add_argument(
+    "--spectrum",
+    metavar="TABLE",
+    help="table with columns ell and c_ell (steradian) of a Gaussian prior; with"
+    " --prior gaussian the default is the spectrum for the fiducial COSMOS n(z)",
+  )
+  _add_sampling_options(parser)
+
+
+def _add_catalogue_options(parser):
+  parser.add_argument(
+    "catalogue", help="table of galaxies: FITS, CSV, text, ECSV or Parquet"
+  )
+  parser.add_argument(
+    "--hdu",
+    type=_hdu,
+    metavar="N_OR_NAME",
+    help="table of a FITS file; by default the first that has the columns",
+  )
+  for role in ("ra", "dec", "e1", "e2", "weight"):
+    parser.add_argument(
+      f"--{role}",
+      metavar="COLUMN",
+      help=f"column of {role}; by default guessed from the usual names",
+    )
+  parser.add_argument(
+    "--redshift",
+    metavar="COLUMN",
+    help="column of redshifts, which are compared with those the prior was trained for",
+  )
+  parser.add_argument(
     "--flip-e2",
     action="store_true",
     help="change the sign of e2, for shapes whose x axis runs to the west",
   )
-  reconstruct.add_argument(
+  parser.add_argument(
     "--reduced-shear",
     action="store_true",
-    help="take shapes for shear / (1 - kappa), which they measure, instead of shear:"
-    " it matters in clusters; not with --method annealed",
+    help="model the shapes as shear / (1 - kappa), which they measure, instead of"
+    " shear; this matters in clusters, and is not available with --method annealed",
   )
-  reconstruct.add_argument(
+  parser.add_argument(
     "--sigma-e",
     type=float,
-    help="standard deviation of an ellipticity component; measured if not given",
+    help="standard deviation of an ellipticity component; by default it is measured",
   )
-  reconstruct.add_argument(
-    "--spectrum",
-    metavar="TABLE",
-    help="table with columns ell and c_ell (steradian) of a Gaussian prior; default"
-    " with --prior gaussian: the fiducial COSMOS n(z)",
-  )
-  reconstruct.add_argument(
+  parser.add_argument(
     "--drop-invalid",
     action="store_true",
     help="leave out rows with NaN, infinite or masked values, |e| > 10, or redshifts"
     " that are not positive, instead of stopping",
   )
-  _add_sampling_options(reconstruct)
 
-  train = commands.add_parser(
-    "train",
-    help="train a prior on convergence maps",
-    formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-  )
-  train.add_argument(
+
+def _add_train_options(parser):
+  from tfp_massmap.cli import console
+  from tfp_massmap.cli import train_options
+
+  console.start_tensorflow()
+  parser.add_argument(
     "--dataset",
     required=True,
     metavar="NAME",
@@ -105,74 +167,37 @@ def parse(arguments=None):
     " kappatng_cosmos/convergence, or the folder of any prepared one, down to its"
     " version",
   )
-  train.add_argument("--data-dir", metavar="DIR", help="folder of all tfds data sets")
-  train.add_argument(
+  parser.add_argument("--data-dir", metavar="DIR", help="folder of all tfds data sets")
+  parser.add_argument(
     "-o",
     "--output",
     required=True,
-    help="folder of the prior, its checkpoints and log.csv; a training that is there"
-    " goes on",
+    help="folder of the prior, its checkpoints and log.csv; an unfinished training"
+    " there is resumed",
   )
-  train.add_argument("--preset", default="default", choices=["default", "paper"])
-  train.add_argument(
+  parser.add_argument(
+    "--preset",
+    default="default",
+    choices=["default", "paper"],
+    help="architecture of the network; 'paper' is that of Remy et al. (2022)",
+  )
+  parser.add_argument(
     "--start", metavar="PRIOR", help="a trained prior whose weights to start from"
   )
-  train.add_argument(
+  parser.add_argument(
     "--spectrum",
     metavar="TABLE",
-    help="table with columns ell and c_ell (steradian) of the maps; default: that of"
-    " the simulator for the data set's plane weights",
+    help="table with columns ell and c_ell (steradian) of the maps; by default it is"
+    " computed by the simulator for the data set's plane weights",
   )
-  train.add_argument("--num-steps", type=_positive, default=20000)
-  train.add_argument("--batch-size", type=_positive, default=8)
-  train.add_argument("--crop", type=_positive, default=192, help="pixels of a crop")
-  train.add_argument(
-    "--sigma-law",
-    default="log_uniform",
-    choices=["log_uniform", "half_normal"],
-    help="of the noise: uniform in its logarithm between --sigma-low and --sigma-high,"
-    " or the paper's half normal with standard deviation --sigma-high",
-  )
-  train.add_argument("--sigma-low", type=float, default=0.003)
-  train.add_argument("--sigma-high", type=float, default=1.5)
-  train.add_argument(
-    "--weighting",
-    default="error",
-    choices=["error", "score"],
-    help="of the loss: alike at every sigma, or Eq. 24 of the paper",
-  )
-  train.add_argument("--optimizer", default="muon", choices=["muon", "adam"])
-  train.add_argument("--learning-rate", type=float, default=2e-3)
-  train.add_argument("--final-learning-rate", type=float, default=1e-5)
-  train.add_argument("--warmup-steps", type=int, default=300)
-  train.add_argument("--clip-norm", type=float, default=1.0, help="of the gradients")
-  train.add_argument(
-    "--averaging",
-    type=float,
-    default=0.999,
-    help="decay of the moving average of the weights, per step",
-  )
-  train.add_argument(
-    "--gaussian-share",
-    type=float,
-    default=0.1,
-    help="of the examples that are Gaussian fields",
-  )
-  train.add_argument(
-    "--gaussian-weight", type=float, default=0.1, help="of those in the loss"
-  )
-  train.add_argument(
-    "--mixed-precision",
-    action="store_true",
-    help="convolutions in bfloat16: for processors and GPUs that have it",
-  )
-  train.add_argument("--seed", type=_seed, default=0)
-  train.add_argument("--quiet", action="store_true", help="no progress bar")
-  return parser.parse_args(arguments)
+  train_options.add_options(parser)
+  parser.add_argument("--quiet", action="store_true", help="show no progress bar")
 
 
 def _add_sampling_options(parser):
-  parser.add_argument("--num-samples", type=_positive, default=8)
+  parser.add_argument(
+    "--num-samples", type=_positive, default=8, help="number of posterior samples"
+  )
   parser.add_argument(
     "--method",
     default="guided",
@@ -183,7 +208,7 @@ def _add_sampling_options(parser):
   parser.add_argument(
     "--prior",
     metavar="NAME",
-    help="a trained prior, by name or path, or 'gaussian'; default: cosmos-halo",
+    help="a trained prior, by name or path, or 'gaussian'; by default cosmos-halo",
   )
   parser.add_argument(
     "--quantiles",
@@ -205,14 +230,16 @@ def _add_sampling_options(parser):
     "--batch-size",
     type=_positive,
     default=8,
-    help="samples drawn together; fewer need less memory. The samples depend on it, as"
-    " on the seed",
+    help="samples drawn together; fewer need less memory, and the samples depend on it"
+    " as on the seed",
   )
-  parser.add_argument("--seed", type=_seed, default=0)
+  parser.add_argument(
+    "--seed", type=_seed, default=0, help="seed of all random numbers"
+  )
   parser.add_argument(
     "--overwrite", action="store_true", help="replace products that exist"
   )
-  parser.add_argument("--quiet", action="store_true", help="no progress bar")
+  parser.add_argument("--quiet", action="store_true", help="show no progress bar")
 
 
 def _positive(text):

@@ -1,5 +1,6 @@
-"""What appears on the terminal: warnings and errors of one line, nothing else."""
+"""The output on the terminal: warnings and errors are one line each."""
 
+from collections.abc import Iterator
 import contextlib
 import logging
 import os
@@ -10,14 +11,13 @@ import warnings
 
 
 @contextlib.contextmanager
-def plain_warnings():
+def plain_warnings() -> Iterator[None]:
   """Prints each warning and logged message of the package once, as one plain line."""
-  # It puts a function of its own in the place of the one replaced here when imported.
-  import astropy  # pylint: disable=g-import-not-at-top,unused-import
+  import astropy  # noqa: F401 (it replaces `showwarning` too, and must come first)
 
   handler = logging.StreamHandler()
   handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-  # Not the root, whose handlers would repeat what astropy's own logger prints.
+  # Handlers of the root logger would repeat what astropy's own logger prints.
   logger = logging.getLogger("tfp_massmap")
   logger.addHandler(handler)
   replaced = warnings.showwarning
@@ -34,15 +34,19 @@ def _show_warning(message, category, filename, lineno, file=None, line=None):
   print(f"WARNING: {' '.join(str(message).split())}", file=file or sys.stderr)
 
 
-def one_line(error):
-  """What to tell the user of an error of the input, or None for one of the program."""
+def one_line(error: Exception) -> str | None:
+  """Returns the message for users of bad input, or None for an error of the program.
+
+  Args:
+    error: The error that ended a sub-command.
+  """
   reason = str(error).splitlines()[0] if str(error) else "no detail"
   if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
     return (
       "not enough memory. Use a smaller --batch-size or --size, or a larger"
       f" --pixel-scale ({reason})."
     )
-  # Loaded only if the command came that far.
+  # TensorFlow is loaded only if the command came that far.
   tensorflow = sys.modules.get("tensorflow")
   if tensorflow is not None and isinstance(error, tensorflow.errors.OpError):
     return (
@@ -53,11 +57,11 @@ def one_line(error):
   return str(error) if isinstance(error, expected) else None
 
 
-def start_tensorflow():
+def start_tensorflow() -> None:
   """Loads TensorFlow without the lines that its C++ part prints at every start.
 
-  They come before its log level is read. They go to a temporary file, which stays
-  behind if the process dies there. Users who set the level see everything.
+  They come before its log level is read. They are caught in a temporary file, which
+  remains if the process dies there. Users who set the level see everything.
   """
   if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
     return
@@ -67,13 +71,14 @@ def start_tensorflow():
   log, log_path = tempfile.mkstemp(prefix="tfp-massmap-startup-", suffix=".log")
   os.dup2(log, 2)
   try:
-    import tensorflow as tf  # pylint: disable=g-import-not-at-top
+    import tensorflow as tf
 
     tf.config.list_logical_devices()
-    from tfp_massmap import devices  # pylint: disable=g-import-not-at-top
+    from tfp_massmap import devices
 
     if devices.resolve_compute_dtype("auto") == "bfloat16":
-      # It fails on networks in bfloat16, with a line for every graph, and saves no time.
+      # Remapping fails on networks in bfloat16, with a line for every graph, and saves
+      # no time.
       tf.config.optimizer.set_experimental_options({"remapping": False})
   except Exception:
     os.dup2(kept, 2)

@@ -1,27 +1,107 @@
-"""What the builders share."""
+"""The base classes of builders and their configurations, and what both need."""
 
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
 import contextlib
+import dataclasses
+import inspect
 import json
+import typing
 
 from etils import epath
 import numpy as np
+import numpy.typing as npt
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import shuffle
 
+from tfp_massmap.simulate import source_planes
+
+# tfds holds 1 GB of examples in memory by default, which is much beside a simulator.
 _SHUFFLE_BYTES = 100 * 2**20
 
 
-def map_feature(*shape, dtype=np.float32):
-  """A map, stored as bytes: text-like encodings are twenty times slower."""
+@dataclasses.dataclass(eq=False, kw_only=True)
+class Config(tfds.core.BuilderConfig):
+  """A configuration whose own fields are kept with the data, as metadata.
+
+  Attributes:
+    FREE: Names of fields that do not change the data, and are not kept.
+  """
+
+  FREE: typing.ClassVar[frozenset[str]] = frozenset()
+
+  def settings(self) -> dict[str, typing.Any]:
+    """Returns the fields that decide the data, by name."""
+    shared = {field.name for field in dataclasses.fields(tfds.core.BuilderConfig)}
+    names = [field.name for field in dataclasses.fields(self)]
+    return {n: getattr(self, n) for n in names if n not in shared | self.FREE}
+
+
+class PackagedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+  """A builder in a folder of this package, whose configurations are `Config`s.
+
+  Prepared data are found by the name of their configuration alone, so that data with
+  other settings under the same name are refused.
+
+  Raises:
+    ValueError: If there are data with other settings under this name.
+  """
+
+  def __init_subclass__(cls, **options: typing.Any) -> None:
+    super().__init_subclass__(**options)
+    # tfds would look for checksums and README below the package, where a checkout has
+    # no such folder.
+    cls.code_path = epath.Path(inspect.getfile(cls))
+    cls.pkg_dir_path = cls.code_path.parent
+
+  def __init__(self, **kwargs: typing.Any) -> None:
+    super().__init__(**kwargs)
+    _check_prepared(self)
+
+  def _download_and_prepare(
+    self,
+    dl_manager: tfds.download.DownloadManager,
+    download_config: tfds.download.DownloadConfig,
+  ) -> None:
+    with _small_shuffle_buffer():
+      super()._download_and_prepare(dl_manager, download_config)
+
+
+def map_feature(
+  *shape: int | None, dtype: npt.DTypeLike = np.float32
+) -> tfds.features.Tensor:
+  """Returns the feature of a map, stored as bytes.
+
+  Other encodings, which resemble text, are twenty times slower.
+
+  Args:
+    *shape: Sides, such as `ny, nx`; None for sides that vary.
+    dtype: Dtype of the map.
+  """
   return tfds.features.Tensor(shape=shape, dtype=dtype, encoding="bytes")
 
 
-@contextlib.contextmanager
-def small_shuffle_buffer():
-  """Within it, tfds holds 100 MB of examples in memory rather than 1 GB.
+def plane_weights(
+  given: Sequence[float] | Callable[[np.ndarray], np.ndarray],
+) -> tuple[float, ...]:
+  """Returns the weights of the 40 source planes of kappaTNG, normalised.
 
-  It has no option for that. Beyond the buffer it sorts on disk.
+  Args:
+    given: 40 weights, or a density of redshifts n(z).
+
+  Raises:
+    ValueError: If there are not 40 weights, or they are negative or all zero.
   """
+  if callable(given):
+    given = source_planes.weights_from_density(given)
+  return tuple(source_planes.check_weights(given).tolist())
+
+
+@contextlib.contextmanager
+def _small_shuffle_buffer() -> Iterator[None]:
+  """Limits the examples that tfds holds in memory; it sorts the others on disk."""
+  # There is no option for it.
   before = shuffle.MAX_MEM_BUFFER_SIZE
   shuffle.MAX_MEM_BUFFER_SIZE = _SHUFFLE_BYTES
   try:
@@ -30,18 +110,8 @@ def small_shuffle_buffer():
     shuffle.MAX_MEM_BUFFER_SIZE = before
 
 
-def check_prepared(builder):
-  """Refuses data that were prepared with other settings under the same name.
-
-  tfds looks for prepared data by the configuration's name alone.
-
-  Args:
-    builder: a tfds builder whose configuration has a method `settings`, the names and
-      values that are in the metadata of its info.
-
-  Raises:
-    ValueError: if there are such data.
-  """
+def _check_prepared(builder):
+  """Refuses data that were prepared with other settings under the same name."""
   path = epath.Path(builder.data_dir) / "metadata.json"
   if not path.exists():
     return
