@@ -2,6 +2,8 @@
 
     python examples/benchmarks/posterior.py [SECTION ...] [--data DIR] [--full]
         [--prior NAME] [--size N] [--seeds N] [--samples DIR] [--json FILE]
+        [--sigmas S ...] [--num-steps N] [--step-size E] [--num-leapfrog-steps N]
+        [--num-flow-steps N]
 
 Maps have 360 x 360 pixels of 0.29 arcmin. Mask and noise are those of the released
 COSMOS maps with --data, else those of a survey like it. `calibration` and `refine` take
@@ -14,7 +16,8 @@ interrupted run. Sections, each in a file `posterior_SECTION.py`, by default all
   genuine      Errors of the posterior mean on the kappaTNG field of Remy et al. (2022);
                needs --data.
   calibration  The tests of `calibration`, on simulated truths that no training used.
-  refine       guided against guided+hmc, on simulated truths.
+  refine       guided against guided+hmc, on simulated truths. The options from --sigmas
+               on are the settings of guided+hmc (`samplers.GuidedHmcSettings`).
 """
 
 import argparse
@@ -56,6 +59,7 @@ def parse() -> argparse.Namespace:
   parser.add_argument("--seeds", type=int, help="noise seeds of genuine: 2, --full 8")
   parser.add_argument("--samples", type=pathlib.Path, help="folder to keep results in")
   parser.add_argument("--json", type=pathlib.Path)
+  posterior_refine.add_options(parser)
   options = parser.parse_args()
   if not 32 <= options.size <= largest:
     parser.error(f"--size must be from 32 to {largest}; got {options.size}")

@@ -21,6 +21,9 @@ from tfp_massmap import simulate
 # Bins of the posterior mean, in which standard deviations are compared.
 _MEAN_EDGES = np.array([-1, -0.02, 0, 0.02, 0.05, 0.1, 2])
 _NOISE_SEED = 100
+_OPTIONS = dict(
+  num_steps=int, step_size=float, num_leapfrog_steps=int, num_flow_steps=int
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,20 +63,21 @@ def run(
 ) -> dict:
   """Prints the section, and returns its figures by name."""
   num_truths, num = (16, 64) if options.full else (2, 8)
+  settings = settings_of(options)
   survey, prior = setup.in_the_middle(options, survey)
   truths = setup.simulated_truths(num_truths, options.size)
   print(f"\nguided against guided+hmc, {num_truths} mocks of {num} samples")
 
   def compare(index):
     shear_map = simulate.observe_like(truths[index], survey, seed=_NOISE_SEED + index)
-    first, second = _draw_both(setup.make_posterior(shear_map, prior), num, seed=index)
+    posterior = setup.make_posterior(shear_map, prior)
+    first, second = _draw_both(posterior, num, seed=index, settings=settings)
     a, b = (_measured_pixels(r.samples, survey.mask) for r in (first, second))
     comparison = _compare(a, b, truths[index][survey.mask], second.acceptance)
     _print_mock(index, comparison, second)
     row = np.array(dataclasses.astuple(comparison))
     return dict(row=row, by_mean=variance_by_mean(a, b))
 
-  settings = samplers.GuidedHmcSettings()
   found = resumable.collect(
     compare,
     num_truths,
@@ -82,6 +86,22 @@ def run(
     unit="mock",
   )
   return _summarise(found["row"], found["by_mean"])
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+  """Adds the settings of guided+hmc."""
+  group = parser.add_argument_group("settings of guided+hmc, for refine")
+  group.add_argument("--sigmas", type=float, nargs="+")
+  for name, kind in _OPTIONS.items():
+    group.add_argument(f"--{name.replace('_', '-')}", type=kind)
+
+
+def settings_of(options: argparse.Namespace) -> samplers.GuidedHmcSettings:
+  """Returns the settings of guided+hmc, with defaults for options not given."""
+  given = {name: vars(options)[name] for name in ("sigmas", *_OPTIONS)}
+  return samplers.GuidedHmcSettings(
+    **{name: value for name, value in given.items() if value is not None}
+  )
 
 
 def mean_error(samples: np.ndarray, truth: np.ndarray) -> float:
@@ -126,7 +146,7 @@ def variance_by_mean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
   )
 
 
-def _draw_both(posterior: posterior_lib.Posterior, num, *, seed):
+def _draw_both(posterior: posterior_lib.Posterior, num, *, seed, settings):
   """Draws guided samples, and those of guided+hmc that start from them."""
   return (
     samplers.sample(
@@ -134,9 +154,10 @@ def _draw_both(posterior: posterior_lib.Posterior, num, *, seed):
       num,
       seed=seed,
       method=method,
+      settings=own,
       options=samplers.RunOptions(progress=False),
     )
-    for method in ("guided", "guided+hmc")
+    for method, own in (("guided", settings.start), ("guided+hmc", settings))
   )
 
 
