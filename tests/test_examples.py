@@ -242,7 +242,7 @@ def test_comparison_of_methods(run, tmp_path):
 
 def test_calibration(run, tmp_path):
   runs = ("gaussian, exact", "gaussian, wiener intervals")
-  output = run("08_calibrate_posterior.py", *runs)
+  run("08_calibrate_posterior.py", *runs)
   folder = tmp_path / "calibration"
   text = (folder / "calibration.md").read_text(encoding="utf-8")
   assert "| gaussian, exact | 4 x 16 |" in text and "chi-square" in text
