@@ -1,4 +1,4 @@
-"""Section `genuine` of `posterior.py`: errors on the kappaTNG field of the paper.
+"""Section `genuine` of `posterior.py`: errors on the kappaTNG field.
 
 The section measures the root mean square error and the correlation of the posterior
 mean in the field of Remy et al. (2022), in bands of ell and in bins of true

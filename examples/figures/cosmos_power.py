@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Figure 11: power of samples of the COSMOS field
+# # Figure 11 of Remy et al. (2022): power of samples of the COSMOS field
 #
 #     python examples/figures/cosmos_power.py --data DIR --samples FILE
 #
@@ -26,7 +26,7 @@ from tfp_massmap import samplers
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 
-parser = argparse.ArgumentParser(description="Figure 11.")
+parser = argparse.ArgumentParser(description="Figure 11 of Remy et al. (2022).")
 paper_mock.add_options(parser, "64 samples of the mock and 48 maps instead of 8 and 4")
 parser.add_argument("--samples", required=True, type=pathlib.Path)
 parser.add_argument("--num-samples", type=int, help="samples of the mock")

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Figure 5: three ways to the mean of a Gaussian posterior
+# # Figure 5 of Remy et al. (2022): three ways to the mean of a Gaussian posterior
 #
 #     python examples/figures/gaussian_validation.py [--data DIR] [--full]
 #
@@ -26,7 +26,7 @@ from tfp_massmap import samplers
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 
-parser = argparse.ArgumentParser(description="Figure 5.")
+parser = argparse.ArgumentParser(description="Figure 5 of Remy et al. (2022).")
 paper_mock.add_options(parser, "1500 samples instead of 32")
 parser.add_argument("--num-samples", type=int)
 parser.add_argument("--method", default="guided", choices=sorted(samplers.METHODS))

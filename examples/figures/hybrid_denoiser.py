@@ -1,12 +1,12 @@
 # %% [markdown]
-# # Figure 3: the components of the hybrid denoiser
+# # Figure 3 of Remy et al. (2022): the components of the hybrid denoiser
 #
 #     python examples/figures/hybrid_denoiser.py [--data DIR] [--full]
 #
 # The figure shows a convergence map with noise of standard deviation 0.15 a pixel, as
-# in the paper, and 0.05; the estimate of the Gaussian component of the denoiser; the
-# correction by the network; and their sum. `--full` adds two noise levels. The script
-# writes `hybrid_denoiser.png`.
+# in the paper, and of 0.05. Beside it are the estimate of the Gaussian component of the
+# denoiser, the correction by the network, and their sum. `--full` adds two noise
+# levels. The script writes `hybrid_denoiser.png`.
 
 # %%
 import argparse
@@ -21,7 +21,7 @@ from tfp_massmap import geometry
 from tfp_massmap import io
 from tfp_massmap import priors
 
-parser = argparse.ArgumentParser(description="Figure 3.")
+parser = argparse.ArgumentParser(description="Figure 3 of Remy et al. (2022).")
 paper_mock.add_options(parser, "four noise levels instead of two")
 parser.add_argument("--prior", default="cosmos-halo", help="name or path of a prior")
 options = parser.parse_args()

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Figures 6 and 7: posterior samples of a mock COSMOS field
+# # Figures 6 and 7 of Remy et al. (2022): posterior samples of a mock COSMOS field
 #
 #     python examples/figures/posterior_samples.py [--data DIR] [--full]
 #
@@ -25,7 +25,7 @@ from tfp_massmap import samplers
 from tfp_massmap import spectra
 from tfp_massmap import summary
 
-parser = argparse.ArgumentParser(description="Figures 6 and 7.")
+parser = argparse.ArgumentParser(description="Figures 6 and 7 of Remy et al. (2022).")
 paper_mock.add_options(parser, "400 samples instead of 8")
 parser.add_argument("--num-samples", type=int)
 parser.add_argument("--prior", default="cosmos-halo", help="name or path of a prior")

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Figure E.1: power of the convergence over that of the noise
+# # Figure E.1 of Remy et al. (2022): power of the convergence over that of the noise
 #
 #     python examples/figures/signal_to_noise.py [--data DIR]
 #
@@ -19,7 +19,7 @@ from tfp_massmap import io
 from tfp_massmap import likelihood
 from tfp_massmap import spectra
 
-parser = argparse.ArgumentParser(description="Figure E.1.")
+parser = argparse.ArgumentParser(description="Figure E.1 of Remy et al. (2022).")
 paper_mock.add_options(parser, "changes nothing here")
 options = parser.parse_args()
 picture = options.output / "signal_to_noise.png"
