@@ -68,7 +68,7 @@ setuptools.setup(
     "tensorflow-datasets>=4.9.7",
     "importlib_resources>=6.0",
     "numpy>=1.26",
-    "scipy>=1.11",
+    "scipy>=1.11.1",
     "astropy>=6.0",
     "h5py>=3.11",
     "matplotlib>=3.8",
