@@ -59,14 +59,17 @@ setuptools.setup(
   python_requires=">=3.11,<3.14",
   # `tests/oldest_versions.py` runs the tests with the oldest versions named here.
   install_requires=[
-    "tensorflow>=2.18",
+    "tensorflow>=2.20",
     "tensorflow-probability[tf]>=0.25",
     # TFP 0.25 imports distutils, which Python 3.12 took out of the standard
     # library and setuptools still supplies.
     "setuptools>=68; python_version >= '3.12'",
-    "keras>=3.5",
+    "keras>=3.10",
     "tensorflow-datasets>=4.9.7",
+    # tensorflow-datasets imports the next two and leaves them to others to declare;
+    # TensorFlow before 2.20 does not allow this protobuf.
     "importlib_resources>=6.0",
+    "protobuf>=6.31.1",
     "numpy>=1.26",
     "scipy>=1.11.1",
     "astropy>=6.0",
@@ -91,10 +94,10 @@ setuptools.setup(
     "lint": ["ruff>=0.17", "mypy>=2.0", "pre-commit>=4.0"],
     "parquet": ["pandas>=2.1", "pyarrow>=14.0"],
     "beam": ["apache-beam", "mlcroissant"],
-    "tensorboard": ["tensorboard>=2.18"],
+    "tensorboard": ["tensorboard>=2.20"],
     "theory": ["pyccl"],
     "docs": ["sphinx", "myst-parser"],
-    "gpu": ["tensorflow[and-cuda]>=2.18"],
+    "gpu": ["tensorflow[and-cuda]>=2.20"],
   },
   entry_points={"console_scripts": ["tfp-massmap = tfp_massmap.cli:main"]},
   classifiers=[

@@ -86,7 +86,7 @@ class Sweeps:
 
   def __init__(self, survey: shear_map_lib.ShearMap, prior: priors.Prior) -> None:
     self.survey = survey
-    likelihood = likelihood_lib.ShearLikelihood(survey, prior.dtype)
+    likelihood = likelihood_lib.ShearLikelihood(survey, dtype=prior.dtype)
     self._shear = likelihood.shear = tf.Variable(likelihood.shear)
     self._posterior = posterior_lib.Posterior(likelihood, prior)
 
