@@ -1,17 +1,18 @@
 # %% [markdown]
 # # The COSMOS field from its shape catalogue
 #
-# Bins the HST/ACS catalogue of Schrabback et al. (2010), samples the posterior of
-# the convergence, and shows it with the X-ray clusters of Finoguenov et al. (2006).
+# This example bins the HST/ACS catalogue of Schrabback et al. (2010), samples the
+# posterior of the convergence, and shows it with the X-ray clusters of Finoguenov et
+# al. (2006).
 #
 #     python examples/01_reconstruct_cosmos.py --data DIR
 #
-# DIR holds `ra`, `dec`, `e1`, `e2`, `nhweight_int` `.fits` of
-# https://github.com/CosmoStat/jax-lensing (data/COSMOS), and `xray.txt`, there or one
-# folder up.
-# Without flags: 8 samples. `--full`: 64, and maps of the probability that the convergence
-# exceeds .05 and .1. An interrupted run goes on with the same command. `--method annealed`
-# is the sampler of Remy et al. (2022), for comparison.
+# DIR holds `ra`, `dec`, `e1`, `e2` and `nhweight_int` `.fits` of
+# https://github.com/CosmoStat/jax-lensing (data/COSMOS). `xray.txt` is there or one
+# folder up. Without flags it draws 8 samples. With `--full` it draws 64, and maps the
+# probabilities that the convergence exceeds 0.05 and 0.1. The same command resumes an
+# interrupted run. `--method annealed` uses the sampler of Remy et al. (2022), for
+# comparison.
 
 # %%
 import argparse
@@ -23,8 +24,8 @@ import numpy as np
 from tfp_massmap import catalog
 from tfp_massmap import geometry
 from tfp_massmap import io
-from tfp_massmap import posterior
 from tfp_massmap import reconstruction
+from tfp_massmap import samplers
 from tfp_massmap import sign_check
 
 parser = argparse.ArgumentParser(description="Reconstructs the COSMOS field.")
@@ -32,8 +33,8 @@ parser.add_argument("--data", required=True, type=pathlib.Path)
 parser.add_argument("--output", default=pathlib.Path("cosmos"), type=pathlib.Path)
 parser.add_argument("--full", action="store_true")
 parser.add_argument("--num-samples", type=int)
-parser.add_argument("--method", default="guided", choices=sorted(posterior.METHODS))
-parser.add_argument("--prior", default="cosmos-halo", help="a trained prior")
+parser.add_argument("--method", default="guided", choices=sorted(samplers.METHODS))
+parser.add_argument("--prior", default="cosmos-halo", help="name or path of a prior")
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--overwrite", action="store_true")
 options = parser.parse_args()
@@ -44,8 +45,9 @@ num_samples = options.num_samples or (64 if options.full else 8)
 # %% [markdown]
 # ## Catalogue to maps
 #
-# The box of the released maps: the median position +- 0.87 deg, right ascension not
-# scaled by cos(dec). The catalogue's x axis runs to the west, so e2 changes sign.
+# The grid is the box of the released maps: 0.87 deg to each side of the median
+# position, with right ascension not scaled by cos(dec). The x axis of the catalogue
+# runs to the west, so e2 changes sign.
 
 # %%
 catalogue = catalog.read_schrabback2010(options.data)
@@ -65,7 +67,7 @@ xray = xray if xray.is_file() else options.data.resolve().parent / "xray.txt"
 cluster_ra, cluster_dec = np.loadtxt(xray, usecols=(1, 2)).T
 
 # %% [markdown]
-# ## Posterior samples, and what they say at the known clusters
+# ## Posterior samples, and their mean at the known clusters
 
 # %%
 result = reconstruction.reconstruct(
@@ -73,11 +75,13 @@ result = reconstruction.reconstruct(
   options.prior,
   num_samples=num_samples,
   seed=options.seed,
-  method=options.method,
-  settings={"data": "COSMOS, Schrabback et al. 2010"},
-  samples_path=options.output / "samples.fits",
-  overwrite=options.overwrite,
-  thresholds=(0.05, 0.1) if options.full else (),
+  sampler=reconstruction.Sampler(options.method),
+  products=reconstruction.Products(
+    options.output / "samples.fits",
+    overwrite=options.overwrite,
+    thresholds=(0.05, 0.1) if options.full else (),
+    header={"data": "COSMOS, Schrabback et al. 2010"},
+  ),
 )
 samples = result.sample_set
 print(
@@ -93,8 +97,8 @@ inside[inside] = shear_map.mask[row[inside], column[inside]]
 at_clusters = result.summary.mean[row[inside], column[inside]]
 error = at_clusters.std(ddof=1) / np.sqrt(inside.sum())
 print(
-  f"Mean kappa at {inside.sum()} X-ray clusters: {at_clusters.mean():.4f} +- {error:.4f};"
-  f" in the whole mask: {result.summary.mean[shear_map.mask].mean():.4f}"
+  f"Mean kappa at {inside.sum()} X-ray clusters: {at_clusters.mean():.4f} +-"
+  f" {error:.4f}; in the whole mask: {result.summary.mean[shear_map.mask].mean():.4f}"
 )
 
 # %%

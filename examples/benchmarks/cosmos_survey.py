@@ -1,6 +1,7 @@
 """Noise and mask of the released COSMOS maps, or of a survey like it."""
 
 import dataclasses
+import pathlib
 
 from astropy.io import fits
 import numpy as np
@@ -10,21 +11,31 @@ from tfp_massmap import shear_map as shear_map_lib
 from tfp_massmap import simulate
 
 
-def find(data, name):
-  """A file of that name in `data` or below."""
+def find(data: pathlib.Path, name: str) -> pathlib.Path:
+  """Returns the first file of a name in a folder or below.
+
+  Raises:
+    FileNotFoundError: If there is no such file.
+  """
   paths = sorted(data.rglob(name))
   if not paths:
-    raise FileNotFoundError(f"No {name} in {data} or below.")
+    raise FileNotFoundError(f"There is no {name} in {data} or below.")
   return paths[0]
 
 
-def released_maps(data, grid):
-  """`ShearMap` without signal: what `simulate.observe_like` needs of a survey.
+def released_maps(
+  data: pathlib.Path | None, grid: geometry.PixelGrid
+) -> shear_map_lib.ShearMap:
+  """Returns a survey without signal, for `simulate.observe_like`.
 
   Args:
-    data: None, for a mock survey; or a folder with `std1.fits`, `std2.fits` and
-      `cosmos_full_mask_0.29arcmin360.fits` of the released maps, there or below.
+    data: Folder that holds `std1.fits`, `std2.fits` and
+      `cosmos_full_mask_0.29arcmin360.fits` of the released maps, there or below; None
+      for a mock survey.
     grid: `geometry.PixelGrid`, of 360 x 360 pixels with `data`.
+
+  Raises:
+    FileNotFoundError: If one of the files is missing.
   """
   if data is None:
     return simulate.mock_observation(
@@ -39,8 +50,8 @@ def released_maps(data, grid):
   )
 
 
-def center(survey, size):
-  """The `size` pixels a side in the middle of a `ShearMap`."""
+def center(survey: shear_map_lib.ShearMap, size: int) -> shear_map_lib.ShearMap:
+  """Returns the `size` x `size` pixels in the middle of a survey."""
   rows, columns = ((side - size) // 2 for side in survey.grid.shape)
   inner = (..., slice(rows, rows + size), slice(columns, columns + size))
   return dataclasses.replace(

@@ -1,14 +1,17 @@
-"""Checksums of posterior samples: what a change of the code that changes no number keeps.
+"""Computes checksums of posterior samples, which show that no number has changed.
 
     python examples/benchmarks/sample_checksums.py [--compare]
 
-Three methods, a Gaussian prior and the shipped one, a masked map of 32 x 32 pixels, fixed
-seeds, one thread. `--compare` ends with status 1 if a checksum differs from that of
-`sample_checksums.json`, beside this file. Bits depend on the processor and on the versions of
-TensorFlow and NumPy, which the file names: on another machine, record them first.
+The samples are those of three methods with a Gaussian prior and with the shipped one,
+on a masked map of 32 x 32 pixels, with fixed seeds and one thread. The script records
+the checksums in `sample_checksums.json`, beside this file. With --compare it compares
+them with the record instead, and exits with status 1 if one differs. The bits depend on
+the processor and on the versions of TensorFlow and NumPy, which the file names: on
+another machine, record them before the change of the code.
 """
 
 import argparse
+from collections.abc import Iterator
 import hashlib
 import json
 import os
@@ -36,7 +39,8 @@ METHODS = ("guided", "guided+hmc", "annealed")
 SEED = 5
 
 
-def make_shear_map():
+def make_shear_map() -> shear_map_lib.ShearMap:
+  """Returns a masked map of noise."""
   rng = np.random.default_rng(SEED)
   noise_std = rng.uniform(0.05, 0.2, [2, *SHAPE])
   mask = rng.uniform(size=SHAPE) > 0.2
@@ -45,7 +49,7 @@ def make_shear_map():
   return shear_map_lib.ShearMap(shear, noise_std, mask=mask, grid=grid)
 
 
-def checksums():
+def checksums() -> Iterator[tuple[str, str]]:
   """Yields the name of a run and the checksum of its samples."""
   shear_map = make_shear_map()
   likelihood = likelihood_lib.ShearLikelihood(shear_map)
@@ -53,31 +57,34 @@ def checksums():
     "gaussian": priors.GaussianPrior.from_spectrum(
       spectra.PowerSpectrum.fiducial_cosmos(), shear_map.grid
     ),
+    # In bfloat16, which some processors have, bits would differ more often.
     "cosmos-halo": priors.HybridPrior.load(
       "cosmos-halo", shear_map.grid, compute_dtype="float32"
     ),
   }
+  options = samplers.RunOptions(batch_size=2, jit_compile=False, progress=False)
   for prior_name, prior in all_priors.items():
     posterior = posterior_lib.Posterior(likelihood, prior)
     for method in METHODS:
-      options = samplers.RunOptions(batch_size=2, jit_compile=False, progress=False)
       result = samplers.sample(posterior, 3, seed=SEED, method=method, options=options)
       samples = np.ascontiguousarray(result.samples)
       digest = hashlib.sha256(samples.tobytes()).hexdigest()[:16]
       yield f"{method}, {prior_name}", digest
 
 
-def processor():
+def processor() -> str:
+  """Returns the name of the processor."""
   lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-  return next(l.split(": ")[1] for l in lines if l.startswith("model name"))
+  return next(line.split(": ")[1] for line in lines if line.startswith("model name"))
 
 
-def main():
+def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument(
-    "--compare", action="store_true", help="with the recorded checksums"
+    "--compare", action="store_true", help="compare with the recorded checksums"
   )
   options = parser.parse_args()
+  # The order of sums depends on the number of threads.
   tf.config.threading.set_intra_op_parallelism_threads(1)
   tf.config.threading.set_inter_op_parallelism_threads(1)
   recorded = json.loads(RECORD.read_text(encoding="utf-8")) if options.compare else {}

@@ -1,23 +1,29 @@
-"""Sweeps of split Gibbs, from simulated truths or from draws of the Gaussian half.
+"""Measures what the sweeps of the guided sampler change on average.
 
     python examples/benchmarks/sweeps.py [--quantiles Q ...] [--steps N ...]
-        [--start truth|gaussian] [--reference N] [--full] [--prior NAME]
+        [--start truth|gaussian] [--reference N] [--flow-start R] [--flow-end R]
+        [--tolerance T] [--full] [--prior NAME]
 
 A truth is a draw of the posterior of its own data. So a sweep (`samplers.split_gibbs`)
-should leave every average over truths: here of the observed part of 128 x 128 pixels, the
-mean of each map removed, in a survey like COSMOS. What moves comes from the model of the
-covariance, few steps, and the prior's network; it moves farther with more sweeps.
+should leave every average over truths unchanged. The script compares averages of the
+observed part of simulated maps of 128 x 128 pixels, without the mean of each map, in a
+survey like COSMOS. Differences come from the model of the denoiser's covariance, from
+few steps, and from the network of the prior. They grow with the number of sweeps.
 
   mean, std, quantiles   of the convergence of the observed pixels, in 1e-4
-  log power              of the observed part, 6 bands
+  log power              of the observed part, in 6 bands
 
-each after the sweeps minus that of the truth; or, with --reference, minus that of the same
-with N evaluations in every sweep and the same random numbers, which shows what few steps
-do; with its error over truths. With --start gaussian, and without --quantiles and --steps,
-sweeps are those of the sampler.
+Each line is the average after the sweeps minus that of the truths, with its error over
+truths. With --reference it is minus that of the same sweeps with N evaluations each,
+the default flow and tolerance, and the same random numbers, which shows the effect of
+few steps, or of another flow or tolerance. With --start gaussian, sweeps start from the
+posterior of the Gaussian component, and are by default those of the sampler.
 """
 
 import argparse
+from collections.abc import Callable
+import contextlib
+from unittest import mock
 
 from astropy import units as u
 import numpy as np
@@ -28,24 +34,29 @@ from tfp_massmap import geometry
 from tfp_massmap import likelihood as likelihood_lib
 from tfp_massmap import posterior as posterior_lib
 from tfp_massmap import priors
+from tfp_massmap import shear_map as shear_map_lib
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 from tfp_massmap.samplers import guided
+from tfp_massmap.samplers import probability_flow
 from tfp_massmap.samplers import split_gibbs
 
 PIXEL = 0.29 * u.arcmin
 SIZE = 128
-CROPS_A_MAP = 32
 NUM_SAMPLES = 3
-SEED = 60_000_000  # of the simulator; trainings use small ones
+# Maps are cut into 8 x 8 squares, of which every other is taken.
+CROPS_A_MAP = 32
+# Seed of the simulator. Trainings use smaller seeds.
+SEED = 60_000_000
+# The lowest bands hold too few modes of 128 x 128 pixels.
 BAND_EDGES = np.geomspace(560, 52667, 9)[2:]
 QUANTILES = (0.05, 0.1, 0.5, 0.9, 0.99, 0.999)
 NAMES = ["mean", "std", *(f"quantile {q}" for q in QUANTILES)]
 NAMES += [f"log power, ell {low:.0f} and above" for low in BAND_EDGES[:-1]]
 
 
-def simulated_truths(num):
-  """Every other square of simulated maps, `[num, SIZE, SIZE]`."""
+def simulated_truths(num: int) -> np.ndarray:
+  """Returns every other square of simulated maps, float32 `[num, SIZE, SIZE]`."""
   large = geometry.PixelGrid((8 * SIZE, 8 * SIZE), PIXEL)
   simulator = simulate.ConvergenceSimulator(large, seed=SEED)
   maps = np.stack(list(simulator.maps(-(-num // CROPS_A_MAP))))
@@ -53,8 +64,10 @@ def simulated_truths(num):
   return squares.reshape(-1, SIZE, SIZE)[::2][:num].astype(np.float32)
 
 
-def statistics(maps, mask, grid):
-  """Means over maps, in the order of `NAMES`."""
+def statistics(
+  maps: np.ndarray, mask: np.ndarray, *, grid: geometry.PixelGrid
+) -> np.ndarray:
+  """Returns means over maps `[n, ny, nx]`, in the order of `NAMES`."""
   maps = maps - maps.mean(axis=(-2, -1), keepdims=True)
   power = spectra.band_power(maps * mask, grid, edges=BAND_EDGES)
   pixels = maps[:, mask]
@@ -63,29 +76,35 @@ def statistics(maps, mask, grid):
   return np.concatenate([1e4 * np.mean(values, axis=1), np.mean(np.log(power), axis=0)])
 
 
-class Sampler:
-  """Sweeps of mock observations that differ in their shear, compiled once.
+class Sweeps:
+  """Sweeps of mock observations that differ in their shear alone, compiled once.
 
-  Attributes:
+  Args:
     survey: `ShearMap` with mask and noise.
-    prior: a hybrid one.
+    prior: `priors.Prior`.
   """
 
-  def __init__(self, survey, prior):
+  def __init__(self, survey: shear_map_lib.ShearMap, prior: priors.Prior) -> None:
     self.survey = survey
-    likelihood = likelihood_lib.ShearLikelihood(survey, prior.dtype)
+    likelihood = likelihood_lib.ShearLikelihood(survey, dtype=prior.dtype)
     self._shear = likelihood.shear = tf.Variable(likelihood.shear)
     self._posterior = posterior_lib.Posterior(likelihood, prior)
 
-  def observe(self, truth, seed):
+  def observe(self, truth: np.ndarray, seed: int) -> None:
+    """Sets the shear to that of a mock observation."""
     observed = simulate.observe_like(truth, self.survey, seed=seed)
     self._shear.assign(np.where(self.survey.mask, observed.shear, 0))
 
-  def compiled(self, settings, start):
-    """Function of a truth `[ny, nx]` and a seed to `NUM_SAMPLES` maps."""
+  def compiled(self, settings: guided.GuidedSettings, start: str) -> Callable:
+    """Returns a function of a truth and a seed to maps `[NUM_SAMPLES, ny, nx]`.
+
+    It is traced here, so that it keeps the present constants of the flow.
+    """
     draw = self._draw if start == "gaussian" else self._sweep
     function = tf.function(
       lambda truth, seed: draw(settings, truth, seed), autograph=False
+    ).get_concrete_function(
+      tf.TensorSpec(self.survey.grid.shape, tf.float32), tf.TensorSpec([2], tf.int32)
     )
     return lambda truth, seed: function(tf.constant(truth), tf.constant(seed)).numpy()
 
@@ -97,60 +116,113 @@ class Sampler:
     x = tf.repeat(truth[tf.newaxis], NUM_SAMPLES, axis=0)
     seeds = tf.random.split(seed, len(settings.sweeps))
     ladders = settings.sweep_ladders(self._posterior)
+    zero = tf.constant(0, tf.int32)
+    counts = split_gibbs.Counts(zero, zero)
     for rho, sigmas, own in zip(*ladders, tf.unstack(seeds)):
-      x = split_gibbs.sweep(self._posterior, x, rho=rho, sigmas=sigmas, seed=own)[0]
+      x, counts = split_gibbs.sweep(
+        self._posterior,
+        x,
+        rho=rho,
+        sigmas=sigmas,
+        seed=own,
+        counts=counts,
+        tolerance=settings.tolerance,
+        max_iterations=settings.max_iterations,
+      )
     return x
 
 
-def settings_of(options):
-  """`GuidedSettings` of the sweeps asked for, and of the reference, or None."""
+@contextlib.contextmanager
+def flow_constants(start: float | None, end: float | None):
+  """Replaces the first and last sigma of flows, in units of rho, where not None.
+
+  They are private constants, because no user has had a reason to choose others.
+  """
+  with contextlib.ExitStack() as stack:
+    for module, name, value in (
+      (split_gibbs, "_START", start),
+      (probability_flow, "_END", end),
+    ):
+      if value is not None:
+        stack.enter_context(mock.patch.object(module, name, value))
+    yield
+
+
+def settings_of(
+  options: argparse.Namespace,
+) -> tuple[guided.GuidedSettings, guided.GuidedSettings | None]:
+  """Returns the settings of the sweeps, and those of the reference or None."""
   default = guided.GuidedSettings()
-  quantiles = options.quantiles or (
-    default.sweeps if options.start == "gaussian" else (0.9,)
+  is_sampler = options.start == "gaussian"
+  quantiles = tuple(options.quantiles or (default.sweeps if is_sampler else (0.9,)))
+  steps = options.steps
+  if steps is None:
+    steps = default.steps_of_sweeps if quantiles == default.sweeps else (8,)
+  reference = options.reference and guided.GuidedSettings(quantiles, options.reference)
+  settings = guided.GuidedSettings(
+    quantiles,
+    steps[0] if len(steps) == 1 else tuple(steps),
+    tolerance=options.tolerance,
   )
-  steps = options.steps or (
-    default.steps_of_sweeps if tuple(quantiles) == default.sweeps else (8,)
-  )
-  make = lambda steps: guided.GuidedSettings(sweeps=tuple(quantiles), sweep_steps=steps)
-  reference = options.reference and make(options.reference)
-  return make(steps[0] if len(steps) == 1 else tuple(steps)), reference
+  return settings, reference
 
 
-def main():
+def parse() -> tuple[argparse.Namespace, guided.GuidedSettings, guided.GuidedSettings]:
+  """Returns the options of the command line, and the settings they stand for."""
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument("--prior", default="cosmos-halo")
-  parser.add_argument("--quantiles", type=float, nargs="+", help="rho, of the noise")
-  parser.add_argument("--steps", type=int, nargs="+", help="network evaluations")
+  parser.add_argument(
+    "--quantiles", type=float, nargs="+", help="rho of the sweeps, quantiles of noise"
+  )
+  parser.add_argument(
+    "--steps", type=int, nargs="+", help="network evaluations of the sweeps"
+  )
   parser.add_argument("--start", choices=("truth", "gaussian"), default="truth")
-  parser.add_argument("--reference", type=int, help="evaluations in a sweep")
-  parser.add_argument("--full", action="store_true", help="64 truths, not 4")
+  parser.add_argument(
+    "--reference", type=int, help="evaluations in a sweep of the reference"
+  )
+  parser.add_argument(
+    "--flow-start", type=float, help="first sigma of flows, over rho; default 4"
+  )
+  parser.add_argument(
+    "--flow-end", type=float, help="last sigma of flows, over rho; default 0.03"
+  )
+  parser.add_argument(
+    "--tolerance", type=float, default=guided.GuidedSettings().tolerance
+  )
+  parser.add_argument("--full", action="store_true", help="64 truths instead of 4")
   options = parser.parse_args()
   try:
-    settings, reference = settings_of(options)
+    return options, *settings_of(options)
   except ValueError as error:
     parser.error(str(error))
+
+
+def main() -> None:
+  options, settings, reference = parse()
   grid = geometry.PixelGrid((SIZE, SIZE), PIXEL)
-  empty = np.zeros(grid.shape)
   survey = simulate.mock_observation(
-    empty, grid, survey=simulate.cosmos_like_survey(), seed=1
+    np.zeros(grid.shape), grid, survey=simulate.cosmos_like_survey(), seed=1
   )
-  sampler = Sampler(survey, priors.HybridPrior.load(options.prior, grid))
-  run = sampler.compiled(settings, options.start)
-  run_reference = reference and sampler.compiled(reference, options.start)
+  sweeps = Sweeps(survey, priors.HybridPrior.load(options.prior, grid))
+  run_reference = reference and sweeps.compiled(reference, options.start)
+  with flow_constants(options.flow_start, options.flow_end):
+    run = sweeps.compiled(settings, options.start)
   print(f"rho at quantiles {settings.sweeps}, evaluations {settings.steps_of_sweeps}")
-  moved = []
+  changes = []
   truths = simulated_truths(64 if options.full else 4)
   for index, truth in enumerate(tqdm.auto.tqdm(truths, unit="truth")):
-    sampler.observe(truth, index)
+    sweeps.observe(truth, index)
     seed = [index, 5]
     before = run_reference(truth, seed) if reference else truth[np.newaxis]
-    after = run(truth, seed)
-    before, after = (statistics(maps, survey.mask, grid) for maps in (before, after))
-    moved.append(after - before)
-  errors = np.std(moved, axis=0, ddof=1) / np.sqrt(len(moved))
-  for name, value, error in zip(NAMES, np.mean(moved, axis=0), errors):
+    before, after = (
+      statistics(maps, survey.mask, grid=grid) for maps in (before, run(truth, seed))
+    )
+    changes.append(after - before)
+  errors = np.std(changes, axis=0, ddof=1) / np.sqrt(len(changes))
+  for name, value, error in zip(NAMES, np.mean(changes, axis=0), errors):
     print(f"{name:>34s} {value:8.3f} +- {error:.3f}")
 
 

@@ -1,11 +1,11 @@
 # %% [markdown]
-# # Figure 11: power of samples of the COSMOS field
+# # Figure 11 of Remy et al. (2022): power of samples of the COSMOS field
 #
 #     python examples/figures/cosmos_power.py --data DIR --samples FILE
 #
-# FILE is the `samples.fits` of `01_reconstruct_cosmos.py`. Beside it: samples of a mock
-# of the same survey with the same noise, and simulated maps like those the prior was trained on. Writes
-# `cosmos_power.png`.
+# FILE is the `samples.fits` of `01_reconstruct_cosmos.py`. The figure compares its
+# power with that of samples of a mock of the same survey, and of simulated maps like
+# those that the prior was trained on. The script writes `cosmos_power.png`.
 
 # %%
 import argparse
@@ -22,14 +22,15 @@ from tfp_massmap import io
 from tfp_massmap import likelihood
 from tfp_massmap import posterior
 from tfp_massmap import priors
+from tfp_massmap import samplers
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 
-parser = argparse.ArgumentParser(description="Figure 11.")
-paper_mock.add_options(parser, "64 samples of the mock and 48 maps, not 8 and 4")
+parser = argparse.ArgumentParser(description="Figure 11 of Remy et al. (2022).")
+paper_mock.add_options(parser, "64 samples of the mock and 48 maps instead of 8 and 4")
 parser.add_argument("--samples", required=True, type=pathlib.Path)
-parser.add_argument("--num-samples", type=int, help="of the mock")
-parser.add_argument("--prior", default="cosmos-halo", help="name, or path of a card")
+parser.add_argument("--num-samples", type=int, help="samples of the mock")
+parser.add_argument("--prior", default="cosmos-halo", help="name or path of a prior")
 options = parser.parse_args()
 if options.data is None or not paper_mock.find(options.data, "nhweight_int.fits"):
   parser.error("--data is needed: the folder of the COSMOS catalogue.")
@@ -42,6 +43,7 @@ _, name, shear_map = paper_mock.observe(options.data, options.seed, noise="weigh
 grid = shear_map.grid
 prior = priors.HybridPrior.load(options.prior, grid)
 target = posterior.Posterior(likelihood.ShearLikelihood(shear_map), prior)
+# Seeds of trainings are smaller. Maps of 360 x 360 pixels are cut out of larger ones.
 large = geometry.PixelGrid((1024, 1024), 0.29 * u.arcmin)
 simulator = simulate.ConvergenceSimulator(large, seed=70_000_000 + options.seed)
 corners = [(row, column) for row in (0, 512) for column in (0, 512)]
@@ -51,7 +53,9 @@ sets = {
     for kappa in simulator.maps(12 if options.full else 1)
     for row, column in corners
   ],
-  f"samples of a mock, {name}": target.sample(num_samples, options.seed).samples,
+  f"samples of a mock, {name}": samplers.sample(
+    target, num_samples, seed=options.seed
+  ).samples,
   "samples of COSMOS": fits.getdata(options.samples),
 }
 

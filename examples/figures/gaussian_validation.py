@@ -1,12 +1,13 @@
 # %% [markdown]
-# # Figure 5: with a Gaussian prior everything is known
+# # Figure 5 of Remy et al. (2022): three ways to the mean of a Gaussian posterior
 #
 #     python examples/figures/gaussian_validation.py [--data DIR] [--full]
 #
-# The Wiener filter by conjugate gradients, the maximum of the posterior by steps along
-# its score, and the mean of samples (`--full`: 1500 of them) are three ways to one map.
-# Their differences, the ratios of their powers, and the power of samples over the
-# theory's. Writes `gaussian_validation.png`.
+# With a Gaussian prior three ways lead to one map: the Wiener filter by conjugate
+# gradients, the maximum of the posterior by steps along its score, and the mean of
+# samples (1500 of them with `--full`). The figure shows their differences, the ratios
+# of their powers, and the power of samples over that of the theory. The script writes
+# `gaussian_validation.png`.
 
 # %%
 import argparse
@@ -21,13 +22,14 @@ from tfp_massmap import io
 from tfp_massmap import likelihood
 from tfp_massmap import posterior
 from tfp_massmap import priors
+from tfp_massmap import samplers
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 
-parser = argparse.ArgumentParser(description="Figure 5.")
-paper_mock.add_options(parser, "1500 samples, not 32")
+parser = argparse.ArgumentParser(description="Figure 5 of Remy et al. (2022).")
+paper_mock.add_options(parser, "1500 samples instead of 32")
 parser.add_argument("--num-samples", type=int)
-parser.add_argument("--method", default="guided", choices=sorted(posterior.METHODS))
+parser.add_argument("--method", default="guided", choices=sorted(samplers.METHODS))
 options = parser.parse_args()
 picture = options.output / "gaussian_validation.png"
 io.check_writable(picture, options.overwrite)
@@ -49,7 +51,7 @@ wiener = baselines.wiener.estimate(shear_map, prior, max_iterations=5000).kappa
 
 @tf.function
 def ascend(x, num_steps):
-  """Steps along the score, scaled by the posterior's variance, with momentum."""
+  """Climbs along the score, scaled by the posterior's variance, with momentum."""
   variance = 1 / target.fourier_precision()
   previous = x
   for step in tf.range(num_steps):
@@ -61,15 +63,19 @@ def ascend(x, num_steps):
 
 
 most_probable = ascend(tf.zeros(grid.shape), tf.constant(300)).numpy()
-samples = target.sample(
-  num_samples, options.seed, seed=options.method, batch_size=16
+samples = samplers.sample(
+  target,
+  num_samples,
+  seed=options.seed,
+  method=options.method,
+  options=samplers.RunOptions(batch_size=16),
 ).samples
 mean = np.mean(samples, axis=0, dtype=np.float64)
 
 # %% [markdown]
 # ## Figure
-# Powers in bands of the whole, periodic map. The mean of a finite number of samples has
-# their variance over that number as extra power: the dotted line.
+# Powers are measured in bands on the whole, periodic map. The dotted line is the extra
+# power of a mean of finitely many samples: their variance over their number.
 
 # %%
 edges, ell = paper_mock.BAND_EDGES, paper_mock.BAND_CENTERS
@@ -98,7 +104,7 @@ for axis, title, values, look in (
 
 for label, values in (("maximum", most_probable), ("mean of samples", mean)):
   axes[0, 2].plot(ell, power(values) / power(wiener) - 1, label=label)
-axes[0, 2].plot(ell, extra, "k:", lw=1, label="expected of so many samples")
+axes[0, 2].plot(ell, extra, "k:", lw=1, label="extra power of a mean of samples")
 axes[0, 2].set(ylabel=r"$C_\ell / C_\ell^{\rm Wiener} - 1$", xscale="log")
 axes[0, 2].set_yscale("symlog", linthresh=1e-2)
 theory = spectrum(ell)

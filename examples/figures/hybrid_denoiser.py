@@ -1,11 +1,12 @@
 # %% [markdown]
-# # Figure 3: what each half of the hybrid denoiser does
+# # Figure 3 of Remy et al. (2022): the components of the hybrid denoiser
 #
 #     python examples/figures/hybrid_denoiser.py [--data DIR] [--full]
 #
-# A convergence map with noise of sigma = .15 a pixel (the paper's) and .05, the
-# Gaussian half of the denoiser, what the network adds, and both together. `--full`: two
-# levels more. Writes `hybrid_denoiser.png`.
+# The figure shows a convergence map with noise of standard deviation 0.15 a pixel, as
+# in the paper, and of 0.05. Beside it are the estimate of the Gaussian component of the
+# denoiser, the correction by the network, and their sum. `--full` adds two noise
+# levels. The script writes `hybrid_denoiser.png`.
 
 # %%
 import argparse
@@ -20,9 +21,9 @@ from tfp_massmap import geometry
 from tfp_massmap import io
 from tfp_massmap import priors
 
-parser = argparse.ArgumentParser(description="Figure 3.")
-paper_mock.add_options(parser, "four noise levels, not two")
-parser.add_argument("--prior", default="cosmos-halo", help="name, or path of a card")
+parser = argparse.ArgumentParser(description="Figure 3 of Remy et al. (2022).")
+paper_mock.add_options(parser, "four noise levels instead of two")
+parser.add_argument("--prior", default="cosmos-halo", help="name or path of a prior")
 options = parser.parse_args()
 picture = options.output / "hybrid_denoiser.png"
 io.check_writable(picture, options.overwrite)
@@ -48,7 +49,7 @@ for row, sigma in zip(axes, sigmas):
     (rf"(a) with noise, $\sigma$ = {sigma:g}", noisy[0], (-3 * sigma, 3 * sigma)),
     (f"(b) {name}", kappa, (-0.05, 0.2)),
     ("(c) Gaussian denoiser", gaussian, (-0.05, 0.2)),
-    ("(d) what the network adds", hybrid - gaussian, (-0.05, 0.2)),
+    ("(d) correction by the network", hybrid - gaussian, (-0.05, 0.2)),
     ("(e) hybrid denoiser", hybrid, (-0.05, 0.2)),
   )
   for axis, (title, values, limits) in zip(row, panels):

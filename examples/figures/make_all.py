@@ -1,14 +1,14 @@
-"""Remakes the figures of Remy et al. (2022), and what goes beyond them.
+"""Remakes the figures of Remy et al. (2022), and further ones.
 
     python examples/figures/make_all.py --output figures [--full] [--data DIR]
         [--only SCRIPT ...]
 
-Each figure is an example of its own, which this runs with a folder under --output; what
-it prints is in `log.txt` there. DIR holds the COSMOS catalogue, and the kappaTNG field
-of the paper's mocks, there or below; without it those figures that need the real field
-are left out, and mocks are simulated. An example that fails does not stop the others; a
-folder that is complete is not made again without --overwrite, nor one that was made
-with other options replaced.
+Each figure is an example of its own, which this script runs with a folder under
+--output. The file `log.txt` there holds what the example prints. DIR holds the COSMOS
+catalogue and the kappaTNG field of the paper's mocks, there or below. Without them,
+figures that need the real field are left out, and mocks are simulated. When an example
+fails, the others still run. A folder that is complete is kept unless --overwrite is
+given, and one that was made with other options is not replaced.
 """
 
 import argparse
@@ -22,8 +22,9 @@ import paper_mock
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[1]
 
-# What it shows, script, and what it takes of: d, the folder of all data; c, that of the
-# COSMOS catalogue; s, the samples that 01_reconstruct_cosmos.py has made.
+# Title, script, and the data it takes: d, the folder of all data; c, the folder of the
+# COSMOS catalogue; s, the samples that 01_reconstruct_cosmos.py has made. A capital
+# letter marks data that the script cannot do without.
 FIGURES = (
   ("Fig. 1, 2: two moons", "02_score_hmc.py", ""),
   ("Fig. 3: hybrid denoiser", "figures/hybrid_denoiser.py", "d"),
@@ -37,11 +38,11 @@ FIGURES = (
   ("structures of COSMOS", "11_cosmos_structures.py", "CS"),
   ("Fig. C.1: spectral norms", "05_spectral_normalisation.py", ""),
   ("Fig. E.1: signal to noise", "figures/signal_to_noise.py", "d"),
-)  # pyformat: disable
+)
 
 
-def arguments_of(needs, options):
-  """Options of a script; None if something it needs (capitals) is missing."""
+def arguments_of(needs: str, options: argparse.Namespace) -> list[str] | None:
+  """Returns the options of a script, or None if data that it needs are missing."""
   catalogue = options.data and paper_mock.find(options.data, "nhweight_int.fits")
   samples = options.output / "01_reconstruct_cosmos" / "samples.fits"
   given = dict(
@@ -59,14 +60,20 @@ def arguments_of(needs, options):
   return arguments
 
 
-def run(script, arguments, folder, options):
-  """Runs one example; returns what became of it."""
+def run(
+  script: str,
+  arguments: list[str],
+  *,
+  folder: pathlib.Path,
+  options: argparse.Namespace,
+) -> str:
+  """Runs one example, and returns its outcome in words."""
   folder.mkdir(parents=True, exist_ok=True)
   complete, how = folder / "complete", " ".join(["--full"] * options.full + arguments)
   if complete.is_file() and not options.overwrite:
     if complete.read_text(encoding="utf-8") == how:
       return "there already"
-    return "FAILED: there with other options; give --overwrite, or another --output"
+    return "FAILED: made with other options; give --overwrite, or another --output"
   complete.unlink(missing_ok=True)
   flags = ["--full"] * options.full + ["--overwrite"] * options.overwrite
   command = [sys.executable, str(EXAMPLES / script), "--output", str(folder)]
@@ -85,7 +92,8 @@ def run(script, arguments, folder, options):
   return f"{time.monotonic() - start:.0f} s"
 
 
-def main():
+def parse() -> argparse.Namespace:
+  """Returns the options of the command line."""
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
@@ -97,20 +105,24 @@ def main():
   parser.add_argument(
     "--only", nargs="+", choices=names, default=names, metavar="SCRIPT"
   )
-  options = parser.parse_args()
+  return parser.parse_args()
+
+
+def main() -> int:
+  """Makes the figures, and returns 1 if one of them failed."""
+  options = parse()
   failed = False
-  for (title, script, needs), name in zip(FIGURES, names):
+  for title, script, needs in FIGURES:
+    name = pathlib.Path(script).stem
     if name not in options.only:
       continue
     folder = options.output / name
     arguments = arguments_of(needs, options)
-    if not (EXAMPLES / script).is_file():
-      outcome = f"left out: there is no {script}"
-    elif arguments is None:
+    if arguments is None:
       missing = "--data" if options.data is None else "its data, or samples of COSMOS"
       outcome = f"left out: needs {missing}"
     else:
-      outcome = run(script, arguments, folder, options)
+      outcome = run(script, arguments, folder=folder, options=options)
       failed |= outcome.startswith("FAILED")
     print(f"{title:32s} {outcome}", flush=True)
     for picture in sorted(folder.glob("*.png")):

@@ -1,11 +1,11 @@
 # %% [markdown]
-# # Figures 6 and 7: posterior samples of a mock COSMOS field
+# # Figures 6 and 7 of Remy et al. (2022): posterior samples of a mock COSMOS field
 #
 #     python examples/figures/posterior_samples.py [--data DIR] [--full]
 #
-# Truth, mean and standard deviation of samples, DeepMass and four samples in
-# `posterior_samples.png`; the power of samples under the Gaussian and the hybrid prior
-# in `posterior_power.png`. `--full`: 400 samples.
+# `posterior_samples.png` shows the truth, the mean and the standard deviation of
+# samples, the DeepMass estimate and four samples. `posterior_power.png` shows the power
+# of samples under the Gaussian and the hybrid prior. `--full` draws 400 samples.
 
 # %%
 import argparse
@@ -21,15 +21,16 @@ from tfp_massmap import likelihood as likelihood_lib
 from tfp_massmap import plot
 from tfp_massmap import posterior
 from tfp_massmap import priors
+from tfp_massmap import samplers
 from tfp_massmap import spectra
 from tfp_massmap import summary
 
-parser = argparse.ArgumentParser(description="Figures 6 and 7.")
-paper_mock.add_options(parser, "400 samples, not 8")
+parser = argparse.ArgumentParser(description="Figures 6 and 7 of Remy et al. (2022).")
+paper_mock.add_options(parser, "400 samples instead of 8")
 parser.add_argument("--num-samples", type=int)
-parser.add_argument("--prior", default="cosmos-halo", help="name, or path of a card")
+parser.add_argument("--prior", default="cosmos-halo", help="name or path of a prior")
 parser.add_argument("--deepmass", default="cosmos-deepmass", help="a trained DeepMass")
-parser.add_argument("--method", default="guided", choices=sorted(posterior.METHODS))
+parser.add_argument("--method", default="guided", choices=sorted(samplers.METHODS))
 options = parser.parse_args()
 maps_picture = options.output / "posterior_samples.png"
 power_picture = options.output / "posterior_power.png"
@@ -44,7 +45,9 @@ grid, mask = shear_map.grid, shear_map.mask
 prior = priors.HybridPrior.load(options.prior, grid)
 likelihood = likelihood_lib.ShearLikelihood(shear_map)
 target = posterior.Posterior(likelihood, prior)
-samples = target.sample(num_samples, options.seed, seed=options.method).samples
+samples = samplers.sample(
+  target, num_samples, seed=options.seed, method=options.method
+).samples
 spectrum = spectra.PowerSpectrum.fiducial_cosmos()
 fiducial = priors.GaussianPrior.from_spectrum(spectrum, grid)
 gaussian = gaussian_posterior.sample(
@@ -83,8 +86,8 @@ for label, estimate in estimates.items():
 
 # %% [markdown]
 # ## Power
-# Of the whole maps. The truth is no periodic map, which adds some power at the highest
-# multipoles.
+# Power is measured on whole maps. The truth is not periodic, which adds some power at
+# the highest multipoles.
 
 # %%
 edges, ell = paper_mock.BAND_EDGES, paper_mock.BAND_CENTERS
@@ -95,7 +98,7 @@ white = np.random.default_rng(options.seed).standard_normal(grid.shape)
 figure = mpl_figure.Figure(figsize=(6.6, 4.8), layout="constrained")
 axes = figure.subplots()
 hybrid = power(samples)
-axes.plot(ell, power(white), color="C2", label=r"white noise, $\sigma$ = 1, the start")
+axes.plot(ell, power(white), color="C2", label=r"white noise, $\sigma$ = 1")
 axes.plot(ell, scale * spectrum(ell), "k--", label="fiducial spectrum, halofit")
 axes.plot(ell, power(truth), color="C3", label=f"truth, {name}")
 axes.plot(ell, power(gaussian)[0], color="C1", label="a sample, Gaussian prior")

@@ -1,11 +1,12 @@
 # %% [markdown]
-# # Figure E.1: power of the convergence over that of the noise
+# # Figure E.1 of Remy et al. (2022): power of the convergence over that of the noise
 #
 #     python examples/figures/signal_to_noise.py [--data DIR]
 #
-# The noise that the shear of the survey, inverted by Kaiser-Squires, has: in the mask,
-# and by the mean inverse variance, what a reconstruction can use. Where the ratio falls
-# below .1 a map is the prior's. Writes `signal_to_noise.png`.
+# The noise is that of the survey's shear after a Kaiser-Squires inversion. One curve
+# takes its mean variance in the mask, the other its mean inverse variance, which is the
+# noise that a reconstruction can reach. Where the ratio falls below 0.1, the prior
+# determines a map. The script writes `signal_to_noise.png`.
 
 # %%
 import argparse
@@ -18,8 +19,8 @@ from tfp_massmap import io
 from tfp_massmap import likelihood
 from tfp_massmap import spectra
 
-parser = argparse.ArgumentParser(description="Figure E.1.")
-paper_mock.add_options(parser, "no difference here")
+parser = argparse.ArgumentParser(description="Figure E.1 of Remy et al. (2022).")
+paper_mock.add_options(parser, "changes nothing here")
 options = parser.parse_args()
 picture = options.output / "signal_to_noise.png"
 io.check_writable(picture, options.overwrite)
@@ -42,7 +43,7 @@ axes = figure.subplots()
 for label, noise in levels.items():
   axes.plot(ell, signal / noise, label=label)
   reach = ell[np.argmin(np.abs(np.log(signal / noise / 0.1)))]
-  print(f"{label}: the ratio is .1 at ell = {reach:.0f}")
+  print(f"{label}: the ratio is 0.1 at ell = {reach:.0f}")
 for level in (1, 0.1):
   axes.axhline(level, color="k", ls="--", lw=0.8)
 axes.set(xscale="log", yscale="log", xlabel=r"multipole $\ell$")
