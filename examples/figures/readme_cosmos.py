@@ -11,9 +11,11 @@ sampling.
 
 import argparse
 import pathlib
+import tempfile
 
 from astropy import units as u
 import numpy as np
+import small_png
 
 from tfp_massmap import catalog
 from tfp_massmap import geometry
@@ -22,8 +24,8 @@ from tfp_massmap import plot
 from tfp_massmap import reconstruction
 
 NUM_PIXELS = 360
-# Four panels of 360 pixels a side fill the width of a page at this resolution.
-DPI = 90
+# Drawn larger than it is shown, so that text stays sharp.
+DPI, WIDTH = 200, 900
 
 
 def bin_cosmos(folder):
@@ -77,10 +79,11 @@ def main():
     markers=xray_clusters(options.data),
     num_columns=2,
   )
-  with io.atomic_path(path, options.overwrite) as temporary:
-    figure.savefig(
-      temporary, dpi=DPI, metadata=io.figure_metadata(path, result.settings)
-    )
+  with tempfile.TemporaryDirectory() as folder:
+    large = pathlib.Path(folder) / "cosmos.png"
+    io.write_figure(large, figure, settings=result.settings, dpi=DPI)
+    with io.atomic_path(path, options.overwrite) as temporary:
+      small_png.shrink(large, temporary, width=WIDTH)
   print(f"Wrote {path}")
 
 

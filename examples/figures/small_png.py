@@ -1,0 +1,25 @@
+"""Makes a PNG small enough for a README."""
+
+from PIL import Image
+from PIL import PngImagePlugin
+
+# Figures have few hues; more colours do not show, and fewer give bands.
+NUM_COLOURS = 192
+
+
+def shrink(source, target, *, width):
+  """Writes a PNG of a given width with a palette, and keeps its provenance.
+
+  Args:
+    source: Path of the PNG that is read.
+    target: Path or binary file of the one that is written.
+    width: Width in pixels; the height follows.
+  """
+  with Image.open(source) as image:
+    provenance = PngImagePlugin.PngInfo()
+    for name, text in image.text.items():
+      provenance.add_text(name, text)
+    height = round(image.height * width / image.width)
+    small = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+  small = small.quantize(NUM_COLOURS, dither=Image.Dither.NONE)
+  small.save(target, format="PNG", optimize=True, pnginfo=provenance)
