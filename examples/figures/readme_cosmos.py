@@ -3,10 +3,10 @@
     python examples/figures/readme_cosmos.py --data DIR
 
 DIR is that of `examples/01_reconstruct_cosmos.py`: the shape catalogue of Schrabback et
-al. (2010), and `xray.txt` there or one folder up. Posterior mean, standard deviation and
-two samples are drawn with the X-ray clusters of Finoguenov et al. (2006) circled. The
-samples stay in `--output`, so that the same command draws the figure again without
-sampling.
+al. (2010), and `xray.txt` there or one folder up. The figure shows the posterior mean,
+the standard deviation and two samples, with the X-ray clusters of Finoguenov et al.
+(2006) circled. The samples stay in `--output`, so that the same command draws the
+figure again without sampling.
 """
 
 import argparse

@@ -2,7 +2,8 @@
 
     python examples/figures/readme_two_moons.py
 
-It runs `examples/02_score_hmc.py` and writes its second figure as `two_moons.png`, small.
+It runs `examples/02_score_hmc.py` and writes its second figure, in a small size, as
+`two_moons.png`.
 """
 
 import argparse
