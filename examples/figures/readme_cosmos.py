@@ -56,7 +56,7 @@ def main():
   parser.add_argument("--overwrite", action="store_true")
   options = parser.parse_args()
   path = options.output / "cosmos.png"
-  io.check_writable(path, options.overwrite)
+  io.check_writable(path, overwrite=options.overwrite)
 
   shear_map = bin_cosmos(options.data)
   result = reconstruction.reconstruct(
@@ -82,7 +82,7 @@ def main():
   with tempfile.TemporaryDirectory() as folder:
     large = pathlib.Path(folder) / "cosmos.png"
     io.write_figure(large, figure, settings=result.settings, dpi=DPI)
-    with io.atomic_path(path, options.overwrite) as temporary:
+    with io.atomic_path(path, overwrite=options.overwrite) as temporary:
       small_png.shrink(large, temporary, width=WIDTH)
   print(f"Wrote {path}")
 

@@ -25,11 +25,11 @@ def main():
   parser.add_argument("--overwrite", action="store_true")
   options = parser.parse_args()
   path = options.output / "two_moons.png"
-  io.check_writable(path, options.overwrite)
+  io.check_writable(path, overwrite=options.overwrite)
   with tempfile.TemporaryDirectory() as folder:
     subprocess.run([sys.executable, str(EXAMPLE), "--output", folder], check=True)
     source = pathlib.Path(folder) / "two_moons_annealing.png"
-    with io.atomic_path(path, options.overwrite) as temporary:
+    with io.atomic_path(path, overwrite=options.overwrite) as temporary:
       small_png.shrink(source, temporary, width=640)
   print(f"Wrote {path}")
 
