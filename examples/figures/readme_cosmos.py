@@ -26,6 +26,7 @@ from tfp_massmap import reconstruction
 NUM_PIXELS = 360
 # Drawn larger than it is shown, so that text stays sharp.
 DPI, WIDTH = 200, 900
+MARGIN = 8
 
 
 def bin_cosmos(folder):
@@ -45,6 +46,14 @@ def xray_clusters(folder):
   if not path.is_file():
     path = folder.resolve().parent / "xray.txt"
   return np.loadtxt(path, usecols=(1, 2)).T
+
+
+def zoom(axes, mask):
+  """Shows the measured area, with east to the left, and a margin of some pixels."""
+  rows, columns = np.nonzero(mask)
+  for axis in axes:
+    axis.set_xlim(columns.max() + MARGIN, columns.min() - MARGIN)
+    axis.set_ylim(rows.min() - MARGIN, rows.max() + MARGIN)
 
 
 def main():
@@ -67,7 +76,7 @@ def main():
     products=reconstruction.Products(options.output / "cosmos_samples.fits"),
   )
   samples = result.sample_set.samples
-  figure, _ = plot.plot_maps(
+  figure, axes = plot.plot_maps(
     {
       f"Mean of {options.num_samples} samples": result.summary.mean,
       "Standard deviation of samples": result.summary.std,
@@ -79,6 +88,8 @@ def main():
     markers=xray_clusters(options.data),
     num_columns=2,
   )
+  zoom(axes, shear_map.mask)
+  figure.set_size_inches(8.8, 7.0)
   with tempfile.TemporaryDirectory() as folder:
     large = pathlib.Path(folder) / "cosmos.png"
     io.write_figure(large, figure, settings=result.settings, dpi=DPI)

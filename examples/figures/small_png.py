@@ -3,8 +3,8 @@
 from PIL import Image
 from PIL import PngImagePlugin
 
-# Figures have few hues; more colours do not show, and fewer give bands.
-NUM_COLOURS = 192
+# The most that a palette holds.
+NUM_COLOURS = 256
 
 
 def shrink(source, target, *, width):
@@ -21,5 +21,7 @@ def shrink(source, target, *, width):
       provenance.add_text(name, text)
     height = round(image.height * width / image.width)
     small = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
-  small = small.quantize(NUM_COLOURS, dither=Image.Dither.NONE)
+  # By coverage, since by frequency the rare colours of peaks would be lost.
+  method = Image.Quantize.MAXCOVERAGE
+  small = small.quantize(NUM_COLOURS, method=method, kmeans=4, dither=Image.Dither.NONE)
   small.save(target, format="PNG", optimize=True, pnginfo=provenance)
