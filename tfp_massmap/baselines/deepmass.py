@@ -5,12 +5,11 @@ Wiener map w and the signal-to-noise ratio of every pixel, a U-net F gives
 
   kappa = w + s F([w / s, s N^-1/2], typical noise),
 
-with s the standard deviation of a pixel under the prior. Trained on the squared error, it
-tends to the mean of kappa given the Wiener map and the noise: a check on the mean of
+with s the standard deviation of a pixel under the prior. Trained on the squared error,
+it tends to the mean of kappa given the Wiener map and the noise: a check on the mean of
 samples.
 """
 
-from collections.abc import Callable
 from collections.abc import Iterator
 import dataclasses
 import os
@@ -42,8 +41,7 @@ _CARD = ("architecture", "spectrum", "pixel_scale_arcmin", "pixel_std")
 _RTOL = 1e-4
 # Pixels may differ from those of the training by this share of their side.
 _PIXEL_TOLERANCE = 0.02
-# Gradients are scaled down to this global norm.
-_CLIP_NORM = 1.0
+_CLIP_NORM = 1.0  # Gradients are scaled down to this global norm.
 # Fields that the standard deviation of a pixel is estimated from, and their seed.
 _NUM_FIELDS, _FIELD_SEED = 8, (0, 0)
 # Half the weights of the prior's default network: the posterior mean is smooth.
@@ -141,10 +139,7 @@ def standard_deviation(
     seed: Seed of the noise.
 
   Raises:
-    TypeError: As `estimate`.
-    FileNotFoundError: As `estimate`.
-    ValueError: As `estimate`, or for fewer than two realisations.
-    RuntimeError: As `estimate`.
+    ValueError: For fewer than two realisations; this and other errors as `estimate`.
   """
   reconstruct, _ = _reconstructor(shear_map, model, compute_dtype)
   return noise_propagation.standard_deviation(
@@ -212,8 +207,8 @@ def train(
     progress: Whether to show a progress bar on standard error.
 
   Returns:
-    The mean squared error over that of the Wiener filter, in the mask, of the last tenth
-    of the steps, those before an interruption included.
+    The mean squared error over that of the Wiener filter, in the mask, of the last
+    tenth of the steps, those before an interruption included.
 
   Raises:
     ValueError: If the maps are smaller than the fields, the architecture has not two
@@ -311,7 +306,7 @@ def _make_loop(loss, folder, settings):
 def _batches(
   maps, survey, *, grid, settings, first
 ) -> Iterator[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
-  """Yields batches of convergence, shear and inverse variance, each set by its number."""
+  """Yields convergence, shear and inverse variance of batches, fixed by number."""
   for step in range(first, settings.num_steps):
     examples = [
       _example(
@@ -378,23 +373,14 @@ class _Loss:
   far the Wiener filter converged.
   """
 
-  def __init__(
-    self,
-    architecture: architectures.Architecture,
-    prior: priors.GaussianPrior,
-    *,
-    settings: DeepMassSettings,
-    pixel_std: float,
-  ) -> None:
+  def __init__(self, architecture, prior, *, settings, pixel_std):
     keras.utils.set_random_seed(settings.seed)
     dtype = "bfloat16" if settings.mixed_precision else "float32"
     self.network = architectures.build(architecture, dtype)
     self.pixel_std = pixel_std
     self._variance = prior.mode_variance
 
-  def __call__(
-    self, batch: tuple[tf.Tensor, ...], *, step: tf.Tensor, replica: tf.Tensor
-  ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+  def __call__(self, batch, *, step, replica):
     del step, replica  # The batch is all that the loss depends on.
     kappa, shear, weight = batch
     wiener, iterations, residual = _wiener(shear, weight, variance=self._variance)

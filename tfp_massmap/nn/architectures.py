@@ -1,10 +1,10 @@
 """Network architectures by name: the place to add another one.
 
 A new architecture is a function `body(architecture, maps, sigma)`, as those of
-`nn.unet`, with an entry in `KINDS`, and a preset in `PRESETS` if it is to have a name on
-the command line. Every network maps channels `[batch, ny, nx, c]` and sigma `[batch]` to
-one channel `[batch, ny, nx]`, for maps of any size: they are padded by reflection to a
-multiple of the coarsest pixel, and cropped at the end.
+`nn.unet`, with an entry in `KINDS`, and a preset in `PRESETS` if it is to have a name
+on the command line. Every network maps channels `[batch, ny, nx, c]` and sigma
+`[batch]` to one channel `[batch, ny, nx]`, for maps of any size: they are padded by
+reflection to a multiple of the coarsest pixel, and cropped at the end.
 """
 
 from collections.abc import Callable
@@ -55,8 +55,8 @@ class Architecture:
     num_blocks: Residual blocks of each level, on the way down and again on the way up.
     num_inputs: Channels of the input.
     activation: Name of a Keras activation.
-    spectral_bound: Largest spectral norm of a convolution (`nn.spectral_norm`); None for
-      no bound.
+    spectral_bound: Largest spectral norm of a convolution (`nn.spectral_norm`); None
+      for no bound.
 
   Raises:
     ValueError: For a kind that is not in `KINDS`, or numbers that fit no network.
@@ -131,8 +131,8 @@ def build(
       float32.
 
   Returns:
-    A `keras.Model`: maps `[batch, ny, nx, num_inputs]` and sigma `[batch]`, positive, to
-    `[batch, ny, nx]`.
+    A `keras.Model`: maps `[batch, ny, nx, num_inputs]` and sigma `[batch]`, positive,
+    to `[batch, ny, nx]`.
 
   Raises:
     ValueError: If there is no preset of that name, or for another dtype.

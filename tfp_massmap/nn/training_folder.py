@@ -32,9 +32,9 @@ def describe_field(spectrum: spectra.PowerSpectrum, grid: geometry.PixelGrid) ->
 class TrainingFolder:
   """The folder of a training, refused if it holds another training.
 
-  If the folder has checkpoints, the training there must have the same settings, data and
-  start. If it has none, the settings there are those of a training that took no step,
-  and are replaced.
+  If the folder has checkpoints, the training there must have the same settings, data
+  and start. If it has none, the settings there are those of a training that took no
+  step, and are replaced.
 
   Args:
     path: Path of the folder, which is made if absent.
@@ -111,8 +111,8 @@ class TrainingFolder:
     ]
     if differ:
       raise ValueError(
-        f"{self.path} has a training on another data set: {'; '.join(differ)}. To resume"
-        " it, give its data set; for a new training, choose another folder."
+        f"{self.path} has a training on another data set: {'; '.join(differ)}. To"
+        " resume it, give its data set; for a new training, choose another folder."
       )
 
   def _check_start(self, before, start):

@@ -198,7 +198,7 @@ class TrainingLoop:
       return validate()
 
   def _log(self, step, logged, validation):
-    """Writes a line of the log and returns the mean figure of the steps since `logged`."""
+    """Logs a step; returns the mean of the watched figure since step `logged`."""
     # The mean of float32 numbers, as the steps computed them.
     recent = np.asarray(self.history[logged:], np.float32)
     mean = float(np.mean(recent))

@@ -1,6 +1,6 @@
 """Trains `cosmos-deepmass` on a prepared `halo_kappa` data set.
 
-    python -m tfp_massmap.pretrained.build_cosmos_deepmass DATASET FOLDER [--num-steps N]
+    python -m tfp_massmap.pretrained.build_cosmos_deepmass DATASET FOLDER
 
 DATASET is the name of the data set, or its folder down to the version.
 `FOLDER/model.json` and `FOLDER/model.weights.h5` are the model; an interrupted training

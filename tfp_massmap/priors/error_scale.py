@@ -151,7 +151,7 @@ def _curve(denoised, error):
 
 
 def _gaussian_error(prior, sigma):
-  """Returns the variance of a pixel that the Wiener filter leaves of a Gaussian field."""
+  """Returns the variance that the Wiener filter leaves in a pixel."""
   variance = np.asarray(prior.gaussian.mode_variance, np.float64)
   left = variance * sigma**2 / (variance + sigma**2)
   count = geometry.half_plane_multiplicity(prior.shape)

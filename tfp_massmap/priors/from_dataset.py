@@ -19,8 +19,8 @@ def open_dataset(
   Args:
     name: Path of the folder where it was prepared, down to the version; or its name,
       such as "halo_kappa" (which is simulated now if it is absent) or
-      "kappatng_cosmos/convergence" (see `datasets/kappatng_cosmos/README.md` for what it
-      needs).
+      "kappatng_cosmos/convergence" (see `datasets/kappatng_cosmos/README.md` for what
+      it needs).
     data_dir: None, or the folder of all tfds data sets.
 
   Raises:
@@ -52,9 +52,9 @@ def read_maps(
     builder: Builder from `open_dataset`.
 
   Returns:
-    `(maps, pixel_scale, metadata)`: dict of split to float32 `[n, ny, nx]`, the side of a
-    pixel as an angle, and the metadata of the data set, with its full name as `dataset`
-    and the sizes of its splits as `splits`.
+    `(maps, pixel_scale, metadata)`: dict of split to float32 `[n, ny, nx]`, the side of
+    a pixel as an angle, and the metadata of the data set, with its full name as
+    `dataset` and the sizes of its splits as `splits`.
 
   Raises:
     ValueError: If it has no maps `kappa`, no splits train and validation, or no pixel

@@ -1,17 +1,17 @@
 """The linear response of a residual denoiser to its input, which should be zero.
 
-The Wiener filter W = S / (S + sigma^2) takes from a noisy map x all that is linear in it:
-the error it leaves is uncorrelated with x, mode by mode, whatever the field's other
+The Wiener filter W = S / (S + sigma^2) takes from a noisy map x all that is linear in
+it: the error it leaves is uncorrelated with x, mode by mode, whatever the field's other
 moments. A perfect residual F therefore has <F x*> = 0. A trained one deviates slightly,
-above all on the largest scales, through effects at the borders. Small deviations matter:
-along the probability flow the power of a mode changes by the factor
+above all on the largest scales, through effects at the borders. Small deviations
+matter: along the probability flow the power of a mode changes by the factor
 
   exp(2 int beta dln sigma),    beta(sigma, ell) = <F x*> / <|x|^2>,
 
 which is 8 % for beta = -0.01 over four e-foldings. Near sigma = 0 the score
-beta x / sigma^2 can exceed the Gaussian prior's own, -x / (S + sigma^2), on scales where
-S is large. This module measures beta on maps of the kind that the prior was trained on;
-the prior uses F - beta x instead of F.
+beta x / sigma^2 can exceed the Gaussian prior's own, -x / (S + sigma^2), on scales
+where S is large. This module measures beta on maps of the kind that the prior was
+trained on; the prior uses F - beta x instead of F.
 """
 
 from collections.abc import Callable
@@ -25,8 +25,8 @@ import tensorflow as tf
 from tfp_massmap import geometry
 from tfp_massmap.priors import sigma_table
 
-# Bands of multipoles of equal ratio. Beta varies slowly with scale, and more bands would
-# leave few modes for the largest scales.
+# Bands of multipoles of equal ratio. Beta varies slowly with scale, and more bands
+# would leave few modes for the largest scales.
 _NUM_BANDS = 12
 NUM_SIGMAS = 12  # Noise levels of a table, two for each e-folding of sigma.
 

@@ -1,9 +1,9 @@
 """Numbers that belong to a trained network, for its card.
 
-The linear response and the error scale are measured on validation maps. The constants of
-samplers are not: those of chains are found with chains, which stand after priors, and
-`examples/benchmarks/prior.py` shows how far the other two can be measured. A new card
-gets the defaults, and `constants_source` says where each comes from.
+The linear response and the error scale are measured on validation maps. The constants
+of samplers are not: those of chains are found with chains, which stand after priors,
+and `examples/benchmarks/prior.py` shows how far the other two can be measured. A new
+card gets the defaults, and `constants_source` says where each comes from.
 """
 
 from collections.abc import Sequence

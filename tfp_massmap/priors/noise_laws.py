@@ -1,8 +1,8 @@
 """Laws of the noise level sigma of training examples: the place to add another one.
 
 A law is a subclass of `NoiseLaw` with an entry in `LAWS`, whose names
-`TrainingSettings.sigma_law` and the command line take. TensorFlow is imported when a law
-is sampled, because settings and the help of the command need the names alone.
+`TrainingSettings.sigma_law` and the command line take. TensorFlow is imported when a
+law is sampled, because settings and the help of the command need the names alone.
 """
 
 import abc

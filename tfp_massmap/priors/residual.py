@@ -1,16 +1,16 @@
 """The part of the denoiser that the Gaussian prior misses, given by a network.
 
-Remy et al. (2022, Eq. 19 and 23). With D_G the Wiener denoiser of the power spectrum and
-F the network, the denoiser is
+Remy et al. (2022, Eq. 19 and 23). With D_G the Wiener denoiser of the power spectrum
+and F the network, the denoiser is
 
   D(y, sigma) = D_G(y, sigma) + c(sigma) F([y / a(sigma), D_G / b(sigma)], sigma),
 
   a^2 = <S> + sigma^2,  b^2 = <S^2 / (S + sigma^2)>,  c^2 = <S sigma^2 / (S + sigma^2)>.
 
-The means are over the modes of a reference map: a, b and c are the standard deviations of
-y, of D_G and of the error that D_G leaves, so that the inputs and the target of F have
-unit variance at every sigma. They belong to the network, whatever map it is used on. The
-score that F adds to the Gaussian one is c F / sigma^2.
+The means are over the modes of a reference map: a, b and c are the standard deviations
+of y, of D_G and of the error that D_G leaves, so that the inputs and the target of F
+have unit variance at every sigma. They belong to the network, whatever map it is used
+on. The score that F adds to the Gaussian one is c F / sigma^2.
 """
 
 import dataclasses
@@ -62,7 +62,8 @@ class Scales:
     Args:
       spectrum: `spectra.PowerSpectrum`.
       pixel_scale: Side of a pixel, an angle.
-      low, high: Range of sigma. The default contains that of every training.
+      low: Smallest sigma of the table; smaller than in any training by default.
+      high: Largest sigma of the table, likewise.
     """
     grid = geometry.PixelGrid([_REFERENCE_PIXELS] * 2, u.Quantity(pixel_scale))
     variance = spectrum.mode_variance(grid)
@@ -98,8 +99,8 @@ class ResidualDenoiser:
   """The residual c F of the denoiser, in terms of a network F.
 
   For an architecture that returns a score (that of Remy et al. 2022), it is sigma^2
-  times the residual score; the network then sees the noisy map and the Gaussian score in
-  units of 1 / sigma (Eq. 23), and the scales are not used.
+  times the residual score; the network then sees the noisy map and the Gaussian score
+  in units of 1 / sigma (Eq. 23), and the scales are not used.
 
   Args:
     network: Keras model of `architectures.build`.

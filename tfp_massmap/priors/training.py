@@ -1,9 +1,4 @@
-"""Residual denoising score matching (Remy et al. 2022, Eq. 23 and 24).
-
-The loss of an example is the squared error of the denoiser over c(sigma)^2, the squared
-error of the Gaussian one (weighting "error", so that every sigma counts alike), or over
-sigma^2, which is Eq. 24 (weighting "score").
-"""
+"""Training of a prior, from convergence maps to the prior's files."""
 
 from collections.abc import Mapping
 import dataclasses
@@ -24,6 +19,7 @@ from tfp_massmap.nn import muon
 from tfp_massmap.nn import network_file
 from tfp_massmap.nn import training_folder
 from tfp_massmap.nn import training_loop
+from tfp_massmap.priors import denoising_loss
 from tfp_massmap.priors import error_scale
 from tfp_massmap.priors import gaussian as gaussian_prior
 from tfp_massmap.priors import hybrid
@@ -36,8 +32,8 @@ from tfp_massmap.priors import training_settings
 _LOG = logging.getLogger(__name__)
 
 VALIDATION_SIGMAS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-# Memory of Adam's squared gradients, shorter than the usual 0.999 as trainings have some
-# thousand steps.
+# Memory of Adam's squared gradients, shorter than the usual 0.999 as trainings have
+# some thousand steps.
 _ADAM_BETA_2 = 0.99
 
 
@@ -49,8 +45,8 @@ class Origin:
     data: None, or a dict for JSON that describes the maps, such as name and seed. A
       training is resumed only with data of the same description.
     start: None, or a `priors.HybridPrior` whose weights a new training starts from.
-    start_name: None, or the name of `start`, for the record. The record has the checksum
-      of its weights in any case.
+    start_name: None, or the name of `start`, for the record. The record has the
+      checksum of its weights in any case.
   """
 
   data: Mapping | None = None
@@ -66,90 +62,6 @@ class Origin:
     return dict(name=name, weights_sha256=self.start.card.get("weights_sha256"))
 
 
-class DenoisingLoss:
-  """The loss of a residual denoiser; a loss function of `nn.training_loop`.
-
-  Args:
-    denoiser: `residual.ResidualDenoiser`.
-    gaussian: `priors.GaussianPrior` of the crops.
-    settings: `training_settings.TrainingSettings`.
-  """
-
-  def __init__(
-    self,
-    denoiser: residual.ResidualDenoiser,
-    gaussian: gaussian_prior.GaussianPrior,
-    *,
-    settings: training_settings.TrainingSettings,
-  ) -> None:
-    self._denoiser, self._gaussian, self._settings = denoiser, gaussian, settings
-
-  def __call__(
-    self, batch: dict[str, tf.Tensor], *, step: tf.Tensor, replica: tf.Tensor
-  ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-    """Returns the loss of a training step, and no further figures.
-
-    Args:
-      batch: Examples, see `training_examples`.
-      step: Number of steps done, int scalar.
-      replica: Number of the replica, int scalar.
-    """
-    if self._settings.gaussian_share:
-      batch = self.with_gaussian_fields(batch, step=step, replica=replica)
-    return self.of(batch, training=True), {}
-
-  def of(self, batch: dict[str, tf.Tensor], *, training: bool) -> tf.Tensor:
-    """Returns the mean loss of a batch.
-
-    Args:
-      batch: Examples, see `training_examples`; with `is_gaussian`, bool `[batch, 1, 1]`,
-        where some are Gaussian fields.
-      training: Whether batch statistics of the network are used and updated.
-    """
-    noisy, sigma = batch["noisy"], batch["sigma"]
-    wiener = self._gaussian.denoise(noisy, sigma)
-    denoised = wiener + self._denoiser(noisy, wiener, sigma, training)
-    target, weight = batch["clean"], 1.0
-    if "is_gaussian" in batch:
-      weight = tf.where(batch["is_gaussian"], self._settings.gaussian_weight, 1.0)
-      # The Wiener filter is the mean of all Gaussian fields that the noise may hide. It
-      # gives the same gradient on average as the field itself, without its scatter.
-      target = tf.where(batch["is_gaussian"], wiener, target)
-    scale = sigma
-    if self._settings.weighting == "error":
-      scale = self._denoiser.error_std(sigma)
-    error = (denoised - target) / scale[:, tf.newaxis, tf.newaxis]
-    return tf.reduce_mean(weight * tf.square(error))
-
-  def with_gaussian_fields(
-    self,
-    batch: dict[str, tf.Tensor],
-    *,
-    step: tf.Tensor | int,
-    replica: tf.Tensor | int,
-  ) -> dict[str, tf.Tensor]:
-    """Returns a batch with Gaussian fields in the place of some maps.
-
-    Seed, step and replica decide which maps are replaced, and by which fields.
-
-    Args:
-      batch: Examples, see `training_examples`.
-      step: Number of steps done, int scalar.
-      replica: Number of the replica, int scalar.
-    """
-    seed = tf.stack(
-      [tf.cast(self._settings.seed, tf.int64), 1 + tf.cast(replica, tf.int64)]
-    )
-    seed = tf.random.fold_in(seed, step)
-    choice_seed, field_seed = tf.unstack(tf.random.split(seed, 2))
-    num = batch["clean"].shape[0]
-    chosen = tf.random.stateless_uniform([num, 1, 1], choice_seed)
-    chosen = chosen < self._settings.gaussian_share
-    clean = tf.where(chosen, self._gaussian.sample([num], field_seed), batch["clean"])
-    noisy = batch["noisy"] + (clean - batch["clean"])
-    return {**batch, "clean": clean, "noisy": noisy, "is_gaussian": chosen}
-
-
 class Trainer:
   """Trains a residual network, with checkpoints in a folder.
 
@@ -158,15 +70,15 @@ class Trainer:
     grid: `geometry.PixelGrid` of the crops, `settings.crop` pixels a side.
     architecture: `architectures.Architecture`, or the name of a preset.
     settings: `training_settings.TrainingSettings`.
-    folder: Path of the folder of checkpoints, `log.csv` and, with TensorBoard installed,
-      its events. If it holds a checkpoint of the same settings, except those of
-      `training_settings.MAY_CHANGE`, and of the same data, the training is resumed.
+    folder: Path of the folder of checkpoints, `log.csv` and, with TensorBoard
+      installed, its events. If it holds a checkpoint of the same settings, except those
+      of `training_settings.MAY_CHANGE`, and of the same data, the training is resumed.
     origin: `Origin`.
     strategy: None, or a `tf.distribute` strategy, see `training_loop.TrainingLoop`.
 
   Attributes:
     denoiser: `residual.ResidualDenoiser` of the network.
-    loss: `DenoisingLoss`.
+    loss: `denoising_loss.DenoisingLoss`.
     loop: `training_loop.TrainingLoop`.
     origin: Dict of `data` and `start` as the folder has them.
 
@@ -215,7 +127,7 @@ class Trainer:
       scales=residual.Scales.from_spectrum(spectrum, grid.pixel_scale),
     )
     gaussian = gaussian_prior.GaussianPrior.from_spectrum(spectrum, grid)
-    self.loss = DenoisingLoss(self.denoiser, gaussian, settings=settings)
+    self.loss = denoising_loss.DenoisingLoss(self.denoiser, gaussian, settings=settings)
     self.loop = training_loop.TrainingLoop(
       network,
       optimizer,
@@ -409,8 +321,9 @@ def train(
     progress: Whether to show a progress bar on standard error.
 
   Returns:
-    The `priors.HybridPrior` on maps of the size of the crops. If the validation maps are
-    too few for the linear response and the error scale, it lacks them, with a warning.
+    The `priors.HybridPrior` on maps of the size of the crops. If the validation maps
+    are too few for the linear response and the error scale, it lacks them, with a
+    warning.
 
   Raises:
     FloatingPointError: If weights are no longer finite; the last checkpoint stays.

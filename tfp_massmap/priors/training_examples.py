@@ -70,8 +70,8 @@ def training_examples(
     `[batch, height, width]`, `sigma` `[batch]`.
 
   Raises:
-    ValueError: If the maps are not `[n, ny, nx]`, hold values that are not finite or are
-      smaller than the crops.
+    ValueError: If the maps are not `[n, ny, nx]`, hold values that are not finite or
+      are smaller than the crops.
   """
   source = _dataset_source if isinstance(maps, tf.data.Dataset) else _array_source
   numbered = source(maps, settings, first_batch * settings.batch_size)

@@ -1,8 +1,8 @@
 """Settings of the training of a prior, checked when they are made.
 
 Each field carries a line of help and, where there are few, its choices: the options of
-`tfp-massmap train` are made from them (`cli.train_options`). This module must not import
-TensorFlow, so that the command's help stays fast.
+`tfp-massmap train` are made from them (`cli.train_options`). This module must not
+import TensorFlow, so that the command's help stays fast.
 """
 
 import dataclasses
@@ -82,8 +82,8 @@ class TrainingSettings:
   )
   weighting: str = _field(
     "error",
-    "weighting of the loss: 'error' counts every noise level alike, 'score' is Eq. 24 of"
-    " Remy et al. (2022)",
+    "weighting of the loss: 'error' counts every noise level alike, 'score' is Eq. 24"
+    " of Remy et al. (2022)",
     choices=("error", "score"),
   )
   optimizer: str = _field(
