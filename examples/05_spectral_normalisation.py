@@ -3,8 +3,8 @@
 #
 # A small network learns the score of a swiss roll by denoising score matching, with and
 # without a bound on the spectral norm of its layers. Near the roll both agree. Far from
-# it, where no data constrain them, the bounded one varies less
-# (Remy et al. 2022, Fig. C.1). A bound that is too small spoils the fit, as 2 does here.
+# it, where no data constrain them, the bounded one varies less (Remy et al. 2022, Fig.
+# C.1). A bound that is too small spoils the fit, as 2 does here.
 #
 #     python examples/05_spectral_normalisation.py [--full]
 

@@ -171,7 +171,7 @@ def draw_samples(prior, num, sigmas, batch_size=4):
   def draw(seed):
     noise = tf.random.stateless_normal([batch_size, *GRID.shape], seed + 1)
     start = gaussian.sample([batch_size], seed=seed) + sigmas[0] * noise
-    sample = probability_flow.flow(
+    sample, _ = probability_flow.flow(
       prior.denoise, start, sigmas=sigmas, variance=gaussian.mode_variance
     )
     return sample, spectra.fourier_filter(start, shrink)
