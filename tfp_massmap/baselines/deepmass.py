@@ -237,6 +237,7 @@ def train(
     progress=progress,
   )
   ratio = float(np.mean(loop.history[-max(1, settings.num_steps // 10) :]))
+  record = dict(settings=dataclasses.asdict(settings), **circumstances)
   card = dict(
     kind="deepmass",
     architecture=dataclasses.asdict(architecture),
@@ -245,11 +246,7 @@ def train(
     ),
     pixel_scale_arcmin=grid.pixel_scale.value,
     pixel_std=loss.pixel_std,
-    training=dict(
-      settings=dataclasses.asdict(settings),
-      **circumstances,
-      squared_error_over_wiener=ratio,
-    ),
+    training=dict(record, squared_error_over_wiener=ratio),
   )
   with loop.averaged_weights():
     network_file.save(

@@ -1,6 +1,6 @@
 """Network architectures by name: the place to add another one.
 
-A new architecture is a function `body(architecture, maps, sigma)`, as those of
+A new architecture is a function `body(architecture, maps, *, sigma)`, as those of
 `nn.unet`, with an entry in `KINDS`, and a preset in `PRESETS` if it is to have a name
 on the command line. Every network maps channels `[batch, ny, nx, c]` and sigma
 `[batch]` to one channel `[batch, ny, nx]`, for maps of any size: they are padded by
@@ -23,14 +23,15 @@ class Kind:
   """Properties that networks of one kind share.
 
   Attributes:
-    body: Function of an `Architecture`, padded maps `[batch, ny, nx, c]` and sigma
+    body: Function of an `Architecture`, padded maps `[batch, ny, nx, c]` and `sigma`
       `[batch]`, both Keras tensors, to `[batch, ny, nx, 1]`.
     own_halvings: Number of times the body halves the resolution, besides once between
       every two levels.
-    returns_score: Whether a denoiser's network of this kind sees the noisy map and the
-      Gaussian score and returns the residual score (Remy et al. 2022, Eq. 23). Others
-      see the noisy map and its Wiener filter, and return the residual of the denoiser,
-      all three scaled to unit variance (`priors.residual`).
+    returns_score: Whether a prior gives networks of this kind the noisy map and the
+      Gaussian score, and takes their output for the residual score (Remy et al. 2022,
+      Eq. 23). Other networks have the noisy map and its Wiener filter as input and
+      return the residual of the denoiser, all scaled to unit variance
+      (`priors.residual`).
   """
 
   body: Callable
@@ -147,7 +148,7 @@ def build(
     maps = keras.Input([None, None, architecture.num_inputs], name="maps")
     sigma = keras.Input([], name="sigma")
     padded = nn_layers.Pad(architecture.coarsening)(maps)
-    body = KINDS[architecture.kind].body(architecture, padded, sigma)
+    body = KINDS[architecture.kind].body(architecture, padded, sigma=sigma)
     output = nn_layers.Crop()([body, maps])
     return keras.Model([maps, sigma], output[..., 0], name=f"unet_{architecture.kind}")
 

@@ -35,7 +35,7 @@ class Pad(keras.layers.Layer):
     return tf.pad(maps, margins, mode="REFLECT")
 
   def compute_output_shape(self, input_shape: tuple) -> tuple:
-    """Returns the shape of `call`; the sides are known at run time only."""
+    """Returns the shape of `call`; the sides depend on the map."""
     return (input_shape[0], None, None, input_shape[3])
 
 

@@ -20,7 +20,7 @@ _NOISE_CHANNELS = 64
 
 
 def modulated_body(
-  architecture: "architectures.Architecture", maps: KerasTensor, sigma: KerasTensor
+  architecture: "architectures.Architecture", maps: KerasTensor, *, sigma: KerasTensor
 ) -> KerasTensor:
   """Returns the output of the default U-net.
 
@@ -61,7 +61,7 @@ def modulated_body(
 
 
 def paper_body(
-  architecture: "architectures.Architecture", maps: KerasTensor, sigma: KerasTensor
+  architecture: "architectures.Architecture", maps: KerasTensor, *, sigma: KerasTensor
 ) -> KerasTensor:
   """Returns the output of the U-net of Remy et al. (2022, appendix C).
 

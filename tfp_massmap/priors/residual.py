@@ -99,8 +99,8 @@ class ResidualDenoiser:
   """The residual c F of the denoiser, in terms of a network F.
 
   For an architecture that returns a score (that of Remy et al. 2022), it is sigma^2
-  times the residual score; the network then sees the noisy map and the Gaussian score
-  in units of 1 / sigma (Eq. 23), and the scales are not used.
+  times the residual score. The inputs of the network are then the noisy map and the
+  Gaussian score in units of 1 / sigma (Eq. 23), and the scales are not used.
 
   Args:
     network: Keras model of `architectures.build`.

@@ -119,7 +119,7 @@ class Trainer:
       dtype = "bfloat16" if settings.mixed_precision else "float32"
       network = architectures.build(architecture, dtype)
       if origin.start is not None:
-        _copy_weights(origin.start.residual.network, network)
+        network.set_weights(origin.start.residual.network.get_weights())
       optimizer = _make_optimizer(settings)
     self.denoiser = residual.ResidualDenoiser(
       network,
@@ -133,14 +133,7 @@ class Trainer:
       optimizer,
       loss=self.loss,
       folder=notes,
-      settings=training_loop.LoopSettings(
-        settings.num_steps,
-        settings.rate_at,
-        averaging=settings.averaging,
-        clip_norm=settings.clip_norm,
-        checkpoint_every=settings.checkpoint_every,
-        log_every=settings.validate_every,
-      ),
+      settings=_loop_settings(settings),
       strategy=strategy,
     )
 
@@ -268,6 +261,17 @@ def _open_folder(folder, record, *, spectrum, grid, origin):
   )
 
 
+def _loop_settings(settings):
+  return training_loop.LoopSettings(
+    settings.num_steps,
+    settings.rate_at,
+    averaging=settings.averaging,
+    clip_norm=settings.clip_norm,
+    checkpoint_every=settings.checkpoint_every,
+    log_every=settings.validate_every,
+  )
+
+
 def _make_optimizer(settings):
   if settings.optimizer == "muon":
     return muon.Muon(settings.rate_at(0))
@@ -280,11 +284,6 @@ def _check_architecture(denoiser, architecture):
       "The training cannot start from a network of another architecture: it has"
       f" {denoiser.architecture}, and {architecture} is wanted."
     )
-
-
-def _copy_weights(given, network):
-  for weight, value in zip(network.weights, given.weights):
-    weight.assign(value)
 
 
 def train(
