@@ -1,10 +1,10 @@
 # %% [markdown]
-# # What a bound on the spectral norm does outside of the data
+# # The effect of a bound on the spectral norm outside of the data
 #
 # A small network learns the score of a swiss roll by denoising score matching, with and
-# without a bound on the spectral norm of its layers. Near the roll both agree; far from
-# it, where no data constrain them, the bounded one varies less
-# (Remy et al. 2022, Fig. C.1). Too small a bound spoils the fit: 2 is too small here.
+# without a bound on the spectral norm of its layers. Near the roll both agree. Far from
+# it, where no data constrain them, the bounded one varies less (Remy et al. 2022, Fig.
+# C.1). A bound that is too small spoils the fit, as 2 does here.
 #
 #     python examples/05_spectral_normalisation.py [--full]
 
@@ -40,7 +40,7 @@ def swiss_roll(num, rng):
 
 
 def make_network(bound):
-  """Points and sigma to the score times sigma."""
+  """Returns a network of points and sigma to the score times sigma."""
   dense = lambda units: keras.layers.Dense(units)
   if bound is not None:
     dense = lambda units: spectral_norm.SpectralBound(keras.layers.Dense(units), bound)
@@ -52,7 +52,7 @@ def make_network(bound):
 
 
 def train(network, rng):
-  """Mean squared error of the last tenth of the steps, per coordinate."""
+  """Trains; returns the mean squared error of the last tenth, per coordinate."""
   optimizer = keras.optimizers.Adam(
     keras.optimizers.schedules.CosineDecay(2e-3, num_steps)
   )
@@ -61,7 +61,7 @@ def train(network, rng):
   @tf.function
   def step(clean, sigma, noise):
     with tf.GradientTape() as tape:
-      # E[noise | x + sigma noise] is minus the score times sigma.
+      # Minus E[noise | x + sigma noise] is the score times sigma.
       output = network([clean + sigma * noise, sigma], training=True)
       loss = tf.reduce_mean(tf.square(output + noise))
     variables = network.trainable_variables
@@ -102,7 +102,7 @@ def field(network):
 
 
 def exact_field():
-  """Score of the kernel density of many points of the roll."""
+  """Returns the score of the kernel density of many points of the roll."""
   points = swiss_roll(20000, np.random.default_rng(1))
   squared = np.sum((flat[:, None] - points) ** 2, axis=-1) / (2 * SHOWN_SIGMA**2)
   weights = np.exp(squared.min(axis=1, keepdims=True) - squared)

@@ -4,9 +4,9 @@
 #     python examples/06_sample_the_prior.py [--prior NAME] [--full]
 #
 # The probability flow turns noise into draws of the prior, with one evaluation of the
-# network a step. They should look and count like the maps it was trained on: power,
-# one-point distribution and peak counts in `prior_samples.png`, the samples in
-# `prior_samples.fits`.
+# network in each step. They should look like the maps that the network was trained on,
+# and have their power, one-point distribution and peak counts, which are compared in
+# `prior_samples.png`. The samples are written to `prior_samples.fits`.
 
 # %%
 import argparse
@@ -40,7 +40,7 @@ for path in (picture, product):
 
 # %% [markdown]
 # ## Samples
-# From sigma = 2, where the prior is as good as Gaussian, down a ladder of 48.
+# The flow runs from sigma = 2, where the prior is nearly Gaussian, in 24 steps.
 
 # %%
 SIZE = 360
@@ -70,7 +70,7 @@ io.write_fits(product, [fits.PrimaryHDU(samples, header)], overwrite=options.ove
 
 # %% [markdown]
 # ## Simulated maps
-# Crops of maps of another seed than the training's.
+# These are crops of maps whose seed no training used.
 
 # %%
 large = geometry.PixelGrid((1024, 1024), grid.pixel_scale)
@@ -125,7 +125,7 @@ for index, (name, maps, color) in enumerate(
       (heights[1:] + heights[:-1]) / 2,
       map_statistics.peak_counts(smooth, heights),
     ),
-  ):  # pyformat: disable
+  ):
     error = np.std(y, axis=0, ddof=1) / np.sqrt(len(maps))
     axis.errorbar(x, np.mean(y, axis=0), error, color=color, label=name, marker=".")
   print(

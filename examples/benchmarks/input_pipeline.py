@@ -1,10 +1,10 @@
-"""How fast training examples come, against how fast a network can take them.
+"""Measures how fast training examples come, and how fast a network can use them.
 
-    python examples/benchmarks/training_examples.py [--full] [--json FILE]
+    python examples/benchmarks/input_pipeline.py [--full] [--json FILE]
 
-Examples of 360 x 360 pixels from maps of 1024 x 1024. The fastest network of interest
-evaluates one in 0.15 s on two CPU cores, and trains on it three times slower; the ratio
-printed is to the evaluation.
+Examples have 360 x 360 pixels, cut from maps of 1024 x 1024. The fastest network of
+interest evaluates one in 0.15 s on two CPU cores, and a training step takes three times
+as long. The printed ratio is to the evaluation.
 """
 
 import argparse
@@ -14,9 +14,10 @@ import time
 
 import numpy as np
 
+from tfp_massmap.priors import noise_laws
 from tfp_massmap.priors import training_examples
 
-NETWORK_SECONDS = 0.15
+NETWORK_SECONDS = 0.15  # See above.
 
 
 def main():
@@ -27,24 +28,24 @@ def main():
   parser.add_argument("--json", type=pathlib.Path)
   arguments = parser.parse_args()
   maps = np.random.default_rng(0).standard_normal([16, 1024, 1024], np.float32)
-  examples = training_examples.training_examples(
-    maps,
+  settings = training_examples.ExampleSettings(
     (360, 360),
-    batch_size=8,
-    sigma_law=training_examples.LogUniformSigma(0.01, 1.0),
+    8,
+    sigma_law=noise_laws.LogUniformSigma(0.01, 1.0),
     seed=0,
     periodic=True,
-  )  # pyformat: disable
+  )
+  examples = training_examples.training_examples(maps, settings)
   num_batches = 200 if arguments.full else 40
   batches = iter(examples)
-  for _ in range(10):  # fills the buffers, starts the threads
+  for _ in range(10):  # These fill the buffers and start the threads.
     next(batches)
   start = time.perf_counter()
   for _ in range(num_batches):
     next(batches)
   rate = 8 * num_batches / (time.perf_counter() - start)
   ratio = rate * NETWORK_SECONDS
-  print(f"{rate:.0f} examples a second, {ratio:.0f} times what the network takes")
+  print(f"{rate:.0f} examples a second, {ratio:.0f} times what the network can use")
   if arguments.json:
     figures = dict(examples_per_second=rate, ratio_to_network=ratio)
     arguments.json.write_text(json.dumps(figures, indent=2), encoding="utf-8")

@@ -1,10 +1,11 @@
-"""Time and memory of the networks.
+"""Measures time and memory of the networks.
 
     python examples/benchmarks/network.py [--full] [--json FILE]
 
 Each row is a process of its own: preset, arithmetic of the convolutions, pixels a side,
-batch, with or without XLA; then seconds of an evaluation and of a training step (loss, gradients), medians, and the
-process's peak memory. Without flags 180 pixels; `--full` 180 to 1440.
+batch, with or without XLA. Its figures are the median seconds of an evaluation and of a
+training step (loss and gradients), and the peak memory of the process. Maps have 180
+pixels a side; with `--full` 180 to 1440.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import time
 
 import numpy as np
 
-REPEATS = 5
+REPEATS = 5  # The median of five times is steady enough to compare networks.
 
 
 def median_seconds(function):
@@ -32,12 +33,12 @@ def median_seconds(function):
 
 
 def measure(preset, compute_dtype, size, batch, jit_compile, training):
-  """Figures of one row, in this process."""
-  import tensorflow as tf  # pylint: disable=g-import-not-at-top
+  """Returns the figures of one row, measured in this process."""
+  import tensorflow as tf
 
-  from tfp_massmap.nn import unet  # pylint: disable=g-import-not-at-top
+  from tfp_massmap.nn import architectures
 
-  network = unet.build(preset, compute_dtype)
+  network = architectures.build(preset, compute_dtype)
   maps = tf.random.stateless_normal(
     [batch, size, size, network.inputs[0].shape[-1]], (1, 2)
   )
@@ -62,7 +63,7 @@ def measure(preset, compute_dtype, size, batch, jit_compile, training):
     xla=jit_compile,
     parameters=network.count_params(),
     evaluation_seconds=median_seconds(lambda: evaluate().numpy()),
-  )  # pyformat: disable
+  )
   if training:
     figures["training_seconds"] = median_seconds(lambda: train().numpy())
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -89,7 +90,7 @@ def main():
     ("default", "paper"), cases, ("float32", "bfloat16"), (False, True)
   )
   for preset, (size, batch), compute_dtype, jit_compile in kinds:
-    # The gradients of the largest maps do not fit into a small machine.
+    # Gradients of the largest maps do not fit into the memory of a small machine.
     training = size * size * batch <= 600_000
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
       row = pool.submit(
@@ -98,7 +99,7 @@ def main():
     rows.append(row)
     step = row.get("training_seconds")
     print(
-      f"{preset:<8} {compute_dtype:<10} {size:>6} {batch:>5}  {str(jit_compile):<5}"
+      f"{preset:<8} {compute_dtype:<10} {size:>6} {batch:>5}  {jit_compile!s:<5}"
       f"{row['parameters']:>10}  {row['evaluation_seconds']:>10.3f}"
       f"  {f'{step:.3f}' if step else '-':>12}  {row['peak_gib']:>8.2f}",
       flush=True,

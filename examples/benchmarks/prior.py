@@ -1,19 +1,26 @@
-"""How good a trained prior is.
+"""Measures how good a trained prior is.
 
-    python examples/benchmarks/prior.py [--prior NAME] [--data DIR] [--full] [--json FILE]
+    python examples/benchmarks/prior.py [--prior NAME] [--data DIR] [--full]
+        [--json FILE]
 
-Simulated maps of seeds that no training used; with --data also the genuine field
-`ktng_kappa360v2.fits`. 360 x 360 pixels of 0.29 arcmin.
+The maps are simulated, of seeds that no training used, with 360 x 360 pixels of 0.29
+arcmin; with --data the genuine field `ktng_kappa360v2.fits` is denoised too.
 
-1. Mean squared error of the hybrid denoiser over that of its Gaussian half, by sigma.
+1. Mean squared error of the hybrid denoiser over that of its Gaussian component, by
+   sigma.
 2. The same on Gaussian fields, where no denoiser is better than the Wiener filter.
-3. Integral of the score around triangles of noisy maps, over that along one side: 0 for
-   the gradient of a density.
-4. Samples of the prior against simulated maps: power in 8 bands from ell 500 to 20,000,
-   one-point distribution, skewness, maxima, peak counts. The flow of the Gaussian half
-   from the same noise ends in a Gaussian field of the simulator's power: the power of
-   samples is compared with it, without the scatter between fields.
-5. Time of an evaluation, and of its parts.
+3. Integral of the score around triangles of noisy maps, over that along one side. It is
+   0 for the gradient of a density.
+4. Two constants of the card as far as they can be measured without chains: the median
+   over pixels of `relative_error` squared, beside `typical_variance`; and the scatter
+   of the residual over the eight symmetries of the square, which a perfect denoiser
+   has, beside `residual_error`. The scatter is a lower bound: errors that have the
+   symmetries themselves do not appear in it.
+5. Samples of the prior against simulated maps: power in 8 bands from ell 500 to 20,000,
+   one-point distribution, skewness, maxima and peak counts. The flow of the Gaussian
+   component from the same noise ends in a Gaussian field of the simulator's power. The
+   power of samples is compared with it, which removes the scatter between fields.
+6. Time of an evaluation, and of its parts.
 """
 
 import argparse
@@ -37,11 +44,15 @@ from tfp_massmap.samplers import probability_flow
 
 GRID = geometry.PixelGrid((360, 360), 0.29 * u.arcmin)
 SIGMAS = (0.02, 0.05, 0.1, 0.2, 0.5)
-SEED = 20_000_000  # of the simulator; trainings use small ones
+SEED = 20_000_000  # Seed of the simulator; trainings use small ones.
+LADDER = np.geomspace(0.02, 0.3, 7)  # Noise levels that the guided sampler passes.
+SMALL_SIGMAS = (0.006, 0.012, 0.025, 0.05)  # Where errors of the denoiser drive chains.
+# Multipoles where the map stands out of the noise at all of them.
+SIGNAL_ELL = (400.0, 5000.0)
 
 
 def simulated_maps(num_maps):
-  """Crops of maps that no training saw, `[n, 360, 360]`."""
+  """Returns crops of maps that no training used, `[n, 360, 360]`."""
   size = 1024
   grid = geometry.PixelGrid((size, size), GRID.pixel_scale)
   simulator = simulate.ConvergenceSimulator(grid, seed=SEED)
@@ -53,7 +64,7 @@ def simulated_maps(num_maps):
 
 
 def error_ratio(denoise, prior, clean, sigma, seed):
-  """Squared error of the hybrid over the Gaussian denoiser's, and its standard error."""
+  """Returns the squared error over the Gaussian denoiser's, with its standard error."""
   pairs = []
   for index, kappa in enumerate(clean):
     noise = tf.random.stateless_normal(kappa.shape, (seed, index))
@@ -68,7 +79,7 @@ def error_ratio(denoise, prior, clean, sigma, seed):
 
 
 def loop_integral(score, clean, sigma, num_loops):
-  """Rms integral around triangles over the rms integral along their sides."""
+  """Returns the rms integral around triangles over that along their sides."""
   rule = mcmc.gauss_lobatto(5)
   total = lambda parts: tf.reduce_sum(parts[0])
   sides, loops = [], []
@@ -98,8 +109,61 @@ def loop_integral(score, clean, sigma, num_loops):
   return float(rms(loops) / rms(sides))
 
 
+def typical_variance(prior, denoise, clean):
+  """Returns the median over pixels and noise levels of the squared relative error."""
+  medians = []
+  for index, sigma in enumerate(LADDER.astype(np.float32)):
+    squares = []
+    for number, kappa in enumerate(clean):
+      noise = tf.random.stateless_normal(kappa.shape, (index, number))
+      denoised = denoise((kappa + sigma * noise)[tf.newaxis], tf.constant([sigma]))
+      error = prior.relative_error(denoised, tf.constant(sigma))
+      squares.append(np.square(np.broadcast_to(error, denoised.shape)))
+    medians.append(np.median(squares))
+  return float(np.median(medians))
+
+
+def residual_scatter(prior, clean, sigma):
+  """Returns the variance of the residual over the symmetries, over sigma^2, per mode.
+
+  Args:
+    prior: `priors.HybridPrior` of square maps.
+    clean: `[n, ny, nx]`.
+    sigma: Standard deviation of the noise.
+  """
+  rng = np.random.default_rng(SEED)
+  residual = tf.function(lambda x: sigma**2 * prior.residual_score(x, sigma))
+  noisy = clean + np.float32(sigma) * rng.standard_normal(clean.shape, np.float32)
+  scatter = []
+  for x in noisy:
+    modes = []
+    for flip in (False, True):
+      for turn in range(4):
+        turned = np.rot90(x[:, ::-1] if flip else x, turn)
+        back = np.rot90(residual(turned[np.newaxis].copy())[0], -turn)
+        modes.append(np.fft.rfft2(back[:, ::-1] if flip else back, norm="ortho"))
+    scatter.append(np.var(modes, axis=0, ddof=1))
+  return np.mean(scatter, axis=0) / sigma**2
+
+
+def print_constants(prior, denoise, clean, figures):
+  ell = GRID.multipoles()
+  has_signal = (ell > SIGNAL_ELL[0]) & (ell < SIGNAL_ELL[1])
+  found = dict(
+    typical_variance=typical_variance(prior, denoise, clean),
+    residual_error=float(
+      np.mean([residual_scatter(prior, clean, s)[has_signal] for s in SMALL_SIGMAS])
+    ),
+  )
+  print("\nConstants: measured, and in the card")
+  for name, value in found.items():
+    kept = prior.card.get("constants", {}).get(name)
+    print(f"  {name:<17} {value:.4f}  {kept}", flush=True)
+  figures["constants"] = found
+
+
 def draw_samples(prior, num, sigmas, batch_size=4):
-  """Samples of the prior, and of its Gaussian half from the same noise."""
+  """Returns samples of the prior, and of its Gaussian component from the same noise."""
   gaussian = prior.gaussian
   shrink = tf.sqrt(gaussian.mode_variance / gaussian.smoothed_variance(sigmas[0]))
 
@@ -107,7 +171,7 @@ def draw_samples(prior, num, sigmas, batch_size=4):
   def draw(seed):
     noise = tf.random.stateless_normal([batch_size, *GRID.shape], seed + 1)
     start = gaussian.sample([batch_size], seed=seed) + sigmas[0] * noise
-    sample = probability_flow.flow(
+    sample, _ = probability_flow.flow(
       prior.denoise, start, sigmas=sigmas, variance=gaussian.mode_variance
     )
     return sample, spectra.fourier_filter(start, shrink)
@@ -117,7 +181,7 @@ def draw_samples(prior, num, sigmas, batch_size=4):
 
 
 def power_ratio(samples, controls, gaussian):
-  """Power over that of the Gaussian half, and its standard error, per band."""
+  """Returns power over the Gaussian component's, and its standard error, per band."""
   edges = np.geomspace(500, 20000, 9)
   power = lambda maps: spectra.band_power(maps, GRID, edges=edges)
   expected = power(gaussian.sample([200], seed=(5, 6)).numpy()).mean(axis=0)
@@ -126,7 +190,7 @@ def power_ratio(samples, controls, gaussian):
 
 
 def sample_statistics(maps):
-  """One-point distribution, moments and peak counts, per map."""
+  """Returns one-point distribution, moments and peak counts, per map."""
   maps = maps - maps.mean(axis=(1, 2), keepdims=True)
   smooth = map_statistics.smooth(maps, GRID, scale=1 * u.arcmin)
   bins = np.array([-1, -0.04, -0.02, 0, 0.02, 0.04, 0.08, 0.12, 0.2, 2])
@@ -181,6 +245,28 @@ def print_errors(title, denoise, prior, maps, figures, name):
     print(f"  sigma {sigma:<5g} {ratio:.3f} +- {error:.3f}", flush=True)
 
 
+def print_loop_integrals(prior, clean, num_loops, figures):
+  print("\nIntegral of the score around triangles, over that along a side")
+  figures["loop_integral"] = {}
+  for sigma in (0.05, 0.2):
+    score = tf.function(lambda x, sigma=sigma: prior.score(x, sigma))
+    value = loop_integral(score, clean, sigma, num_loops)
+    figures["loop_integral"][str(sigma)] = value
+    print(f"  sigma {sigma:<5g} {value:.4f}", flush=True)
+
+
+def print_seconds(prior, denoise, noisy, figures):
+  network = tf.function(lambda x: prior.residual(x, x, tf.constant([0.1])))
+  wiener = tf.function(lambda x: prior.gaussian.denoise(x, 0.1))
+  figures["seconds"] = dict(
+    denoise=seconds(lambda: denoise(noisy, tf.constant([0.1])).numpy()),
+    network=seconds(lambda: network(noisy).numpy()),
+    wiener=seconds(lambda: wiener(noisy).numpy()),
+  )
+  found = ", ".join(f"{name} {value:.3f}" for name, value in figures["seconds"].items())
+  print(f"\nSeconds: {found}")
+
+
 def main():
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -204,28 +290,10 @@ def main():
     print_errors("Genuine kappaTNG", denoise, prior, copies, figures, "genuine")
   fields = prior.gaussian.sample([num_maps], seed=(1, 2)).numpy()
   print_errors("Gaussian fields", denoise, prior, fields, figures, "gaussian_fields")
-
-  print("\nIntegral of the score around triangles, over that along a side")
-  figures["loop_integral"] = {}
-  for sigma in (0.05, 0.2):
-    score = tf.function(lambda x, sigma=sigma: prior.score(x, sigma))
-    value = loop_integral(score, clean, sigma, 8 if options.full else 6)
-    figures["loop_integral"][str(sigma)] = value
-    print(f"  sigma {sigma:<5g} {value:.4f}", flush=True)
-
+  print_loop_integrals(prior, clean, 8 if options.full else 6, figures)
+  print_constants(prior, denoise, clean, figures)
   print_samples(prior, 2 * num_maps, crops, figures)
-
-  noisy = tf.constant(clean[:1])
-  network = tf.function(lambda x: prior.residual(x, x, tf.constant([0.1])))
-  wiener = tf.function(lambda x: prior.gaussian.denoise(x, 0.1))
-  figures["seconds"] = dict(
-    denoise=seconds(lambda: denoise(noisy, tf.constant([0.1])).numpy()),
-    network=seconds(lambda: network(noisy).numpy()),
-    wiener=seconds(lambda: wiener(noisy).numpy()),
-  )
-  print(
-    "\nSeconds: " + ", ".join(f"{k} {v:.3f}" for k, v in figures["seconds"].items())
-  )
+  print_seconds(prior, denoise, tf.constant(clean[:1]), figures)
   if options.json:
     options.json.write_text(json.dumps(figures, indent=2), encoding="utf-8")
 

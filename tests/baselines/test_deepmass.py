@@ -1,4 +1,4 @@
-"""DeepMass: its training, its files, and what it may not be used for."""
+"""DeepMass: its training, its files, and the data it refuses."""
 
 import dataclasses
 import json
@@ -15,14 +15,15 @@ from tfp_massmap import spectra
 from tfp_massmap import summary
 from tfp_massmap.baselines import deepmass
 from tfp_massmap.baselines import wiener
+from tfp_massmap.nn import architectures
 from tfp_massmap.nn import network_file
-from tfp_massmap.nn import unet
+from tfp_massmap.nn import training_loop
 
 PIXEL = 1.0 * u.arcmin
 GRID = geometry.PixelGrid((32, 32), PIXEL)
 SURVEY = simulate.uniform_survey(100 / u.arcmin**2, 0.3)
 SETTINGS = deepmass.DeepMassSettings(num_steps=4, batch_size=2, checkpoint_every=2)
-TINY = unet.Architecture(channels=(8, 8), num_blocks=(1, 1))
+TINY = architectures.Architecture(channels=(8, 8), num_blocks=(1, 1))
 
 
 @pytest.fixture(name="maps", scope="module")
@@ -51,26 +52,39 @@ def _train(maps, fiducial, folder, **changes):
 
 @pytest.fixture(name="whole", scope="module")
 def _whole(maps, fiducial, tmp_path_factory):
-  """Folder of a training that is done; tests go on with copies."""
+  """Folder of a finished training; tests resume copies of it."""
   folder = tmp_path_factory.mktemp("whole")
   _train(maps, fiducial, folder)
   return folder
 
 
-def test_training_goes_on_where_it_was_killed(
+def _interrupt_after(monkeypatch, last, error):
+  """Makes trainings end with an error after a step, and keeps the ratios of steps."""
+  step, ratios = training_loop.TrainingLoop._train_step, []
+
+  def interrupted(self, batch):
+    figures = step(self, batch)
+    ratios.append(float(figures["squared_error_over_wiener"]))
+    if len(ratios) == last:
+      raise error
+    return figures
+
+  monkeypatch.setattr(training_loop.TrainingLoop, "_train_step", interrupted)
+  return ratios
+
+
+class _Killed(BaseException):
+  """Stands for the end of a process, which leaves no time to save anything."""
+
+
+def test_an_interrupted_training_resumes_where_it_stopped(
   maps, fiducial, whole, tmp_path, monkeypatch
 ):
-  advance = deepmass._Trainer.advance
-
-  def killed(self, *batch):
-    if int(self.step) == 2:
-      raise KeyboardInterrupt
-    return advance(self, *batch)
-
-  with monkeypatch.context() as patch:
-    patch.setattr(deepmass._Trainer, "advance", killed)
-    with pytest.raises(KeyboardInterrupt):
-      _train(maps, fiducial, tmp_path)
+  """With the checkpoint of an interruption, between those that were due."""
+  _interrupt_after(monkeypatch, 3, KeyboardInterrupt)
+  with pytest.raises(KeyboardInterrupt):
+    _train(maps, fiducial, tmp_path)
+  assert (tmp_path / "checkpoints" / "ckpt-3.index").exists()
   _train(maps, fiducial, tmp_path)
   assert _card(tmp_path) == _card(whole)
   estimates = [
@@ -79,10 +93,12 @@ def test_training_goes_on_where_it_was_killed(
   ]
   np.testing.assert_allclose(*estimates, atol=1e-7)
   assert np.abs(estimates[0]).max() > 1e-3
+  log = (tmp_path / "log.csv").read_text().splitlines()
+  assert log[0] == "step,squared_error_over_wiener" and len(log) == 3
 
 
 def _card(folder):
-  """Of a model, but for the checksums, which the rounding of its weights decides."""
+  """Returns a model's card without its checksums, which depend on rounding."""
 
   def refuse(constant):
     raise AssertionError(f"{constant} is not JSON")
@@ -107,32 +123,24 @@ def test_a_finished_training_leaves_the_same_card_and_may_be_made_longer(
 def test_the_reported_error_is_that_of_all_last_steps(
   maps, fiducial, tmp_path, monkeypatch
 ):
-  """Also of those before an interruption: of 20 steps, the last two are averaged."""
-  ratios = []
-  step = deepmass._Trainer._train_step
-
-  def recorded(self, *batch):
-    found = step(self, *batch)
-    ratios.append(float(found[0]))
-    if len(ratios) == 20:
-      raise KeyboardInterrupt
-    return found
-
+  """Of 20 steps the last two are averaged, one of them from before the interruption."""
   settings = dict(num_steps=20, checkpoint_every=19, batch_size=1)
-  monkeypatch.setattr(deepmass._Trainer, "_train_step", recorded)
-  with pytest.raises(KeyboardInterrupt):
+  ratios = _interrupt_after(monkeypatch, 20, _Killed)
+  with pytest.raises(_Killed):
     _train(maps, fiducial, tmp_path, **settings)
   found = _train(maps, fiducial, tmp_path, **settings)
   assert len(ratios) == 21
   np.testing.assert_allclose(found, (ratios[18] + ratios[20]) / 2, rtol=1e-6)
 
 
-def test_a_training_with_other_arguments_does_not_go_on(
+def test_a_training_with_other_arguments_is_not_resumed(
   maps, fiducial, whole, tmp_path
 ):
   folder = shutil.copytree(whole, tmp_path / "copy")
   for change in (dict(seed=1), dict(batch_size=1), dict(averaging=0.5)):
-    with pytest.raises(ValueError, match=f"a training with another {[*change][0]}"):
+    with pytest.raises(
+      ValueError, match=f"a training with another {next(iter(change))}"
+    ):
       _train(maps, fiducial, folder, **change)
   arguments = dict(
     maps=maps,
@@ -146,7 +154,7 @@ def test_a_training_with_other_arguments_does_not_go_on(
     progress=False,
   )
   doubled = spectra.PowerSpectrum(fiducial.ell, 2 * fiducial.c_ell)
-  wide = unet.Architecture(channels=(8, 12), num_blocks=(1, 1))
+  wide = architectures.Architecture(channels=(8, 12), num_blocks=(1, 1))
   noisier = simulate.uniform_survey(50 / u.arcmin**2, 0.3)
   for change, name in (
     (dict(spectrum=doubled), "spectrum"),
@@ -158,15 +166,15 @@ def test_a_training_with_other_arguments_does_not_go_on(
   ):
     with pytest.raises(ValueError, match=f"a training with another {name}"):
       deepmass.train(**{**arguments, **change})
-  with pytest.raises(ValueError, match="of 4 steps; got num_steps = 2"):
+  with pytest.raises(ValueError, match="has 4 steps, and num_steps is 2"):
     _train(maps, fiducial, folder, num_steps=2)
   assert _card(folder) == _card(whole)
   (folder / "settings.json").unlink()
-  with pytest.raises(ValueError, match="no settings.json"):
+  with pytest.raises(ValueError, match=r"no settings\.json"):
     _train(maps, fiducial, folder)
 
 
-def test_what_a_training_refuses(maps, fiducial, tmp_path):
+def test_impossible_settings_and_maps_are_refused(maps, fiducial, tmp_path):
   for change in (
     dict(num_steps=0),
     dict(batch_size=0),
@@ -175,9 +183,11 @@ def test_what_a_training_refuses(maps, fiducial, tmp_path):
     dict(averaging=2.0),
     dict(averaging=1.0),
   ):
-    with pytest.raises(ValueError, match=f"{[*change][0]} must"):
+    with pytest.raises(ValueError, match=f"{next(iter(change))} must"):
       dataclasses.replace(SETTINGS, **change)
-  with pytest.raises(ValueError, match="at least 32 x 32 pixels.*got shape .8, 64, 31"):
+  with pytest.raises(
+    ValueError, match=r"at least 32 x 32 pixels.*got shape .8, 64, 31"
+  ):
     _train(maps[:, :, :31], fiducial, tmp_path)
   with pytest.raises(ValueError, match="num_inputs must be 2; got 1"):
     deepmass.train(
@@ -188,22 +198,24 @@ def test_what_a_training_refuses(maps, fiducial, tmp_path):
       folder=tmp_path,
       settings=SETTINGS,
       shape=GRID.shape,
-      architecture=unet.Architecture(channels=(8,), num_blocks=(1,), num_inputs=1),
+      architecture=architectures.Architecture(
+        channels=(8,), num_blocks=(1,), num_inputs=1
+      ),
     )
   assert not any(tmp_path.iterdir())
 
 
-def test_what_an_estimate_refuses(maps, whole):
+def test_data_without_noise_and_uneven_noise_are_refused(maps, whole):
   shear_map = _mock(maps)
   for function in (deepmass.estimate, deepmass.standard_deviation):
-    with pytest.raises(TypeError, match="DeepMass weights pixels .* noise_std"):
+    with pytest.raises(TypeError, match=r"DeepMass weights pixels .* noise_std"):
       function(shear_map.shear)
   with pytest.raises(ValueError, match="at least 2 noise"):
     deepmass.standard_deviation(shear_map, whole / "model", num_realisations=1)
   grid = geometry.PixelGrid(maps[0].shape, PIXEL)
   large = simulate.mock_observation(maps[0], grid, survey=SURVEY, seed=0)
   uneven = np.random.default_rng(0).choice([1e-6, 1.0], grid.shape)
-  with pytest.raises(RuntimeError, match="Wiener filter .* relative residual"):
+  with pytest.raises(RuntimeError, match=r"Wiener filter .* relative residual"):
     deepmass.estimate(dataclasses.replace(large, noise_std=uneven), whole / "model")
 
 
@@ -214,7 +226,7 @@ def _mock(maps, seed=5):
 def test_an_untrained_network_is_the_wiener_filter_and_has_its_noise(
   maps, fiducial, tmp_path
 ):
-  """Its last layer starts from zero; one step of no length keeps it."""
+  """Its last layer starts at zero, and one tiny step leaves it there."""
   _train(maps, fiducial, tmp_path, num_steps=1, learning_rate=1e-12)
   shear_map = _mock(maps)
   estimate = deepmass.estimate(shear_map, tmp_path / "model", compute_dtype="float32")
@@ -242,17 +254,17 @@ def test_an_untrained_network_is_the_wiener_filter_and_has_its_noise(
 def test_models_of_other_pixels_or_kinds_are_refused(whole):
   grid = geometry.PixelGrid((32, 32), 0.5 * u.arcmin)
   other = simulate.mock_observation(np.zeros(grid.shape), grid, survey=SURVEY, seed=0)
-  with pytest.raises(ValueError, match="pixels of 1 arcmin; got 0.5 arcmin"):
+  with pytest.raises(ValueError, match=r"pixels of 1 arcmin; got 0.5 arcmin"):
     deepmass.estimate(other, whole / "model")
   with pytest.raises(ValueError, match="card of a deepmass, not of a prior"):
     network_file.find(whole / "model", "prior", needed=())
-  with pytest.raises(FileNotFoundError, match="a deepmass is model2.json"):
+  with pytest.raises(FileNotFoundError, match=r"a deepmass is model2.json"):
     deepmass.estimate(other, whole / "model2")
 
 
 @pytest.mark.parametrize("name", network_file.shipped("deepmass"))
 def test_shipped_models_beat_the_wiener_filter(name):
-  """Two simulated fields that no training saw."""
+  """On two simulated fields that no training used."""
   grid = geometry.PixelGrid((360, 360), 0.29 * u.arcmin)
   simulator = simulate.ConvergenceSimulator(
     geometry.PixelGrid((512, 512), grid.pixel_scale), seed=40_000_000

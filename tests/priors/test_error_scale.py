@@ -1,4 +1,4 @@
-"""The table of a denoiser's error relative to the Wiener filter's."""
+"""The error of a denoiser by what it finds, measured where it is known."""
 
 import dataclasses
 import json
@@ -11,8 +11,8 @@ from tfp_massmap import priors
 from tfp_massmap.priors import error_scale
 
 
-def test_error_scale_of_a_denoiser_that_errs_as_told():
-  """The denoiser returns +-0.3 for maps that differ from it by a known scatter; 5 %."""
+def test_the_known_error_of_a_denoiser_is_found():
+  """The denoiser gives +-0.3 for maps that differ by a known scatter from that; 5 %."""
   shape = (64, 64)
   gaussian = priors.GaussianPrior(np.full([64, 33], 0.01), shape)
   gaussian.denoise = lambda x, sigma: tf.where(x > 0, 0.3, -0.3)
@@ -36,14 +36,20 @@ def test_error_scale_of_a_denoiser_that_errs_as_told():
   np.testing.assert_array_equal(copy(places, 0.03), scale(places, 0.03))
 
 
-def test_error_scales_that_cannot_be():
-  for options in (
+@pytest.mark.parametrize(
+  "options",
+  [
     dict(sigmas=(0.1,), kappas=(0.0, 1.0), log_scale=((0.0, 0.0),)),
     dict(sigmas=(0.1, 0.2), kappas=(1.0, 0.0), log_scale=((0.0, 0.0),) * 2),
     dict(sigmas=(0.1, 0.2), kappas=(0.0, 1.0), log_scale=((0.0, np.nan),) * 2),
-  ):
-    with pytest.raises(ValueError, match="rising sigmas"):
-      error_scale.ErrorScale(**options)
+  ],
+)
+def test_impossible_tables_are_refused(options):
+  with pytest.raises(ValueError, match="rising sigmas"):
+    error_scale.ErrorScale(**options)
+
+
+def test_maps_that_are_too_few_or_of_another_shape_are_refused():
   prior = priors.GaussianPrior(np.full([8, 5], 0.01), (8, 8))
   with pytest.raises(ValueError, match="640 pixels are too few"):
     error_scale.measure(prior, np.zeros([10, 8, 8]))

@@ -1,4 +1,4 @@
-"""What a residual adds in proportion to its input, measured and taken out."""
+"""The linear response of a residual, measured and subtracted."""
 
 import dataclasses
 import json
@@ -31,7 +31,7 @@ def _proportional(x, *more):
 
 
 def test_known_response_is_found(gaussian):
-  """Exactly, for any maps: F = (.02 + sigma T(ell)) x, T stepwise constant."""
+  """Exactly, for any maps: F = (0.02 + sigma T(ell)) x with T stepwise constant."""
   ell = GRID.multipoles()
   transfer = np.where(ell > 3000, 0.1, -0.05)
   response = linear_response.measure(
@@ -49,7 +49,7 @@ def test_known_response_is_found(gaussian):
 
 
 def test_independent_additions_have_no_response(gaussian):
-  """Fields that know nothing of x: beta is 0 within 5 of its standard errors."""
+  """Fields independent of x: beta is 0 within 5 of its standard errors."""
   maps = gaussian.sample([20], seed=(1, 2)).numpy()
   fields = iter(gaussian.sample([40], seed=(3, 4)).numpy())
   response = linear_response.measure(
@@ -86,11 +86,14 @@ def test_interpolation_and_edges():
     np.testing.assert_allclose(function(sigma), expected, atol=1e-4)
 
 
-def test_priors_without_their_residuals_response(gaussian):
-  """A residual that is all response leaves the Gaussian prior."""
+def test_priors_subtract_the_response(gaussian):
+  """Without its response, a residual that is proportional to x is zero."""
   plain = priors.HybridPrior(gaussian, _proportional, sigma_range=(1e-3, 2.0))
   response = linear_response.measure(
-    _proportional, gaussian.sample([2], seed=(1, 2)).numpy(), grid=GRID
+    _proportional,
+    gaussian.sample([2], seed=(1, 2)).numpy(),
+    grid=GRID,
+    sigmas=np.geomspace(0.003, 1.5, linear_response.NUM_SIGMAS),
   )
   mended = priors.HybridPrior(
     gaussian, _proportional, sigma_range=(1e-3, 2.0), linear_response=response.on(GRID)
@@ -102,18 +105,18 @@ def test_priors_without_their_residuals_response(gaussian):
   assert np.abs(plain.denoise(x, sigma) - expected).max() > 0.05
 
 
-def test_response_changes_the_power_of_samples_as_told(gaussian):
-  """exp(2 int beta dln sigma) from 1 to .01, then (1 + beta / 2)^2 to 0.
+def test_response_changes_the_power_of_samples_as_predicted(gaussian):
+  """The factor is exp(2 int beta dln sigma) from 1 to 0.01, then (1 + beta / 2)^2 to 0.
 
-  There the last step integrates 1 / sigma^2, in d sigma^2, as it is at its start: it is 20
-  times the step before, too far for the rule to follow its change.
+  The last step is 20 times as long as the one before, too long for the rule to follow
+  the change of 1 / sigma^2, which it integrates as constant.
   """
   sigmas = probability_flow.sigma_ladder(1.0, 0.01, num_steps=200)
   prior = priors.HybridPrior(gaussian, _proportional, sigma_range=(1e-3, 2.0))
   draw = lambda p: probability_flow.sample_prior(
     p, 4, seed=(5, 6), sigmas=sigmas
   ).numpy()
-  large = GRID.multipoles() < 2000  # where S is far above the last sigma squared
+  large = GRID.multipoles() < 2000  # S is far above the last sigma squared there.
   power = lambda maps: np.mean(np.abs(np.fft.rfft2(maps)[:, large]) ** 2)
   ratio = power(draw(prior)) / power(draw(_without_residual(gaussian)))
   expected = np.exp(2 * BETA * np.log(100)) * (1 + BETA / 2) ** 2
@@ -121,11 +124,11 @@ def test_response_changes_the_power_of_samples_as_told(gaussian):
 
 
 def _without_residual(gaussian):
-  """The same flow with a residual of nothing."""
+  """Returns the prior with a residual of zero, for the same flow."""
   return priors.HybridPrior(gaussian, lambda x, *_: 0 * x, sigma_range=(1e-3, 2.0))
 
 
-def test_tables_and_maps_that_cannot_be():
+def test_impossible_tables_and_maps_are_refused():
   for changes in (
     dict(sigmas=(0.1, 0.01)),
     dict(multipoles=(0.0, 1.0)),
@@ -136,4 +139,6 @@ def test_tables_and_maps_that_cannot_be():
     with pytest.raises(ValueError, match="linear response needs"):
       linear_response.LinearResponse(**{**options, **changes})
   with pytest.raises(ValueError, match=r"maps of \(30, 36\) pixels; got 1 of .*30, 30"):
-    linear_response.measure(_proportional, np.zeros([1, 30, 30]), grid=GRID)
+    linear_response.measure(
+      _proportional, np.zeros([1, 30, 30]), grid=GRID, sigmas=(0.1, 1.0)
+    )

@@ -1,8 +1,12 @@
-"""Trainings that were interrupted or failed, and what their folders and cards know."""
+"""Trainings of a prior: resumed, from other weights, on two devices; their cards."""
 
-import dataclasses
 import json
-import logging
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import sys
 from unittest import mock
 
 from astropy import units as u
@@ -13,234 +17,239 @@ import tensorflow as tf
 from tfp_massmap import geometry
 from tfp_massmap import priors
 from tfp_massmap import spectra
+from tfp_massmap.nn import architectures
 from tfp_massmap.nn import network_file
-from tfp_massmap.nn import unet
 from tfp_massmap.priors import error_scale
 from tfp_massmap.priors import training
-from tfp_massmap.priors import training_settings
 
-TINY = unet.Architecture(channels=(4, 4), num_blocks=(1, 1))
-GRID = geometry.PixelGrid((16, 16), 1.16 * u.arcmin)
-SETTINGS = training_settings.TrainingSettings(
-  num_steps=6,
-  batch_size=2,
-  crop=16,
-  warmup_steps=2,
-  validate_every=3,
-  num_validation=2,
-  checkpoint_every=4,
-)  # pyformat: disable
-HALO = dict(
+HERE = pathlib.Path(__file__).parent
+TINY_PAPER = architectures.Architecture(
+  kind="paper", channels=(6, 8, 8), num_blocks=(1, 1, 1), spectral_bound=1.0
+)
+DATA = dict(
   dataset="halo_kappa/cosmos/1.0.0", seed=0, shape=(24, 24), plane_weights=(0.025,) * 40
 )
-START = dict(name="old/prior", weights_sha256="ab" * 32)
 
 
-def _maps(num, seed):
-  field = np.random.default_rng(seed).standard_normal([num, 24, 24])
-  return np.exp(3 * field).astype(np.float32) / 1000
+class _Killed(BaseException):
+  """Stands for the end of a process, which leaves no time to save anything."""
 
 
-def _trainer(folder, start=None, **changes):
-  names = [f.name for f in dataclasses.fields(training_settings.TrainingSettings)]
-  settings = {n: changes.pop(n) for n in list(changes) if n in names}
-  settings = dataclasses.replace(SETTINGS, **settings)
-  grid = geometry.PixelGrid((settings.crop, settings.crop), GRID.pixel_scale)
-  spectrum = spectra.PowerSpectrum.fiducial_cosmos()
-  return training.Trainer(
-    spectrum,
-    grid,
-    architecture=TINY,
-    settings=settings,
-    folder=folder,
-    start=start,
-    **changes,
-  )
+def _kill_after(trainer, last):
+  """Makes the training end without a word after some steps."""
+  step = trainer.loop._train_step
+
+  def wrapped(batch):
+    if int(trainer.loop.step) == last:
+      raise _Killed
+    return step(batch)
+
+  trainer.loop._train_step = wrapped
 
 
-def _train(trainer):
-  return trainer.train(_maps(3, 0), _maps(2, 1), progress=False)
+def _train(toys, trainer):
+  return trainer.train(toys.make_maps(), toys.make_maps(seed=5), progress=False)
 
 
-def _wrap(trainer, name, act):
-  """Calls `act` after each call of a method of the trainer."""
-  method = getattr(trainer, name)
-
-  def wrapped(*args):
-    result = method(*args)
-    act()
-    return result
-
-  setattr(trainer, name, wrapped)
-
-
-def _logged(folder):
-  lines = (folder / "log.csv").read_text().splitlines()
-  return [line.split(",")[0] for line in lines]
+def _start(toys, sha256="ab" * 32):
+  """A prior of new weights."""
+  denoiser = mock.Mock(architecture=toys.tiny, network=architectures.build(toys.tiny))
+  return priors.HybridPrior(None, denoiser, card=dict(weights_sha256=sha256))
 
 
 @pytest.fixture(name="whole", scope="module")
-def _whole(tmp_path_factory):
-  trainer = _trainer(tmp_path_factory.mktemp("whole"))
-  return trainer, _train(trainer)
+def _whole(toys, tmp_path_factory):
+  """A training of the paper's network, whose spectral bounds have their own state."""
+  folder = tmp_path_factory.mktemp("whole")
+  trainer = toys.make_trainer(folder, architecture=TINY_PAPER)
+  return trainer, _train(toys, trainer), folder
 
 
-@pytest.mark.parametrize(
-  "method, step",
-  [("_train_step", 5), ("_exchange_weights", 3), ("_validation_step", 6)],
-)
-def test_an_interrupted_training_goes_on_after_its_last_step(
-  method, step, whole, tmp_path
-):
-  """Also when the averaged weights are in the network, not to be saved as its own."""
-  trainer = _trainer(tmp_path)
-
-  def interrupt():
-    if int(trainer.step) == step:
-      setattr(trainer, method, plain)
-      raise KeyboardInterrupt
-
-  plain = getattr(trainer, method)
-  _wrap(trainer, method, interrupt)
-  with pytest.raises(KeyboardInterrupt):
-    _train(trainer)
-  resumed = _trainer(tmp_path)
-  assert int(resumed.step) == step
-  expected, losses = whole
-  assert _train(resumed) == pytest.approx(losses, rel=1e-5)
+def test_a_killed_training_resumes_where_its_checkpoint_is(whole, toys, tmp_path):
+  killed = toys.make_trainer(tmp_path, architecture=TINY_PAPER)
+  _kill_after(killed, 5)
+  with pytest.raises(_Killed):
+    _train(toys, killed)
+  resumed = toys.make_trainer(tmp_path, architecture=TINY_PAPER)
+  assert int(resumed.loop.step) == 4  # The last checkpoint.
+  expected, losses, folder = whole
+  assert _train(toys, resumed) == pytest.approx(losses, rel=1e-5)
   for one, other in zip(
     expected.denoiser.network.weights, resumed.denoiser.network.weights
   ):
     np.testing.assert_allclose(one, other, atol=1e-6)
-  assert _logged(tmp_path) == ["step", "3", "6"]
+  logs = [(f / "log.csv").read_text().splitlines() for f in (folder, tmp_path)]
+  assert logs[0] == logs[1] and len(logs[0]) == 3
+  assert logs[0][0].startswith("step,loss,sigma_0.01")
 
 
-def test_interruptions_that_save_nothing(tmp_path, caplog):
-  """Lost weights; and machines, each of which would go on from a step of its own."""
-  trainer = _trainer(tmp_path)
-  weight = trainer.denoiser.network.weights[0]
-  several = mock.Mock(spec=tf.distribute.MultiWorkerMirroredStrategy)
-
-  def interrupt():
-    if int(trainer.step) == 1:
-      trainer._strategy = several  # pylint: disable=protected-access
-      raise KeyboardInterrupt
-    if int(trainer.step) == 2:
-      weight.assign(np.nan * weight)
-      raise KeyboardInterrupt
-
-  _wrap(trainer, "_train_step", interrupt)
-  one = trainer._strategy  # pylint: disable=protected-access
-  with pytest.raises(KeyboardInterrupt):
-    _train(trainer)
-  assert not list(tmp_path.glob("checkpoints/*"))
-  trainer._strategy = one  # pylint: disable=protected-access
-  with caplog.at_level(logging.WARNING), pytest.raises(KeyboardInterrupt):
-    _train(trainer)
-  assert (
-    "not saved: The training diverged: weights are not finite at step 2" in caplog.text
-  )
-  assert not list(tmp_path.glob("checkpoints/*"))
-
-
-def test_a_training_without_a_step_does_not_keep_its_folder(tmp_path):
-  trainer = _trainer(tmp_path, crop=32, data=HALO)
-  with pytest.raises(ValueError, match="do not fit"):
-    _train(trainer)
-  trainer = _trainer(tmp_path, batch_size=1, data=dict(HALO, seed=1))
-  settings = json.loads((tmp_path / "settings.json").read_text())
-  assert (settings["crop"], settings["batch_size"], settings["data"]["seed"]) == (
-    16,
-    1,
-    1,
-  )
-  _save(trainer)
-  with pytest.raises(ValueError, match="another batch_size and crop"):
-    _trainer(tmp_path, crop=32)
-
-
-def _save(trainer):
-  trainer._manager.save(checkpoint_number=1)  # pylint: disable=protected-access
-
-
-def _start(sha256=START["weights_sha256"]):
-  """A prior of new weights."""
-  denoiser = mock.Mock(architecture=TINY, network=unet.build(TINY))
-  return priors.HybridPrior(None, denoiser, card=dict(weights_sha256=sha256))
-
-
-def test_folders_know_their_data_and_start(tmp_path):
-  start = dict(start=_start(), start_name="old/prior")
-  _save(_trainer(tmp_path, data=HALO, **start))
-  same = dict(HALO, new_name_of_a_later_version=1)
-  for given in (dict(data=same, **start), dict(data=HALO), {}):
-    found = _trainer(tmp_path, **given).origin
-    assert found["start"] == START and found["data"]["dataset"] == HALO["dataset"]
-  for given, message in (
-    (dict(data=dict(HALO, seed=3)), "another data set: seed is 0 there and 3 here"),
-    (dict(data=dict(HALO, plane_weights=(0.05,) * 20)), "set: plane_weights differs"),
-    (
-      dict(start=_start("cd" * 32), start_name="new/prior"),
-      r"from old/prior \(the weights abab.* not from new/prior \(the weights cdcd"
-      ".*without naming a start",
-    ),
+def test_another_training_of_the_folder_is_refused(whole, toys, fiducial):
+  folder = whole[2]
+  doubled = spectra.PowerSpectrum(fiducial.ell, 2 * fiducial.c_ell)
+  for changes, message in (
+    (dict(crop=16), "crop"),
+    (dict(grid=geometry.PixelGrid((32, 32), 1 * u.arcmin)), "pixel_scale_arcmin"),
+    (dict(spectrum=doubled), "spectrum"),
+    (dict(architecture=toys.tiny), "architecture"),
   ):
-    with pytest.raises(ValueError, match=message):
-      _trainer(tmp_path, **given)
+    with pytest.raises(ValueError, match=f"another {message}"):
+      toys.make_trainer(folder, **{"architecture": TINY_PAPER, **changes})
 
 
-def test_a_start_for_a_training_that_had_none(tmp_path):
-  _save(_trainer(tmp_path))
-  with pytest.raises(
-    ValueError, match="from no other network, not from the weights abab"
+def test_grids_and_batches_that_do_not_fit_are_refused(toys, tmp_path):
+  with pytest.raises(ValueError, match="must have 32 x 32 pixels, as the crops"):
+    toys.make_trainer(tmp_path, grid=geometry.PixelGrid((16, 16), 1 * u.arcmin))
+  with pytest.raises(ValueError, match="presets"):
+    toys.make_trainer(tmp_path, architecture="large")
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adam"])
+def test_optimizers_move_the_weights(optimizer, toys, tmp_path):
+  trainer = toys.make_trainer(tmp_path, num_steps=2, optimizer=optimizer)
+  before = [np.array(w) for w in trainer.denoiser.network.weights]
+  _train(toys, trainer)
+  after = trainer.denoiser.network.weights
+  assert any(np.abs(a - b).max() > 1e-5 for a, b in zip(after, before))
+
+
+def test_training_learns_what_is_not_gaussian(toys, tmp_path):
+  """Lognormal maps: below the Wiener filter's error, which is 1 in the loss."""
+  changes = dict(
+    num_steps=120,
+    batch_size=8,
+    validate_every=120,
+    checkpoint_every=120,
+    sigma_low=0.01,
+    sigma_high=0.05,
+    num_validation=32,
+    warmup_steps=10,
+    learning_rate=4e-3,
+    averaging=0.9,
+  )
+  trainer = toys.make_trainer(tmp_path, **changes)
+  validation_maps = toys.make_maps(num=32, seed=7)
+  losses = trainer.train(toys.make_maps(num=32), validation_maps, progress=False)
+  untrained = toys.make_trainer(tmp_path / "none", **changes)
+  examples = training.validation_examples(
+    validation_maps, untrained._settings, periodic=False
+  )
+  assert losses[0.02] < 0.93 * untrained.validate({0.02: examples[0.02]})[0.02]
+
+
+def test_fine_tuning_starts_from_the_weights_given(toys, tmp_path):
+  toys.save_prior(tmp_path / "prior")
+  start = priors.HybridPrior.load(tmp_path / "prior", toys.grid)
+  origin = training.Origin(start=start)
+  trainer = toys.make_trainer(tmp_path / "run", origin=origin)
+  for one, other in zip(
+    trainer.denoiser.network.weights, start.residual.network.weights
   ):
-    _trainer(tmp_path, start=_start())
+    np.testing.assert_array_equal(one, other)
+  with pytest.raises(ValueError, match="another architecture"):
+    toys.make_trainer(tmp_path / "other", origin=origin, architecture=TINY_PAPER)
 
 
-def test_folders_of_older_versions_go_on(tmp_path):
-  """They say neither what their data are nor where they started."""
-  _save(_trainer(tmp_path, data=HALO))
-  path = tmp_path / "settings.json"
-  settings = json.loads(path.read_text())
-  del settings["data"], settings["start"]
-  path.write_text(json.dumps(settings))
-  trainer = _trainer(tmp_path, data=dict(HALO, seed=3), start=_start())
-  assert not trainer.origin
-  assert json.loads(path.read_text()) == settings
+def test_two_devices_train_as_one(toys, tmp_path, two_devices):
+  """Each takes half of every batch; only the order of sums differs."""
+  alone = toys.short_training(tmp_path / "one")
+  together = toys.short_training(tmp_path / "two", two_devices)
+  assert together == pytest.approx(alone, rel=1e-3)
+  with pytest.raises(ValueError, match="cannot be split over 2"):
+    toys.make_trainer(tmp_path / "three", batch_size=3, strategy=two_devices)
 
 
-def test_cards_say_which_shipped_prior_was_the_start(tmp_path, caplog):
-  """And a training on too few maps says what its prior lacks."""
+def test_two_machines_train_as_one(toys, tmp_path):
+  """Two processes that meet over the network, as on two machines."""
+  ports = []
+  for _ in range(2):
+    with socket.socket() as free:
+      free.bind(("localhost", 0))
+      ports.append(free.getsockname()[1])
+  workers = [f"localhost:{port}" for port in ports]
+  code = (
+    "import pathlib, sys, tensorflow as tf;"
+    "strategy = tf.distribute.MultiWorkerMirroredStrategy();"
+    "import conftest;"
+    "losses = conftest.short_training(pathlib.Path(sys.argv[1]), strategy);"
+    "print('LOSSES', list(losses.values()))"
+  )
+  processes = []
+  for index in range(2):
+    task = dict(cluster=dict(worker=workers), task=dict(type="worker", index=index))
+    processes.append(
+      subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / str(index))],
+        env={**os.environ, "TF_CONFIG": json.dumps(task), "PYTHONPATH": str(HERE)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+      )
+    )
+  outputs = [process.communicate(timeout=240) for process in processes]
+  found = [re.search(r"LOSSES (\[.*\])", out) for out, _ in outputs]
+  assert all(found), outputs[0][1][-2000:]
+  losses = [json.loads(match[1]) for match in found]
+  alone = list(toys.short_training(tmp_path / "alone").values())
+  assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+  assert losses[0] == pytest.approx(alone, rel=1e-3)
+
+
+def test_mixed_precision_stays_close(toys, tmp_path):
+  """bfloat16 has 8 bits: losses of three steps agree to some per cent."""
+  losses = []
+  for mixed in (False, True):
+    trainer = toys.make_trainer(
+      tmp_path / str(mixed), num_steps=3, mixed_precision=mixed
+    )
+    losses.append(_train(toys, trainer))
+  assert losses[1] == pytest.approx(losses[0], rel=0.05) and losses[0] != losses[1]
+  assert trainer.denoiser.network.layers[-1].compute_dtype == "bfloat16"
+  assert all(w.dtype == "float32" for w in trainer.denoiser.network.weights)
+
+
+def test_validation_examples_have_their_sigma(toys):
+  """Other noise levels scale the same noise on the same crops."""
+  examples = training.validation_examples(
+    toys.make_maps(), toys.settings, periodic=False
+  )
+  assert list(examples) == list(training.VALIDATION_SIGMAS)
+  small, large = examples[0.1][0], examples[1.0][0]
+  np.testing.assert_array_equal(small["clean"], large["clean"])
+  np.testing.assert_allclose(small["sigma"], 0.1 * tf.ones(4))
+  noise = [b["noisy"] - b["clean"] for b in (small, large)]
+  np.testing.assert_allclose(noise[0], 0.1 * noise[1], atol=1e-6)
+
+
+def test_cards_name_their_data_start_and_constants(toys, tmp_path, caplog, fiducial):
+  """A training on too few validation maps warns of what its prior lacks."""
   name = priors.shipped()[0]
   card, _ = network_file.find(name, "prior", needed=())
-  start = _start(card["weights_sha256"])
-  maps = _maps(80, 1)
-  spectrum = spectra.PowerSpectrum.fiducial_cosmos()
+  maps = toys.make_maps(num=40, size=32)
+  settings = dict(num_steps=1, validate_every=1, batch_size=2, num_validation=2)
 
   def train(num_validation, **given):
     caplog.clear()
-    settings = dataclasses.replace(SETTINGS, num_steps=1)
     return training.train(
       maps,
       maps[:num_validation],
-      pixel_scale=GRID.pixel_scale,
-      spectrum=spectrum,
+      pixel_scale=toys.grid.pixel_scale,
+      spectrum=fiducial,
       folder=tmp_path,
-      architecture=TINY,
-      settings=settings,
+      architecture=toys.tiny,
+      settings=toys.make_settings(**settings),
       progress=False,
       **given,
-    ).card  # pyformat: disable
+    ).card
 
-  # 40 maps have pixels enough, their crops have not.
-  assert maps[:40].size > error_scale.FEWEST_PIXELS > 40 * 16**2
-  written = train(40, data=HALO, start=start)
+  assert 10 * 32**2 < error_scale.FEWEST_PIXELS < 40 * 32**2
+  written = train(10, data=DATA, start=_start(toys, card["weights_sha256"]))
   found = dict(name=name, weights_sha256=card["weights_sha256"])
   assert written["training"]["start"] == found
   assert "error_scale" not in written and "linear_response" not in written
-  assert "have 10240 pixels in crops of 16 x 16, and 20000 are needed" in caplog.text
-  written = train(80)
+  assert set(written["constants"]) == set(written["constants_source"])
+  assert "have 10240 pixels in crops of 32 x 32, and 20000 are needed" in caplog.text
+  written = train(40)
   assert written["training"]["start"] == found
-  assert written["training"]["data"]["dataset"] == HALO["dataset"]
+  assert written["training"]["data"]["dataset"] == DATA["dataset"]
   assert "error_scale" in written and "linear_response" in written
-  assert not caplog.text
+  assert "constants_source" in written and not caplog.text

@@ -1,1 +1,1 @@
-"""Neural networks of the prior: what feeds them."""
+"""Neural networks: architectures, layers, optimizer, training loop and files."""

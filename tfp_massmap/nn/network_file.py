@@ -1,44 +1,55 @@
 """Trained networks on disk: `NAME.weights.h5`, arrays only, and the card `NAME.json`.
 
-The card says what the network is and what it was trained on. Reading the two runs no
-code of theirs; weights that are not those of the card, and cards that were changed after
-they were written, are refused.
+The card describes the network and its training. Reading the two runs no code from them.
+Weights whose checksum is not the card's, and cards that were changed after they were
+written, are refused.
 """
 
+from collections.abc import Iterable
+from collections.abc import Mapping
 import hashlib
 import json
+import os
 import pathlib
+
+import keras
 
 import tfp_massmap
 from tfp_massmap import io
 
 _SHIPPED = pathlib.Path(__file__).parents[1] / "pretrained"
-_FORMAT = 1
+_FORMAT = 1  # Raised when a card changes so that earlier versions cannot read it.
 
 
-def shipped(kind):
-  """Names of the networks of a kind that ship with the package."""
+def shipped(kind: str) -> list[str]:
+  """Returns the names of the networks of a kind that ship with the package."""
   cards = {path.stem: path for path in _SHIPPED.glob("*.json")}
   return sorted(name for name, path in cards.items() if _kind(path) == kind)
 
 
-def save(path, network, *, card, overwrite=False):
-  """Writes a network and its card, for `load`.
+def save(
+  path: str | os.PathLike,
+  network: keras.Model,
+  *,
+  card: Mapping,
+  overwrite: bool = False,
+) -> None:
+  """Writes a network and its card, for `find`.
 
   Args:
-    path: of the two files, with either ending or none.
+    path: Path of the two files, with either suffix or none.
     network: Keras model.
-    card: dict for JSON, with the `kind` of the network.
-    overwrite: whether existing files may be replaced.
+    card: Dict for JSON, with the `kind` of the network.
+    overwrite: Whether existing files may be replaced.
 
   Raises:
-    FileExistsError: if a file exists and `overwrite` is false.
+    FileExistsError: If a file exists and `overwrite` is false.
   """
   card_path, weights_path = _paths(path)
   for file in (card_path, weights_path):
     io.check_writable(file, overwrite)
   weights_path.parent.mkdir(parents=True, exist_ok=True)
-  # Keras asks for this ending.
+  # Keras insists on the suffix .weights.h5.
   stem = weights_path.name.removesuffix(".weights.h5")
   temporary = weights_path.with_name(f".{stem}_.weights.h5")
   try:
@@ -55,8 +66,13 @@ def save(path, network, *, card, overwrite=False):
     temporary.unlink(missing_ok=True)
 
 
-def rewrite_card(path, card):
-  """Replaces the card of a network; its weights stay."""
+def rewrite_card(path: str | os.PathLike, card: Mapping) -> None:
+  """Replaces the card of a network, with a new checksum; its weights stay.
+
+  Args:
+    path: Path of the two files, with either suffix or none.
+    card: The whole card, a dict for JSON.
+  """
   card_path, _ = _paths(path)
   card = {**card, "card_sha256": _card_checksum(card)}
   text = json.dumps(card, indent=1, allow_nan=False)
@@ -64,22 +80,24 @@ def rewrite_card(path, card):
     pathlib.Path(partial).write_text(text, encoding="utf-8")
 
 
-def find(path, kind, *, needed):
+def find(
+  path: str | os.PathLike, kind: str, *, needed: Iterable[str]
+) -> tuple[dict, pathlib.Path]:
   """Checks the two files of a network.
 
   Args:
-    path: of the card or the weights, or both without ending; or the name of a network
-      that ships with the package.
-    kind: of the network, such as "prior".
-    needed: names that its card must have.
+    path: Path of the card or the weights, or of both without suffix; or the name of a
+      network that ships with the package.
+    kind: Kind of the network, such as "prior".
+    needed: Names that its card must have.
 
   Returns:
     `(card, weights_path)`.
 
   Raises:
-    FileNotFoundError: if one of the two files is missing.
-    ValueError: for a card that is not one, was changed, or is of another kind, or
-      weights that are not the card's.
+    FileNotFoundError: If one of the two files is missing.
+    ValueError: If the card cannot be read, was changed or is of another kind, or if the
+      weights are not the card's.
   """
   card_path, weights_path = _paths(path)
   if not card_path.exists() and str(path) in shipped(kind):
@@ -87,8 +105,8 @@ def find(path, kind, *, needed):
   for file in (card_path, weights_path):
     if not file.is_file():
       raise FileNotFoundError(
-        f"No {file}; a {kind} is {card_path.name} and {weights_path.name} together."
-        f" The package has the {kind}s {shipped(kind)}."
+        f"There is no {file}; a {kind} is {card_path.name} and {weights_path.name}"
+        f" together. The package has the {kind}s {shipped(kind)}."
       )
   card = _read_card(card_path, kind, needed)
   if _checksum(weights_path) != card["weights_sha256"]:
@@ -101,8 +119,8 @@ def find(path, kind, *, needed):
 
 def _paths(path):
   text = str(path)
-  for ending in (".weights.h5", ".json"):
-    text = text.removesuffix(ending)
+  for suffix in (".weights.h5", ".json"):
+    text = text.removesuffix(suffix)
   return pathlib.Path(f"{text}.json"), pathlib.Path(f"{text}.weights.h5")
 
 
@@ -111,7 +129,7 @@ def _checksum(path):
 
 
 def _card_checksum(card):
-  """Of all entries but its own, whatever their order."""
+  """Returns the checksum of all entries except itself, independent of their order."""
   content = {name: value for name, value in card.items() if name != "card_sha256"}
   return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -1,27 +1,27 @@
-"""What a training keeps in its folder beside checkpoints: settings, log, events."""
+"""The folder of a training: settings, checkpoints, log and TensorBoard events."""
 
+from collections.abc import Mapping
 import csv
 import hashlib
 import importlib.util
 import json
+import os
 import pathlib
 
 from astropy import units as u
 import numpy as np
 import tensorflow as tf
 
+from tfp_massmap import geometry
 from tfp_massmap import io
+from tfp_massmap import spectra
 
-_LONGEST_VALUE = 40  # characters, in a message
+_LONGEST_VALUE = 40  # Longer values, in characters, are not repeated in messages.
+_SHOWN_DIGITS = 12  # Hexadecimal digits of a checksum in messages: enough to compare.
 
 
-def describe_field(spectrum, grid):
-  """What a training depends on besides its settings, dict for JSON.
-
-  Args:
-    spectrum: `spectra.PowerSpectrum`.
-    grid: `geometry.PixelGrid`.
-  """
+def describe_field(spectrum: spectra.PowerSpectrum, grid: geometry.PixelGrid) -> dict:
+  """Returns the power and the pixels that a training depends on, for its settings."""
   values = np.concatenate([spectrum.ell, spectrum.c_ell])
   return dict(
     spectrum=hashlib.sha256(values.astype("<f8").tobytes()).hexdigest()[:16],
@@ -29,103 +29,111 @@ def describe_field(spectrum, grid):
   )
 
 
-def describe_start(prior, name):
-  """Which weights a training starts from, dict for JSON; None for new ones.
-
-  Args:
-    prior: None, or a `priors.HybridPrior`, whose card has their checksum.
-    name: of the prior; None if it has none.
-  """
-  if prior is None:
-    return None
-  card = getattr(prior, "card", {})
-  return dict(name=name, weights_sha256=card.get("weights_sha256"))
-
-
 class TrainingFolder:
-  """The folder of a training, refused if it has another one.
+  """The folder of a training, refused if it holds another training.
+
+  If the folder has checkpoints, the training there must have the same settings, data
+  and start. If it has none, the settings there are those of a training that took no
+  step, and are replaced.
 
   Args:
-    path: of the folder, which is made if absent.
-    settings: dict for JSON; what a training must share with the one of the folder.
-    free: dict for JSON of the settings that may change within a training.
-    data: None, or dict for JSON that describes the maps.
-    start: None, or dict for JSON that describes the network that it starts from.
-    goes_on: whether the folder has a checkpoint to go on from. Without one the settings
-      there are of a training that took no step, and give way.
+    path: Path of the folder, which is made if absent.
+    settings: Dict for JSON of all that may not change within a training.
+    changeable: Dict for JSON of the settings that may change.
+    data: None, or a dict for JSON that describes the maps. Only entries that both
+      descriptions have are compared: maps without a description are taken on trust.
+    start: None, or a dict for JSON with the `name` and `weights_sha256` of the network
+      that a new training starts from. It need not be given again to resume.
 
   Attributes:
-    path: a `pathlib.Path`.
-    origin: dict of `data` and `start` as the folder has them; those that a folder of an
-      older version lacks are absent.
+    path: A `pathlib.Path`.
+    origin: Dict of `data` and `start` as the folder has them.
 
   Raises:
-    ValueError: if the training to go on with has other settings, data or start.
+    ValueError: If the training in the folder has other settings, data or start, or
+      checkpoints without settings.
   """
 
-  def __init__(self, path, settings, *, free, data, start, goes_on):
+  def __init__(
+    self,
+    path: str | os.PathLike,
+    settings: Mapping,
+    *,
+    changeable: Mapping,
+    data: Mapping | None = None,
+    start: Mapping | None = None,
+  ) -> None:
     self.path = pathlib.Path(path)
-    # As JSON gives it back: lists for tuples.
-    record = json.loads(json.dumps({**free, **settings, "data": data, "start": start}))
+    # Through JSON, as the file is read: tuples become lists.
+    record = json.loads(
+      json.dumps({**changeable, **settings, "data": data, "start": start})
+    )
     file = self.path / "settings.json"
-    if goes_on and file.exists():
-      before = json.loads(file.read_text(encoding="utf-8"))
-      self._check_settings(before, {name: record[name] for name in settings})
-      self._check_data(before.get("data"), record["data"])
-      self._check_start(before, record["start"])
-      record = before
+    if tf.train.latest_checkpoint(str(self.checkpoints)):
+      record = self._compared(file, record, settings)
     else:
       with io.atomic_path(file, overwrite=True) as temporary:
         text = json.dumps(record, indent=2)
         pathlib.Path(temporary).write_text(text, encoding="utf-8")
-    self.origin = {name: record[name] for name in ("data", "start") if name in record}
+    self.origin = {name: record[name] for name in ("data", "start")}
     self._board = None
     if importlib.util.find_spec("tensorboard"):
       self._board = tf.summary.create_file_writer(str(self.path / "tensorboard"))
 
-  def _check_settings(self, before, settings):
-    differ = sorted(name for name in settings if before.get(name) != settings[name])
+  @property
+  def checkpoints(self) -> pathlib.Path:
+    """Path of the folder of checkpoints."""
+    return self.path / "checkpoints"
+
+  def _compared(self, file, record, names):
+    """Returns the record of the training to resume; ValueError if it is another one."""
+    if not file.exists():
+      raise ValueError(
+        f"{self.path} has checkpoints but no settings.json that describes their"
+        " training. Choose another folder."
+      )
+    before = json.loads(file.read_text(encoding="utf-8"))
+    differ = sorted(name for name in names if before.get(name) != record[name])
     if differ:
       raise ValueError(
-        f"{self.path} has a training with another {' and '.join(differ)}. Choose"
-        " another folder, or what that training has, to go on with it."
+        f"{self.path} has a training with another {' and '.join(differ)}. To resume it,"
+        " give the same values; for a new training, choose another folder."
       )
+    self._check_data(before["data"] or {}, record["data"] or {})
+    self._check_start(before["start"], record["start"])
+    return before
 
   def _check_data(self, before, data):
-    """Compares what both descriptions know; undescribed maps are taken on trust."""
-    before, data = before or {}, data or {}
     differ = [
       _difference(name, before[name], data[name])
       for name in sorted(data)
       if name in before and before[name] != data[name]
-    ]  # pyformat: disable
+    ]
     if differ:
       raise ValueError(
-        f"{self.path} has a training on another data set: {'; '.join(differ)}. Choose"
-        " another folder, or the data set of that training, to go on with it."
+        f"{self.path} has a training on another data set: {'; '.join(differ)}. To"
+        " resume it, give its data set; for a new training, choose another folder."
       )
 
   def _check_start(self, before, start):
-    """A training goes on from its checkpoint, so that a start need not be given again."""
-    if start is None or "start" not in before:
+    """Compares weights alone: a name is often a path, which has several spellings."""
+    if start is None:
       return
-    known = before["start"]
-    # The name is a path as often as not, and may be written in several ways.
-    if known is None or known["weights_sha256"] != start["weights_sha256"]:
+    if before is None or before["weights_sha256"] != start["weights_sha256"]:
       raise ValueError(
-        f"{self.path} has a training that started from {_start_in_words(known)}, not"
-        f" from {_start_in_words(start)}. Choose another folder, or go on with that"
-        " training without naming a start."
+        f"{self.path} has a training that started from {_start_in_words(before)}, not"
+        f" from {_start_in_words(start)}. To resume it, leave the start out; for a new"
+        " training, choose another folder."
       )
 
-  def cut_log(self, done):
-    """Takes out the lines of steps after the checkpoint, which come again.
+  def cut_log(self, done: int) -> int:
+    """Removes the lines of steps after the checkpoint, which will be repeated.
 
     Args:
-      done: step of the checkpoint.
+      done: Step of the checkpoint.
 
     Returns:
-      The last step in the log, 0 for none.
+      The last step in the log, 0 if there is none.
     """
     path = self.path / "log.csv"
     if not path.exists():
@@ -136,29 +144,28 @@ class TrainingFolder:
       pathlib.Path(temporary).write_text("".join([title, *kept]), encoding="utf-8")
     return int(kept[-1].split(",")[0]) if kept else 0
 
-  def log(self, step, loss, *, learning_rate, validation):
-    """Adds a line to `log.csv`, and events for TensorBoard.
+  def log(
+    self, step: int, figures: Mapping[str, float], *, learning_rate: float
+  ) -> None:
+    """Adds a line to `log.csv`, and events for TensorBoard if it is installed.
 
     Args:
-      step: number of steps done.
-      loss: mean loss of the steps since the last line.
-      learning_rate: float, for TensorBoard.
-      validation: dict of sigma to validation loss.
+      step: Number of steps done.
+      figures: Figures by name, the columns of the log, the same in every line.
+      learning_rate: Learning rate, for TensorBoard.
     """
     path = self.path / "log.csv"
-    new = not path.exists()
+    is_new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
       writer = csv.writer(file)
-      if new:
-        writer.writerow(["step", "loss", *(f"sigma_{s:g}" for s in validation)])
-      writer.writerow([step, f"{loss:.6f}", *(f"{v:.6f}" for v in validation.values())])
+      if is_new:
+        writer.writerow(["step", *figures])
+      writer.writerow([step, *(f"{value:.6f}" for value in figures.values())])
     if self._board is None:
       return
     with self._board.as_default(step=step):
-      tf.summary.scalar("loss", loss)
-      tf.summary.scalar("learning_rate", learning_rate)
-      for sigma, value in validation.items():
-        tf.summary.scalar(f"validation/sigma_{sigma:g}", value)
+      for name, value in {**figures, "learning_rate": learning_rate}.items():
+        tf.summary.scalar(name, value)
 
 
 def _difference(name, there, here):
@@ -171,5 +178,5 @@ def _difference(name, there, here):
 def _start_in_words(start):
   if start is None:
     return "no other network"
-  weights = f"the weights {str(start['weights_sha256'])[:12]}"
+  weights = f"the weights {str(start['weights_sha256'])[:_SHOWN_DIGITS]}"
   return weights if start["name"] is None else f"{start['name']} ({weights})"

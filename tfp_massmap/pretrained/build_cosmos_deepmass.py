@@ -1,9 +1,10 @@
 """Trains `cosmos-deepmass` on a prepared `halo_kappa` data set.
 
-    python -m tfp_massmap.pretrained.build_cosmos_deepmass DATASET FOLDER [--num-steps N]
+    python -m tfp_massmap.pretrained.build_cosmos_deepmass DATASET FOLDER
 
-DATASET is the name of the data set, or its folder down to the version. `FOLDER/model.json` and
-`FOLDER/model.weights.h5` are the model; an interrupted training goes on.
+DATASET is the name of the data set, or its folder down to the version.
+`FOLDER/model.json` and `FOLDER/model.weights.h5` are the model; an interrupted training
+is resumed.
 """
 
 import argparse
@@ -13,12 +14,17 @@ from tfp_massmap.baselines import deepmass
 from tfp_massmap.priors import from_dataset
 
 
-def main():
+def main() -> None:
+  """Trains the model that the command line describes."""
   parser = argparse.ArgumentParser(description="Trains cosmos-deepmass.")
-  parser.add_argument("dataset")
-  parser.add_argument("folder")
-  parser.add_argument("--num-steps", type=int, default=3000)
-  parser.add_argument("--mixed-precision", action="store_true")
+  parser.add_argument("dataset", help="name or folder of a halo_kappa data set")
+  parser.add_argument("folder", help="folder of the model and its checkpoints")
+  parser.add_argument(
+    "--num-steps", type=int, default=3000, help="length of the training"
+  )
+  parser.add_argument(
+    "--mixed-precision", action="store_true", help="convolutions in bfloat16"
+  )
   options = parser.parse_args()
   builder = from_dataset.open_dataset(options.dataset)
   maps, pixel_scale, metadata = from_dataset.read_maps(builder)

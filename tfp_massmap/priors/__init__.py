@@ -6,17 +6,18 @@ Names load on first use: a Gaussian prior needs no Keras.
 import importlib
 import typing
 
-from tfp_massmap.priors.interface import Prior
-from tfp_massmap.priors.interface import SamplerConstants
-
 if typing.TYPE_CHECKING:
   from tfp_massmap.priors.gaussian import GaussianPrior
   from tfp_massmap.priors.hybrid import HybridPrior
   from tfp_massmap.priors.hybrid import shipped
+  from tfp_massmap.priors.interface import Prior
+  from tfp_massmap.priors.interface import SamplerConstants
 
 _HOMES = {
   "GaussianPrior": "gaussian",
   "HybridPrior": "hybrid",
+  "Prior": "interface",
+  "SamplerConstants": "interface",
   "shipped": "hybrid",
 }
 

@@ -1,23 +1,32 @@
-"""How far a denoiser errs, next to a Gaussian field's Wiener filter, by what it sees.
+"""The error of a denoiser over a Gaussian field's Wiener filter's, by denoised value.
 
-What noise hides of a map is not the same everywhere: where a denoiser finds a halo, its
-error is several times that of the Wiener filter, and in voids a half of it. The table
-here gives the ratio of the two standard deviations as a function of the denoised
-convergence and of sigma. Samplers multiply the Gaussian covariance by it, on both sides.
+Noise does not hide a map evenly. Where a denoiser finds a halo, its error is several
+times that of the Wiener filter, and in voids it is half of it. The table here gives the
+ratio of the two standard deviations as a function of the denoised convergence and of
+sigma. Samplers multiply the Gaussian covariance by it, on both sides.
 """
 
+from collections.abc import Sequence
 import dataclasses
+import typing
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfp_massmap import geometry
+from tfp_massmap.priors import sigma_table
 
-_NUM_BINS = 60
-_NUM_VALUES = 64
-_FEWEST = 200  # pixels of a bin, for 5 % in its standard deviation
-FEWEST_PIXELS = 100 * _FEWEST
+if typing.TYPE_CHECKING:
+  from tfp_massmap.priors import interface
+
+_NUM_BINS = 60  # Bins of the measured curve, half of them in the highest 2 % of pixels.
+_HIGH_QUANTILE = 0.98  # Haloes are above it; there bins are even in convergence.
+_NUM_VALUES = 64  # Columns of the table.
+_FEWEST = 200  # Pixels in a bin, for an error of 5 % of its standard deviation.
+FEWEST_PIXELS = 100 * _FEWEST  # Each bin below the high quantile then has 600.
+# From below the smallest sigma that samplers use to where the map is lost in noise.
+SIGMAS = tuple(np.geomspace(0.004, 0.8, 11))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,66 +34,67 @@ class ErrorScale:
   """Table of the ratio.
 
   Attributes:
-    sigmas: rising, `[m]`.
-    kappas: first and last denoised convergence, at even steps between.
-    log_scale: natural logarithm of the ratio, `[m, n]`.
+    sigmas: Noise levels, rising, `[m]`.
+    kappas: First and last denoised convergence; the columns are at even steps between.
+    log_scale: Natural logarithm of the ratio, `[m, n]`.
+
+  Raises:
+    ValueError: If the sizes do not agree, an axis does not rise or a value is not
+      finite.
   """
 
-  sigmas: tuple
-  kappas: tuple
+  sigmas: tuple[float, ...]
+  kappas: tuple[float, float]
   _: dataclasses.KW_ONLY
-  log_scale: tuple
+  log_scale: tuple[tuple[float, ...], ...]
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     table = np.asarray(self.log_scale, float)
     ok = table.ndim == 2 and len(table) == len(self.sigmas) >= 2
     ok = ok and np.isfinite(table).all() and np.all(np.diff(self.sigmas) > 0)
     if not ok or len(self.kappas) != 2 or not self.kappas[0] < self.kappas[1]:
       raise ValueError(
-        "An error scale needs rising sigmas [m], two kappas and a finite table"
+        "An error scale needs rising sigmas [m], two rising kappas and a finite table"
         f" [m, n]; got {len(self.sigmas)} sigmas, kappas {self.kappas} and a table"
         f" {table.shape}."
       )
 
-  def __call__(self, denoised, sigma):
-    """The ratio, shape of `denoised`; beyond the table what it is at its edge.
+  def __call__(self, denoised: tf.Tensor, sigma: tf.Tensor | float) -> tf.Tensor:
+    """Returns the ratio, of the shape of `denoised`; held at the table's edges.
 
     Args:
-      denoised: float `[..., ny, nx]`.
-      sigma: positive scalar.
+      denoised: Denoised convergence, float `[..., ny, nx]`.
+      sigma: Positive scalar.
     """
-    dtype = denoised.dtype
-    levels = tf.constant(np.log(self.sigmas), dtype)
-    level = tf.math.log(tf.convert_to_tensor(sigma, dtype))
-    level = tf.clip_by_value(level, levels[0], levels[-1])
-    upper = tf.clip_by_value(
-      tf.reduce_sum(tf.cast(levels < level, tf.int32)), 1, len(self.sigmas) - 1
-    )
-    share = (level - levels[upper - 1]) / (levels[upper] - levels[upper - 1])
-    table = tf.constant(self.log_scale, dtype)
-    row = (1 - share) * table[upper - 1] + share * table[upper]
+    sigma = tf.convert_to_tensor(sigma, denoised.dtype)
+    row = sigma_table.SigmaTable(np.log(self.sigmas), self.log_scale)(sigma)
     return tf.exp(
       tfp.math.interp_regular_1d_grid(denoised, *map(float, self.kappas), row)
     )
 
 
 def measure(
-  prior, maps, *, sigmas=tuple(np.geomspace(0.004, 0.8, 11)), seed=0, batch_size=8
-):
-  """Measures the table of a prior on maps of its kind.
+  prior: "interface.Prior",
+  maps: np.ndarray,
+  *,
+  sigmas: Sequence[float] = SIGMAS,
+  seed: int = 0,
+  batch_size: int = 8,
+) -> ErrorScale:
+  """Measures the table of a prior on maps of the kind it was trained on.
 
   Args:
-    prior: has `denoise` and `mode_variance`.
+    prior: `priors.Prior`.
     maps: `[n, ny, nx]`, of the prior's shape; a few million pixels.
-    sigmas: at which.
-    seed: of the noise.
-    batch_size: maps denoised together.
+    sigmas: Noise levels of the table.
+    seed: Seed of the noise.
+    batch_size: Number of maps denoised together.
 
   Returns:
     An `ErrorScale`.
 
   Raises:
-    ValueError: for maps of another shape, or too few pixels.
+    ValueError: If the maps have another shape, or too few pixels.
   """
   maps = np.asarray(maps, np.float32)
   if maps.ndim != 3 or maps.shape[1:] != tuple(prior.shape):
@@ -122,11 +132,11 @@ def measure(
 
 
 def _curve(denoised, error):
-  """Mean denoised value and squared error, in bins of the first."""
-  high = np.quantile(denoised, 0.98)
+  """Returns mean denoised value and mean squared error, in bins of the first."""
+  high = np.quantile(denoised, _HIGH_QUANTILE)
   edges = np.concatenate(
     [
-      np.quantile(denoised, np.linspace(0, 0.98, _NUM_BINS // 2)),
+      np.quantile(denoised, np.linspace(0, _HIGH_QUANTILE, _NUM_BINS // 2)),
       np.linspace(high, denoised.max(), _NUM_BINS // 2 + 1)[1:],
     ]
   )
@@ -141,7 +151,7 @@ def _curve(denoised, error):
 
 
 def _gaussian_error(prior, sigma):
-  """Variance of a pixel that the Wiener filter leaves of a Gaussian field."""
+  """Returns the variance that the Wiener filter leaves in a pixel."""
   variance = np.asarray(prior.gaussian.mode_variance, np.float64)
   left = variance * sigma**2 / (variance + sigma**2)
   count = geometry.half_plane_multiplicity(prior.shape)

@@ -1,32 +1,38 @@
 """Convergence maps of a prepared tfds data set, for the training of a prior."""
 
+import os
 import pathlib
+import typing
 
 from astropy import units as u
 import numpy as np
 
+if typing.TYPE_CHECKING:
+  import tensorflow_datasets as tfds
 
-def open_dataset(name, data_dir=None):
-  """Builder of a tfds data set of maps, prepared if need be.
+
+def open_dataset(
+  name: str | os.PathLike, data_dir: str | os.PathLike | None = None
+) -> "tfds.core.DatasetBuilder":
+  """Returns the builder of a tfds data set of maps, which is prepared if necessary.
 
   Args:
-    name: folder where it was prepared, down to the version; or its name, such as
-      "halo_kappa" (simulated now, if it is not there) or "kappatng_cosmos/convergence"
-      (see `datasets/kappatng_cosmos/README.md` for what it needs).
+    name: Path of the folder where it was prepared, down to the version; or its name,
+      such as "halo_kappa" (which is simulated now if it is absent) or
+      "kappatng_cosmos/convergence" (see `datasets/kappatng_cosmos/README.md` for what
+      it needs).
     data_dir: None, or the folder of all tfds data sets.
 
-  Returns:
-    A `tfds.core.DatasetBuilder`.
-
   Raises:
-    ValueError: if there is neither such a folder nor such a data set.
+    ValueError: If there is neither such a folder nor such a data set.
   """
-  import tensorflow_datasets as tfds  # pylint: disable=g-import-not-at-top
+  import tensorflow_datasets as tfds
 
-  import tfp_massmap.datasets  # pylint: disable=g-import-not-at-top
+  import tfp_massmap.datasets
 
-  if (pathlib.Path(name).expanduser() / "dataset_info.json").is_file():
-    return tfds.builder_from_directory(str(pathlib.Path(name).expanduser()))
+  folder = pathlib.Path(name).expanduser()
+  if (folder / "dataset_info.json").is_file():
+    return tfds.builder_from_directory(str(folder))
   if str(name).split("/")[0] not in tfp_massmap.datasets.__all__:
     raise ValueError(
       f"{name} is neither a prepared data set (no dataset_info.json in it) nor one of"
@@ -37,22 +43,24 @@ def open_dataset(name, data_dir=None):
   return builder
 
 
-def read_maps(builder):
-  """Maps of a prepared tfds data set.
+def read_maps(
+  builder: "tfds.core.DatasetBuilder",
+) -> tuple[dict[str, np.ndarray], u.Quantity, dict]:
+  """Returns the maps of a prepared tfds data set.
 
   Args:
-    builder: see `open_dataset`.
+    builder: Builder from `open_dataset`.
 
   Returns:
-    `(maps, pixel_scale, metadata)`: dict of split to float32 `[n, ny, nx]`, the pixel
-    side as an angle, and what the data set says of itself, with its full name as
+    `(maps, pixel_scale, metadata)`: dict of split to float32 `[n, ny, nx]`, the side of
+    a pixel as an angle, and the metadata of the data set, with its full name as
     `dataset` and the sizes of its splits as `splits`.
 
   Raises:
-    ValueError: if it has no maps `kappa`, no splits train and validation, or does not
-      know its pixel scale.
+    ValueError: If it has no maps `kappa`, no splits train and validation, or no pixel
+      scale in its metadata.
   """
-  import tensorflow_datasets as tfds  # pylint: disable=g-import-not-at-top
+  import tensorflow_datasets as tfds
 
   metadata = dict(builder.info.metadata or {})
   missing = {"train", "validation"} - set(builder.info.splits)

@@ -16,8 +16,8 @@ import tensorflow as tf
 from tfp_massmap import devices
 from tfp_massmap import geometry
 from tfp_massmap import spectra
+from tfp_massmap.nn import architectures
 from tfp_massmap.nn import network_file
-from tfp_massmap.nn import unet
 from tfp_massmap.priors import error_scale as error_scale_lib
 from tfp_massmap.priors import gaussian as gaussian_prior
 from tfp_massmap.priors import interface
@@ -261,9 +261,9 @@ class HybridPrior:
     if source_redshifts is not None:
       _check_redshifts(card, source_redshifts, source_counts)
     spectrum = spectra.PowerSpectrum(**card["spectrum"])
-    architecture = unet.Architecture(**card["architecture"])
+    architecture = architectures.Architecture(**card["architecture"])
     dtype = devices.resolve_compute_dtype(compute_dtype)
-    network = unet.build(architecture, compute_dtype=dtype)
+    network = architectures.build(architecture, compute_dtype=dtype)
     network.load_weights(weights_path)
     network.trainable = False
     scales = residual_lib.Scales(**{k: tuple(v) for k, v in card["scales"].items()})

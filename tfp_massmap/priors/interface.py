@@ -18,10 +18,9 @@ if typing.TYPE_CHECKING:
 class SamplerConstants:
   """Numbers that depend on how well a prior's score is known.
 
-  A prior with an exact score has the values of `EXACT`. A trained prior has its own,
-  measured on validation maps when it is trained, in its card
-  (`priors.measurement.measure_card`). The defaults are those of a trained prior that has
-  not been measured.
+  A prior with an exact score has the values of `EXACT`. A trained prior has its own in
+  its card, where `constants_source` says how each was found. The defaults are those of a
+  newly trained prior (`priors.measurement.default_constants`).
 
   Attributes:
     residual_error: Squared error of the score's denoiser in a Fourier mode, over

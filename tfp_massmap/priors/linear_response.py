@@ -1,26 +1,34 @@
-"""What a residual denoiser adds in proportion to its input, which must be nothing.
+"""The linear response of a residual denoiser to its input, which should be zero.
 
-The Wiener filter W = S / (S + sigma^2) takes from a noisy map x all that is linear in it:
-the error it leaves is uncorrelated with x, mode by mode, whatever the field's other
-moments. So is a perfect residual F, <F x*> = 0. A trained one is not quite, by border
-effects on the largest scales above all, and little is enough to matter: along the
-probability flow the power of a mode changes by the factor
+The Wiener filter W = S / (S + sigma^2) takes from a noisy map x all that is linear in
+it: the error it leaves is uncorrelated with x, mode by mode, whatever the field's other
+moments. A perfect residual F therefore has <F x*> = 0. A trained one deviates slightly,
+above all on the largest scales, through effects at the borders. Small deviations
+matter: along the probability flow the power of a mode changes by the factor
 
   exp(2 int beta dln sigma),    beta(sigma, ell) = <F x*> / <|x|^2>,
 
-8 % for beta = -.01 over four e-foldings, and near sigma = 0 the score beta x / sigma^2 can
-exceed the Gaussian prior's own, -x / (S + sigma^2), on scales where S is large. Here beta
-is measured on maps of the prior's kind; F - beta x takes the place of F.
+which is 8 % for beta = -0.01 over four e-foldings. Near sigma = 0 the score
+beta x / sigma^2 can exceed the Gaussian prior's own, -x / (S + sigma^2), on scales
+where S is large. This module measures beta on maps of the kind that the prior was
+trained on; the prior uses F - beta x instead of F.
 """
 
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Sequence
 import dataclasses
 
 import numpy as np
 import tensorflow as tf
 
 from tfp_massmap import geometry
+from tfp_massmap.priors import sigma_table
 
+# Bands of multipoles of equal ratio. Beta varies slowly with scale, and more bands
+# would leave few modes for the largest scales.
 _NUM_BANDS = 12
+NUM_SIGMAS = 12  # Noise levels of a table, two for each e-folding of sigma.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,17 +36,21 @@ class LinearResponse:
   """Table of beta.
 
   Attributes:
-    sigmas: positive, rising, `[m]`.
-    multipoles: positive, rising, `[n]`.
+    sigmas: Noise levels, positive and rising, `[m]`.
+    multipoles: Multipoles, positive and rising, `[n]`.
     response: beta, `[m, n]`.
+
+  Raises:
+    ValueError: If the sizes do not agree, an axis does not rise or a value is not
+      finite.
   """
 
-  sigmas: tuple
-  multipoles: tuple
+  sigmas: tuple[float, ...]
+  multipoles: tuple[float, ...]
   _: dataclasses.KW_ONLY
-  response: tuple
+  response: tuple[tuple[float, ...], ...]
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     table = np.asarray(self.response, float)
     axes = [np.asarray(axis, float) for axis in (self.sigmas, self.multipoles)]
     ok = all(
@@ -52,57 +64,53 @@ class LinearResponse:
         f" {axes[1].shape} and {table.shape}."
       )
 
-  def on(self, grid):
-    """beta on the modes of a grid.
+  def on(self, grid: geometry.PixelGrid) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns beta on the modes of a grid as a function of sigma.
 
     Args:
       grid: `geometry.PixelGrid`.
 
     Returns:
-      Function of sigma `[batch]` to `[batch, ny, nx // 2 + 1]`, interpolated in log sigma
-      and log ell; beyond the table what it is at its edge.
+      A function of sigma `[batch]` to `[batch, ny, nx // 2 + 1]`, interpolated linearly
+      in log sigma and log ell and held at the table's edges.
     """
     logs = np.log(self.multipoles)
     ell = np.log(np.maximum(grid.multipoles(), self.multipoles[0]))
     upper = np.clip(np.searchsorted(logs, ell), 1, len(logs) - 1)
     share = np.clip((ell - logs[upper - 1]) / (logs[upper] - logs[upper - 1]), 0, 1)
+    rows_at = sigma_table.SigmaTable(np.log(self.sigmas), self.response)
 
     def response(sigma):
-      rows = self._rows(sigma)
+      rows = rows_at(sigma)
       low, high = (tf.gather(rows, upper + i, axis=1) for i in (-1, 0))
       return low + tf.cast(share, rows.dtype) * (high - low)
 
     return response
 
-  def _rows(self, sigma):
-    """beta of the tabulated multipoles at sigma, `[batch, n]`."""
-    logs = tf.constant(np.log(self.sigmas), sigma.dtype)
-    table = tf.constant(self.response, sigma.dtype)
-    level = tf.clip_by_value(tf.math.log(sigma), logs[0], logs[-1])
-    below = tf.cast(logs < level[:, tf.newaxis], tf.int32)
-    upper = tf.clip_by_value(tf.reduce_sum(below, axis=1), 1, len(self.sigmas) - 1)
-    low, high = (tf.gather(logs, upper + i) for i in (-1, 0))
-    share = ((level - low) / (high - low))[:, tf.newaxis]
-    return (1 - share) * tf.gather(table, upper - 1) + share * tf.gather(table, upper)
-
 
 def measure(
-  residual_fn, maps, *, grid, sigmas=tuple(np.geomspace(0.003, 1.5, 12)), seed=0
-):
-  """Measures beta.
+  residual_fn: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+  maps: Iterable[np.ndarray],
+  *,
+  grid: geometry.PixelGrid,
+  sigmas: Sequence[float],
+  seed: int = 0,
+) -> LinearResponse:
+  """Measures beta in bands of multipoles of equal ratio.
 
   Args:
-    residual_fn: F, `fn(x, sigma)` of `[1, ny, nx]` and `[1]`.
-    maps: iterable of `[ny, nx]`, of the residual's training or of their kind.
+    residual_fn: F, a function of noisy maps `[1, ny, nx]` and sigma `[1]` to
+      `[1, ny, nx]`.
+    maps: Maps `[ny, nx]` of the residual's training, or of their kind.
     grid: `geometry.PixelGrid` of the maps.
-    sigmas: at which.
-    seed: of the noise.
+    sigmas: Noise levels of the table.
+    seed: Seed of the noise.
 
   Returns:
-    A `LinearResponse`, in bands of ell of equal ratio.
+    A `LinearResponse`.
 
   Raises:
-    ValueError: for maps of another shape than the grid, or none.
+    ValueError: If there are no maps, or their shape is not that of the grid.
   """
   maps = [np.asarray(kappa, np.float32) for kappa in maps]
   if not maps or any(kappa.shape != grid.shape for kappa in maps):
@@ -110,26 +118,34 @@ def measure(
       f"Expected maps of {grid.shape} pixels; got {len(maps)} of the shapes"
       f" {sorted({kappa.shape for kappa in maps})}."
     )
+  edges, sum_bands = _bands(grid)
+  table = []
+  for index, sigma in enumerate(sigmas):
+    products = np.zeros([2, len(edges) - 1])
+    for number, kappa in enumerate(maps):
+      rng = np.random.default_rng([seed, index, number])
+      x = kappa + np.float32(sigma) * rng.standard_normal(kappa.shape, np.float32)
+      added = residual_fn(tf.constant(x[None]), tf.constant([sigma], tf.float32))[0]
+      x, added = np.fft.rfft2(x), np.fft.rfft2(np.asarray(added))
+      products += sum_bands((added * x.conj()).real), sum_bands(np.abs(x) ** 2)
+    table.append(tuple((products[0] / products[1]).tolist()))
+  centers = np.sqrt(edges[1:] * edges[:-1])
+  return LinearResponse(
+    tuple(float(s) for s in sigmas), tuple(centers.tolist()), response=tuple(table)
+  )
+
+
+def _bands(grid):
+  """Returns the edges of bands with modes, and a function that sums over each band."""
   ell = grid.multipoles()
   edges = np.geomspace(ell[ell > 0].min() * 0.999, ell.max() * 1.001, _NUM_BANDS + 1)
   edges = edges[np.histogram(ell, edges)[0].nonzero()[0].tolist() + [_NUM_BANDS]]
   num_bands = len(edges) - 1
   band = np.digitize(ell, edges)
   weight = geometry.half_plane_multiplicity(grid.shape) * np.ones_like(ell)
-  sums = lambda values: np.bincount(
-    band.ravel(), (weight * values).ravel(), num_bands + 2
-  )[1:-1]
-  table = []
-  for index, sigma in enumerate(sigmas):
-    products = np.zeros([2, num_bands])
-    for number, kappa in enumerate(maps):
-      rng = np.random.default_rng([seed, index, number])
-      x = kappa + np.float32(sigma) * rng.standard_normal(kappa.shape, np.float32)
-      added = residual_fn(tf.constant(x[None]), tf.constant([sigma], tf.float32))[0]
-      x, added = np.fft.rfft2(x), np.fft.rfft2(np.asarray(added))
-      products += sums((added * x.conj()).real), sums(np.abs(x) ** 2)
-    table.append(tuple((products[0] / products[1]).tolist()))
-  centers = np.sqrt(edges[1:] * edges[:-1])
-  return LinearResponse(
-    tuple(float(s) for s in sigmas), tuple(centers.tolist()), response=tuple(table)
-  )
+
+  def sum_bands(values):
+    sums = np.bincount(band.ravel(), (weight * values).ravel(), num_bands + 2)
+    return sums[1:-1]  # Without k = 0, which is in no band.
+
+  return edges, sum_bands

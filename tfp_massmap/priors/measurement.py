@@ -1,6 +1,14 @@
-"""Numbers that belong to a trained network, measured on validation maps, for its card."""
+"""Numbers that belong to a trained network, for its card.
 
+The linear response and the error scale are measured on validation maps. The constants
+of samplers are not: those of chains are found with chains, which stand after priors,
+and `examples/benchmarks/prior.py` shows how far the other two can be measured. A new
+card gets the defaults, and `constants_source` says where each comes from.
+"""
+
+from collections.abc import Sequence
 import dataclasses
+import os
 
 from astropy import units as u
 import numpy as np
@@ -10,22 +18,52 @@ from tfp_massmap import geometry
 from tfp_massmap.nn import network_file
 from tfp_massmap.priors import error_scale
 from tfp_massmap.priors import hybrid
+from tfp_massmap.priors import interface
 from tfp_massmap.priors import linear_response
 
+# With 192 x 192 pixels each, 4.7 million pixels: a few minutes of one core.
 MOST_CROPS = 128
 
+_DEFAULT_SOURCE = dict(
+  residual_error=(
+    "default, the value of cosmos-halo; examples/benchmarks/prior.py measures a lower"
+    " bound"
+  ),
+  typical_variance=(
+    "default, steps exact for the mean variance; examples/benchmarks/sweeps.py"
+    " --reference 40 shows what few steps do"
+  ),
+  last_sigma="default, the value of cosmos-halo; examples/benchmarks/posterior.py"
+  " calibration tests samples",
+  last_sigma_of_factors="default, the value of cosmos-halo, as last_sigma",
+  step_size="default, the value of cosmos-halo; annealed samples report the acceptance",
+)
 
-def measure_card(path, maps, *, side, most=MOST_CROPS):
+
+def default_constants() -> dict:
+  """Returns `constants` and `constants_source`, the entries of a new card."""
+  constants = dataclasses.asdict(interface.SamplerConstants())
+  return dict(constants=constants, constants_source=dict(_DEFAULT_SOURCE))
+
+
+def measure_card(
+  path: str | os.PathLike,
+  maps: Sequence[np.ndarray],
+  *,
+  side: int,
+  most: int = MOST_CROPS,
+) -> None:
   """Measures the linear response and the error scale of a prior, for its card.
 
   Args:
-    path: of the card, the weights, or both without ending.
-    maps: `[n, ny, nx]` of the prior's pixel scale; best not of its training.
-    side: of the crops that are denoised, in pixels.
-    most: number of crops.
+    path: Path of the card, the weights, or both without suffix.
+    maps: `[n, ny, nx]` of the prior's pixel scale, if possible none of its training.
+    side: Side of the crops that are denoised, in pixels.
+    most: Largest number of crops.
 
   Raises:
-    As `priors.HybridPrior.load` and `priors.error_scale.measure`.
+    FileNotFoundError: If a file of the prior is missing.
+    ValueError: If the prior cannot be read, or the crops have too few pixels.
   """
   card, _ = network_file.find(path, "prior", needed=())
   for name in ("linear_response", "error_scale"):
@@ -38,17 +76,26 @@ def measure_card(path, maps, *, side, most=MOST_CROPS):
     lambda x, sigma: tf.square(sigma)[:, None, None] * prior.residual_score(x, sigma),
     autograph=False,
   )
-  sigmas = np.geomspace(*prior.sigma_range, 12)
+  sigmas = np.geomspace(*prior.sigma_range, linear_response.NUM_SIGMAS)
   response = linear_response.measure(residual_fn, crops, grid=grid, sigmas=sigmas)
   card["linear_response"] = dataclasses.asdict(response)
   network_file.rewrite_card(path, card)
+  # The error is that of the denoiser without its linear response.
   prior = hybrid.HybridPrior.load(path, grid)
   card["error_scale"] = dataclasses.asdict(error_scale.measure(prior, crops))
   network_file.rewrite_card(path, card)
 
 
-def crops_of(maps, side, *, most=MOST_CROPS):
-  """Crops side by side, at most `most`, first one of each map."""
+def crops_of(
+  maps: Sequence[np.ndarray], side: int, *, most: int = MOST_CROPS
+) -> list[np.ndarray]:
+  """Returns crops side by side, at most `most`, the first one of each map first.
+
+  Args:
+    maps: `[n, ny, nx]`.
+    side: Side of a crop, in pixels.
+    most: Largest number of crops.
+  """
   size = min(np.shape(maps)[1:])
   corners = [
     (row, column)

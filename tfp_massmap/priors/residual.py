@@ -1,15 +1,16 @@
-"""What the Gaussian prior's denoiser misses, by a network (Remy et al. 2022, Eq. 19, 23).
+"""The part of the denoiser that the Gaussian prior misses, given by a network.
 
-With D_G the Wiener denoiser of the power spectrum and F the network, the denoiser is
+Remy et al. (2022, Eq. 19 and 23). With D_G the Wiener denoiser of the power spectrum
+and F the network, the denoiser is
 
   D(y, sigma) = D_G(y, sigma) + c(sigma) F([y / a(sigma), D_G / b(sigma)], sigma),
 
-  a^2 = <S> + sigma^2,  b^2 = <S^2 / (S + sigma^2)>,  c^2 = <S sigma^2 / (S + sigma^2)>,
+  a^2 = <S> + sigma^2,  b^2 = <S^2 / (S + sigma^2)>,  c^2 = <S sigma^2 / (S + sigma^2)>.
 
-means over the modes of a reference map: the standard deviations of y, of D_G and of the
-error that D_G leaves, so that inputs and target of F have variance one at every sigma.
-They belong to the network, whatever map it is used on. The score it adds to the
-Gaussian one is c F / sigma^2.
+The means are over the modes of a reference map: a, b and c are the standard deviations
+of y, of D_G and of the error that D_G leaves, so that the inputs and the target of F
+have unit variance at every sigma. They belong to the network, whatever map it is used
+on. The score that F adds to the Gaussian one is c F / sigma^2.
 """
 
 import dataclasses
@@ -20,35 +21,49 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_massmap import geometry
-from tfp_massmap.nn import unet
+from tfp_massmap import spectra
+from tfp_massmap.nn import architectures
+from tfp_massmap.priors import sigma_table
 
+# The map over whose modes the means are taken: the 360 x 360 pixels of Remy et al.
 _REFERENCE_PIXELS = 360
+# With 97 points over five decades, the error of the interpolation is below 1e-3.
 _NUM_SIGMAS = 97
 
 
 @dataclasses.dataclass(frozen=True)
 class Scales:
-  """Standard deviations a, b and c on a grid of sigma.
+  """Standard deviations a, b and c, tabulated over sigma.
 
   Attributes:
-    log_sigma: `[n]`, equally spaced.
-    log_input, log_wiener, log_error: logarithms of a, b and c, `[n]`.
+    log_sigma: Natural logarithms of sigma, `[n]`, equally spaced.
+    log_input: Natural logarithms of a, `[n]`.
+    log_wiener: Natural logarithms of b, `[n]`.
+    log_error: Natural logarithms of c, `[n]`.
   """
 
-  log_sigma: tuple
-  log_input: tuple
+  log_sigma: tuple[float, ...]
+  log_input: tuple[float, ...]
   _: dataclasses.KW_ONLY
-  log_wiener: tuple
-  log_error: tuple
+  log_wiener: tuple[float, ...]
+  log_error: tuple[float, ...]
 
   @classmethod
-  def from_spectrum(cls, spectrum, pixel_scale, *, low=1e-4, high=10.0):
-    """Scales of a map of 360 x 360 pixels.
+  def from_spectrum(
+    cls,
+    spectrum: spectra.PowerSpectrum,
+    pixel_scale: u.Quantity,
+    *,
+    low: float = 1e-4,
+    high: float = 10.0,
+  ) -> "Scales":
+    """Returns the scales of a map of 360 x 360 pixels.
 
     Args:
       spectrum: `spectra.PowerSpectrum`.
-      pixel_scale: angle.
-      low, high: range of sigma.
+      pixel_scale: Side of a pixel, an angle.
+      low: Smallest sigma of the table; smaller than in any training by default.
+      high: Largest sigma of the table, likewise.
     """
     grid = geometry.PixelGrid([_REFERENCE_PIXELS] * 2, u.Quantity(pixel_scale))
     variance = spectrum.mode_variance(grid)
@@ -70,35 +85,35 @@ class Scales:
       log_error=log_error,
     )
 
-  def at(self, sigma):
-    """a, b and c at sigma, tensors of its shape and dtype."""
+  def at(self, sigma: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns a, b and c at sigma, tensors of its shape and dtype."""
     sigma = tf.convert_to_tensor(sigma)
-    first, step = self.log_sigma[0], self.log_sigma[1] - self.log_sigma[0]
-    place = (tf.math.log(sigma) - first) / step
-    place = tf.clip_by_value(place, 0, len(self.log_sigma) - 1.001)
-    index = tf.cast(tf.floor(place), tf.int32)
-    share = place - tf.cast(index, sigma.dtype)
-    values = []
-    for table in (self.log_input, self.log_wiener, self.log_error):
-      table = tf.constant(table, sigma.dtype)
-      low, high = tf.gather(table, index), tf.gather(table, index + 1)
-      values.append(tf.exp(low + share * (high - low)))
-    return values
+    a, b, c = (
+      tf.exp(sigma_table.SigmaTable(self.log_sigma, logs, is_even=True)(sigma))
+      for logs in (self.log_input, self.log_wiener, self.log_error)
+    )
+    return a, b, c
 
 
 class ResidualDenoiser:
-  """c F of a network, or sigma^2 times the residual score of the paper's.
+  """The residual c F of the denoiser, in terms of a network F.
+
+  For an architecture that returns a score (that of Remy et al. 2022), it is sigma^2
+  times the residual score. The inputs of the network are then the noisy map and the
+  Gaussian score in units of 1 / sigma (Eq. 23), and the scales are not used.
 
   Args:
-    network: Keras model of `unet.build`.
-    architecture: its `unet.Architecture`. That of the paper sees the noisy map and the
-      Gaussian score, in units of 1 / sigma, and gives the residual score (Eq. 23),
-      whatever the scales.
+    network: Keras model of `architectures.build`.
+    architecture: Its `architectures.Architecture`.
     scales: `Scales`.
   """
 
   def __init__(
-    self, network: keras.Model, architecture: unet.Architecture, *, scales: Scales
+    self,
+    network: keras.Model,
+    architecture: architectures.Architecture,
+    *,
+    scales: Scales,
   ) -> None:
     self.network = network
     self.architecture = architecture
@@ -109,19 +124,22 @@ class ResidualDenoiser:
     """Dtype of the network's convolutions."""
     return self.network.layers[-1].compute_dtype
 
-  def __call__(self, noisy, wiener, sigma, training=False):
-    """What is to be added to the Wiener denoiser.
+  def __call__(
+    self,
+    noisy: tf.Tensor,
+    wiener: tf.Tensor,
+    sigma: tf.Tensor,
+    training: bool = False,
+  ) -> tf.Tensor:
+    """Returns the residual, to be added to the Wiener denoiser, `[batch, ny, nx]`.
 
     Args:
-      noisy: `[batch, ny, nx]`.
-      wiener: the Gaussian prior's denoiser of it, `[batch, ny, nx]`.
+      noisy: Noisy maps, `[batch, ny, nx]`.
+      wiener: Their denoised maps by the Gaussian prior, `[batch, ny, nx]`.
       sigma: `[batch]`, positive.
-      training: whether batch statistics are used and updated.
-
-    Returns:
-      `[batch, ny, nx]`.
+      training: Whether batch statistics are used and updated.
     """
-    if self.architecture.kind == "paper":
+    if self.architecture.returns_score:
       std = sigma[:, tf.newaxis, tf.newaxis]
       inputs, scale = [noisy, (wiener - noisy) / std], tf.square(std)
     else:
@@ -130,6 +148,6 @@ class ResidualDenoiser:
     output = self.network([tf.stack(inputs, axis=-1), sigma], training=training)
     return scale * tf.cast(output, noisy.dtype)
 
-  def error_std(self, sigma):
-    """c, the error of the Wiener denoiser, `[batch]`."""
+  def error_std(self, sigma: tf.Tensor) -> tf.Tensor:
+    """Returns c, the standard deviation of the Wiener denoiser's error, `[batch]`."""
     return self.scales.at(sigma)[2]
