@@ -308,10 +308,10 @@ def calibration_section(options, survey, prior):
   mocks = calibration.Mocks(truths.__getitem__, survey, seed=100)
   settings = calibration.Settings(remove_mean=True)
   draw = mocks.draw(calibration.guided_sampler(prior, num))
-  folder = options.samples and options.samples / "calibration"
+  path = options.samples and options.samples / "calibration.npz"
   label = run_label(survey, prior, num, guided.GuidedSettings())
   records = calibration.run(
-    draw, num_truths, grid=survey.grid, settings=settings, folder=folder, label=label
+    draw, num_truths, grid=survey.grid, settings=settings, path=path, label=label
   )
   print(f"\nCalibration on {num_truths} simulated truths, {num} samples each")
   print(calibration.markdown(calibration.table(records)))
