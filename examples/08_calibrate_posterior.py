@@ -2,10 +2,13 @@
 # # Are the posterior samples calibrated?
 #
 #     python examples/08_calibrate_posterior.py [RUN ...] [--full] [--prior NAME]
+#     python examples/08_calibrate_posterior.py --tables --output docs/calibration
 #
-# Mock surveys like COSMOS: if samples are right, the truth is as one of them. Without
-# flags few truths on small maps; `--full` is the run of docs/calibration.md. RUN are names,
-# by default all; a wrong one prints them. Stopped runs go on from their records.
+# Mock surveys like COSMOS. If samples are calibrated, the truth is like one of them.
+# Without flags there are few truths on small maps. `--full` makes the runs of
+# docs/calibration.md. RUN are names, by default all; a wrong one prints them. An
+# interrupted run resumes; a finished one is the file `records/NAME.npz`. Tables and
+# figures are of all finished runs, and `--tables` makes no others.
 
 # %%
 import argparse
@@ -28,14 +31,15 @@ parser.add_argument("runs", nargs="*", metavar="RUN")
 parser.add_argument("--prior", default="cosmos-halo", help="name, or path of a card")
 parser.add_argument("--output", default=pathlib.Path("calibration"), type=pathlib.Path)
 parser.add_argument("--full", action="store_true", help="the reported size")
+parser.add_argument("--tables", action="store_true", help="of finished runs only")
 options = parser.parse_args()
 small, large, num_samples = (128, 256, 32) if options.full else (64, 128, 16)
 few, some, many, num_large = (8, 50, 200, 26) if options.full else (0, 2, 4, 2)
 
 # %% [markdown]
 # ## Truths
-# Fields drawn from the Gaussian prior, and crops of simulated maps that no training
-# saw. Mask and noise are of one survey in every mock.
+# Truths are drawn from the Gaussian prior, or are crops of simulated maps that no
+# training has used. Mask and noise are those of one survey in every mock.
 
 # %%
 grid_of = lambda size: geometry.PixelGrid((size, size), 0.29 * u.arcmin)
@@ -51,30 +55,33 @@ truths = {
   "hybrid": lambda index: simulator.map(index)[:large, :large],
   "small hybrid": lambda index: simulator.map(index)[:small, :small],
 }
-# By chance a few truths have more power than all simulated maps, or less.
+# By chance, a few truths have more or less power than all simulated maps.
 more = lambda index: simulator.map(10_000 + index)[np.newaxis]
 
 # %% [markdown]
 # ## Runs
-# Each: number of truths, sampler (of `METHODS`, or a function of the prior), what is wrong
-# with the data (sigma_8: truths are scaled). A name begins with where truths are from.
+# A run has a number of truths, a sampler (of `METHODS`, or a function of the prior),
+# and flaws of the data (for sigma_8, truths are scaled). Its name begins with the
+# truths.
 
 # %%
 METHODS = {
-  "guided": samplers.guided.GuidedSettings(),
-  "flow": samplers.guided.GuidedSettings(16, covariance="gaussian", sweeps=()),
-  "guided+hmc": samplers.refine.RefineSettings(),
-  "annealed": samplers.annealed.AnnealedSettings(),
+  "guided": samplers.GuidedSettings(),
+  "guided+hmc": samplers.GuidedHmcSettings(),
+  "annealed": samplers.AnnealedSettings(),
 }
 
 
 def sampler_of(sampler, prior):
   if sampler not in METHODS:
     return sampler(prior)
-  how = dict(settings=METHODS[sampler], batch_size=16)
-  if sampler in ("guided", "flow"):
-    return calibration.guided_sampler(prior, num_samples, **how)
-  return calibration.posterior_sampler(prior, num_samples, method=sampler, **how)
+  given = dict(settings=METHODS[sampler])
+  if sampler == "guided":
+    return calibration.guided_sampler(prior, num_samples, batch_size=16, **given)
+  run_options = samplers.RunOptions(batch_size=16)
+  return calibration.posterior_sampler(
+    prior, num_samples, method=sampler, options=run_options, **given
+  )
 
 
 def intervals(method, *given, **accuracy):
@@ -83,10 +90,11 @@ def intervals(method, *given, **accuracy):
   return calibration.interval_sampler(both, num_samples)
 
 
-half = lambda prior: getattr(prior, "gaussian", prior)
-exact = lambda prior: calibration.exact_sampler(half(prior), num_samples)
-wiener = lambda prior: intervals(baselines.wiener, half(prior), num_samples=256)
-mcalens = lambda prior: intervals(baselines.mcalens, half(prior), num_realisations=64)
+exact = lambda prior: calibration.exact_sampler(prior.gaussian, num_samples)
+wiener = lambda prior: intervals(baselines.wiener, prior.gaussian, num_samples=256)
+mcalens = lambda prior: intervals(
+  baselines.mcalens, prior.gaussian, num_realisations=64
+)
 kaiser_squires = lambda prior: intervals(baselines.kaiser_squires)
 RUNS = {
   "gaussian, exact": (many, exact, {}),
@@ -96,9 +104,8 @@ RUNS = {
   "gaussian, wiener intervals": (some, wiener, {}),
   "hybrid, guided": (num_large, "guided", {}),
   "hybrid, guided+hmc": (2 * few, "guided+hmc", {}),
-  "small hybrid, gaussian half": (some, exact, {}),
+  "small hybrid, gaussian component": (some, exact, {}),
   "small hybrid, guided": (2 * few if options.full else some, "guided", {}),
-  "small hybrid, flow alone": (2 * few, "flow", {}),
   "small hybrid, guided+hmc": (2 * few, "guided+hmc", {}),
   "small hybrid, annealed": (few, "annealed", {}),
   "small hybrid, wiener intervals": (2 * few, wiener, {}),
@@ -121,9 +128,9 @@ RUNS = {name: run for name, run in RUNS.items() if run[0]}
 if unknown := set(options.runs) - set(RUNS):
   raise SystemExit("\n".join([f"No runs {sorted(unknown)}, but:", *RUNS]))
 
+
 # %%
-records, populations = {}, {}
-for name in options.runs or RUNS:
+def run(name):
   num_truths, sampler, flaws = RUNS[name]
   kind = name.split(",")[0]
   size = large if kind == "hybrid" else small
@@ -132,22 +139,36 @@ for name in options.runs or RUNS:
   less = dict(num_bands=0, patch=0) if "intervals" in name else {}
   settings = calibration.Settings(remove_mean=kind != "gaussian", **less)
   used = METHODS.get(sampler)
-  if hasattr(used, "resolve"):  # what chains take for the survey decides their samples
+  if sampler in ("guided+hmc", "annealed"):  # settings that depend on the survey
     used = used.resolve(mocks.posterior(prior))
   label = f"{name}; {grid_of(size).shape}, {num_samples} samples, {used}"
-  label += f", network {getattr(prior, 'card', {}).get('card_sha256', '')[:16]}"
-  folder = options.output / "records" / name.replace(", ", "-").replace(" ", "_")
+  label += f", prior {prior.fingerprint()[:16]}"
+  given = dict(grid=grid_of(size), settings=settings)
   draw = mocks.draw(sampler_of(sampler, prior))
-  records[name] = calibration.run(
-    draw, num_truths, grid=grid_of(size), settings=settings, folder=folder, label=label
-  )
+  path = kept / f"{name.replace(', ', '-').replace(' ', '_')}.npz"
+  calibration.run(draw, num_truths, path=path, label=label, **given)
   if num_truths >= 8 and kind != "gaussian" and not less and "truth" not in flaws:
-    kept = folder.with_name(f"{folder.name.split('-')[0]}-population")
-    others = grid_of(size), mocks.survey.mask, settings, kept, kind
-    populations[name] = calibration.population(more, 100, *others)
-  print(calibration.compare({name: records[name]}, populations), flush=True)
+    given.update(path=population_of(path), mask=mocks.survey.mask, label=kind)
+    calibration.population(more, 100, **given)
+
+
+kept = options.output / "records"
+population_of = lambda path: kept / f"{path.stem.split('-')[0]}-population.npz"
+for name in [] if options.tables else options.runs or RUNS:
+  run(name)
+
+# %% [markdown]
+# ## Tables and figures
 
 # %%
+records, populations = {}, {}
+for path in sorted({*kept.glob("*.npz")} - {*kept.glob("*-population.npz")}):
+  found = calibration.load_run(path)
+  name = found[0].label.split(";")[0]
+  records[name] = found
+  if population_of(path).exists() and not ("intervals" in name or "sigma_8" in name):
+    populations[name] = calibration.load_population(population_of(path))
+print(calibration.compare(records, populations))
 calibration.write_tables(
   options.output / "calibration.md", records, populations=populations
 )

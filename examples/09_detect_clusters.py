@@ -1,9 +1,9 @@
 # %% [markdown]
-# # Clusters put into a mock field, and how many posterior samples see them
+# # Clusters added to a mock field, and the share of posterior samples that detect them
 #
 #     python examples/09_detect_clusters.py [--full]
 #
-# Figures 8, 9 and F.1 of Remy et al. (2022): the shear of NFW haloes at redshift .5 is
+# Figures 8, 9 and F.1 of Remy et al. (2022): the shear of NFW haloes at redshift 0.5 is
 # added to a simulated field, samples of the posterior are filtered by starlets, and a
 # cluster is detected where the filtered sample exceeds three standard deviations of the
 # filtered field without it, within 1.5 arcmin of its place. Writes `cluster_*.png` and
@@ -51,7 +51,8 @@ if options.full:
 
 # %% [markdown]
 # ## Fields without a cluster
-# Parts of a simulated map no training saw, seen by one survey; std is of the whole map.
+# These are parts of a simulated map that no training has used, observed by one survey.
+# The standard deviation of the background is that of the whole map.
 
 # %%
 large = geometry.PixelGrid((1024, 1024), 0.29 * u.arcmin)
@@ -82,11 +83,11 @@ for name, values in backgrounds.items():
   print(
     f"{name}: standard deviation {values.std():.2f}, skewness {skewness:.2f},"
     f" kurtosis {kurtosis:.2f}"
-  )  # pyformat: disable
+  )
 
 # %% [markdown]
 # ## Samples with clusters of every mass
-# The same noise for all, and the same seed of the sampler. A stopped run goes on.
+# All have the same noise and the same seed of the sampler. An interrupted run resumes.
 
 # %%
 prior = priors.HybridPrior.load(options.prior, grid)
@@ -104,13 +105,11 @@ def draw(number):
     observed, kappa = detection.inject_cluster(
       observed, mass * u.Msun, concentration=concentration, center=center
     )
-    snr = detection.aperture_mass(kappa, SCALE).max() / std
+    snr = detection.input_snr(kappa, std, scale=SCALE)
   samples = sample(observed, first + index)
-  highest = (
-    detection.highest_coefficient(samples, grid, centers=center, scale=SCALE) / std
-  )
+  highest = detection.highest_coefficient(samples, grid, centers=center, scale=SCALE)
   cutouts = detection.aperture_mass(samples, SCALE)[:, zoom, zoom] / std
-  return dict(snr=snr, highest=highest, cutouts=cutouts)
+  return dict(snr=snr, highest=highest / std, cutouts=cutouts)
 
 
 settings = dict(
@@ -124,9 +123,7 @@ settings = dict(
   background_std=std,
 )
 records = options.output / "cluster_records"
-drawn = resumable.collect(
-  draw, len(cases), folder=records, label=str(settings), unit="mock"
-)
+drawn = resumable.collect(draw, len(cases), folder=records, label=settings, unit="mock")
 
 # %%
 peaks = drawn["highest"]
@@ -148,7 +145,7 @@ table = Table(
     num_samples=np.full(len(cases), num_samples),
     highest=peaks,
   )
-)  # pyformat: disable
+)
 table["highest"].description = "aperture mass near the place / background, each sample"
 io.write_table(paths[3], table, settings=settings, overwrite=options.overwrite)
 
@@ -164,7 +161,7 @@ for mass in SHOWN:
 series = {
   label: table[np.isnan(table["concentration"]) == (value is None)]
   for value, label in concentrations.items()
-}  # pyformat: disable
+}
 rate = [table[table["mass"] == 0][name] for name in ("detected", "num_samples")]
 even = np.argmin(np.abs(detected / num_samples - 0.5))
 for path, (figure, _) in zip(

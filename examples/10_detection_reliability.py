@@ -3,18 +3,18 @@
 #
 #     python examples/10_detection_reliability.py [--full]
 #
-# Mocks with and without a cluster, and a detection as in `09_detect_clusters.py`. In a
-# share p of the places that p of the samples detect something at, the truth should have
-# it too. Three tests:
+# Mocks with and without a cluster are sampled, and clusters are detected as in
+# `09_detect_clusters.py`. Of the places where a share p of the samples detects
+# something, the truth should have it in a share p. Three tests are made:
 #
-# - Gaussian fields with a cluster of 3e14 solar masses in one half, sampled exactly
-#   under the prior they are drawn from (`detection.ClusterMixture`).
-# - Simulated fields under the trained prior, at places chosen without looking.
-# - The same with a cluster put in one half of the fields. The prior does not know of
-#   that, so that shares below the truth are no fault of the samples.
+# - Half of the Gaussian fields have a cluster of 3e14 solar masses. They are sampled
+#   exactly under the prior they are drawn from (`detection.ClusterMixture`).
+# - Simulated fields are sampled under the trained prior. Places are fixed in advance.
+# - A cluster is added to the same fields. The prior does not include these clusters, so
+#   shares below the truth are no fault of the samples.
 #
-# Writes `detection_reliability.png` and `detection_reliability.ecsv`. A stopped run goes
-# on where it was.
+# Writes `detection_reliability.png` and `detection_reliability.ecsv`. An interrupted
+# run resumes.
 
 # %%
 import argparse
@@ -75,7 +75,7 @@ def detects(maps, places, std):
 
 
 # %% [markdown]
-# ## A prior that is known
+# ## A known prior
 
 # %%
 gaussian = priors.GaussianPrior.from_spectrum(
@@ -95,7 +95,7 @@ def draw_known(mock):
 
 
 run = lambda step, num, name: resumable.collect(
-  step, num, folder=records / name, label=str(settings)
+  step, num, folder=records / name, label=settings
 )
 found = run(draw_known, num_mocks, "known")
 results = {
@@ -109,7 +109,7 @@ print(
 
 # %% [markdown]
 # ## The trained prior
-# The middle of every field, and eight places around it.
+# The places are the middle of every field, and eight places around it.
 
 # %%
 large = geometry.PixelGrid((1024, 1024), grid.pixel_scale)

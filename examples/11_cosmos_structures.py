@@ -5,10 +5,10 @@
 #
 # Samples the posterior of the HST/ACS COSMOS field as `01_reconstruct_cosmos.py` does,
 # lists the places where the aperture mass (starlets) of the samples exceeds 3 standard
-# deviations, with the share of samples in which it does, and asks how many of the
-# X-ray clusters of Finoguenov et al. (2006) have one within 1.5 arcmin, against chance.
-# Writes `cosmos_structures.ecsv` and `cosmos_structures.png`. `--samples FILE` takes
-# the `samples.fits` of that example instead of new samples.
+# deviations, with the share of samples in which it does, and counts how many of the
+# X-ray clusters of Finoguenov et al. (2006) have one within 1.5 arcmin, compared with
+# chance. Writes `cosmos_structures.ecsv` and `cosmos_structures.png`. `--samples FILE`
+# takes the `samples.fits` of that example instead of new samples.
 
 # %%
 import argparse
@@ -26,6 +26,7 @@ from tfp_massmap import likelihood
 from tfp_massmap import plot
 from tfp_massmap import posterior
 from tfp_massmap import priors
+from tfp_massmap import samplers
 
 parser = argparse.ArgumentParser(description="Structures of the COSMOS field.")
 parser.add_argument("--data", required=True, type=pathlib.Path)
@@ -63,7 +64,7 @@ else:
   prior = priors.HybridPrior.load(options.prior, grid)
   target = posterior.Posterior(likelihood.ShearLikelihood(shear_map), prior)
   num_samples = options.num_samples or (128 if options.full else 32)
-  samples = target.sample(num_samples, options.seed).samples
+  samples = samplers.sample(target, num_samples, seed=options.seed).samples
   made = dict(prior=options.prior, card=prior.card["card_sha256"], seed=options.seed)
 
 # %% [markdown]
@@ -73,8 +74,8 @@ else:
 structures = detection.peak_probabilities(samples, grid, mask=shear_map.mask)
 num_likely = np.sum(structures["probability"] >= 0.5)
 print(
-  f"{len(structures)} structures of probability .1 and more in {len(samples)}"
-  f" samples, {num_likely} of .5 and more; the first:"
+  f"{len(structures)} structures of probability 0.1 and more in {len(samples)}"
+  f" samples, {num_likely} of 0.5 and more; the first:"
 )
 for row in structures[:8]:
   print(
@@ -85,8 +86,9 @@ for row in structures[:8]:
 
 # %% [markdown]
 # ## X-ray clusters
-# Within the area where structures could be found, and of all in the catalogue. Chance:
-# as many random positions in the area, and the pattern of the clusters, moved about.
+# Clusters are counted within the area where structures can be found, and in the whole
+# catalogue. Chance is that of as many random positions in the area, or of the pattern
+# of the clusters shifted.
 
 # %%
 region = detection.covered(shear_map.mask)
@@ -142,7 +144,7 @@ axes[1].scatter(
   linewidths=0.8,
 )
 figure.suptitle(
-  "X-ray clusters (circles); structures of P > .3 (squares, area as probability)"
+  "X-ray clusters (circles); structures of P > 0.3 (squares, area as probability)"
 )
 io.write_figure(picture, figure, settings=vars(options), overwrite=options.overwrite)
 print(f"wrote {product} and {picture}")

@@ -1,4 +1,4 @@
-"""Steps that are kept: the same results after a stop, and nothing mistaken."""
+"""Steps that are kept: the same results after an interruption, and nothing mistaken."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ def _step(index):
   return dict(maps=rng.standard_normal([2, 3]), snr=0.5 * index, name=f"case {index}")
 
 
-def test_goes_on_where_it_was_stopped(tmp_path):
+def test_resumes_where_it_was_interrupted(tmp_path):
   done = []
 
   def step(index):
@@ -20,11 +20,12 @@ def test_goes_on_where_it_was_stopped(tmp_path):
     done.append(index)
     return _step(index)
 
+  given = dict(folder=tmp_path, label="a", progress=False)
   with pytest.raises(KeyboardInterrupt):
-    resumable.collect(step, 5, folder=tmp_path, label="a", progress=False)
+    resumable.collect(step, 5, **given)
   assert done == [0, 1, 2] and len(list(tmp_path.iterdir())) == 3
   done.clear()
-  found = resumable.collect(step, 5, folder=tmp_path, label="a", progress=False)
+  found = resumable.collect(step, 5, **given)
   assert done == [3, 4]
   assert set(found) == {"maps", "snr", "name"} and found["maps"].shape == (5, 2, 3)
   for name, values in found.items():
@@ -36,17 +37,30 @@ def test_shows_progress(capsys):
   assert "2/2" in capsys.readouterr().err
 
 
-def test_other_runs_and_other_files_are_refused(tmp_path):
-  resumable.collect(_step, 1, folder=tmp_path, label="a", progress=False)
-  with pytest.raises(ValueError, match="of another run, 'a by tfp_massmap .*, not 'b"):
-    resumable.collect(_step, 1, folder=tmp_path, label="b", progress=False)
+def test_other_runs_are_refused_and_the_difference_is_named(tmp_path):
+  """Entries that agree are not in the message; tuples and arrays of text are kept."""
+  made = dict(seed=1, shape=(2, 3), sampler="guided")
+  given = dict(folder=tmp_path, progress=False)
+  resumable.collect(_step, 1, label=made, **given)
+  resumable.collect(_step, 1, label=dict(made), **given)
+  with pytest.raises(
+    ValueError, match="of another run, with seed 1, not 2; shape"
+  ) as e:
+    resumable.collect(_step, 1, label=dict(made, seed=2, shape=(2, 4)), **given)
+  assert "sampler" not in str(e.value) and "tfp_massmap 0" not in str(e.value)
+  with pytest.raises(ValueError, match="label None, not 'b'"):
+    resumable.collect(_step, 1, label="b", **given)
+
+
+def test_files_that_are_no_steps_are_refused(tmp_path):
+  given = dict(folder=tmp_path, label="a", progress=False)
   path = tmp_path / "step_00000.npz"
   np.savez(path, maps=np.zeros(2))
   with pytest.raises(ValueError, match="not a step that was kept"):
-    resumable.collect(_step, 1, folder=tmp_path, label="a", progress=False)
+    resumable.collect(_step, 1, **given)
   path.write_bytes(b"PK half a file")
   with pytest.raises(ValueError, match="not a step that was kept"):
-    resumable.collect(_step, 1, folder=tmp_path, label="a", progress=False)
+    resumable.collect(_step, 1, **given)
 
 
 def test_objects_are_not_kept(tmp_path):
@@ -57,6 +71,14 @@ def test_objects_are_not_kept(tmp_path):
   assert not list(tmp_path.iterdir())
 
 
-def test_steps_of_several_shapes_are_refused():
-  with pytest.raises(ValueError, match="Step 1 gives {'x': .1,.}, step 0 {'x': .0,.}"):
-    resumable.collect(lambda index: dict(x=np.zeros(index)), 3, progress=False)
+def test_steps_of_several_shapes_are_kept_but_not_stacked():
+  step = lambda index: dict(x=np.zeros(index))
+  found = resumable.run_steps(step, 3, progress=False)
+  assert [arrays["x"].shape for arrays in found] == [(0,), (1,), (2,)]
+  with pytest.raises(ValueError, match=r"step 1 gives {'x': \(1,\)}, step 0 {'x': \(0"):
+    resumable.collect(step, 3, progress=False)
+
+
+def test_no_steps_are_refused():
+  with pytest.raises(ValueError, match="num_steps must be positive; got 0"):
+    resumable.collect(_step, 0, progress=False)

@@ -1,4 +1,4 @@
-"""Summaries and scores, by hand."""
+"""Summaries and scores, against values by hand."""
 
 import numpy as np
 import pytest
@@ -17,14 +17,20 @@ def test_mean_and_standard_deviation():
     summary.summarise(samples[0])
 
 
-def test_scores_see_only_the_mask_and_not_the_mean():
+def test_impossible_levels_are_refused():
+  with pytest.raises(ValueError, match=r"Quantiles must lie in \(0, 1\)"):
+    summary.check_levels([0.5, 1.0], [])
+  with pytest.raises(ValueError, match="Thresholds must be finite"):
+    summary.check_levels([], [np.nan])
+
+
+def test_scores_depend_on_the_mask_alone_and_not_on_the_mean():
   rng = np.random.default_rng(0)
   truth, error = rng.standard_normal((2, 50, 50))
   mask = rng.uniform(size=truth.shape) > 0.5
   estimate = np.where(mask, truth + 0.5 * error + 7, 1e6)
   rmse = summary.root_mean_square_error(estimate, truth, mask=mask)
   assert rmse == pytest.approx(0.5 * np.std(error[mask]))
+  correlation = summary.pearson_correlation(estimate, truth, mask=mask)
   oracle = np.corrcoef(estimate[mask], truth[mask])[0, 1]
-  assert summary.pearson_correlation(estimate, truth, mask=mask) == pytest.approx(
-    oracle
-  )
+  assert correlation == pytest.approx(oracle)

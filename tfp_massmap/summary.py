@@ -1,9 +1,11 @@
 """Summaries of posterior samples, and scores of a map against the truth."""
 
+from collections.abc import Sequence
 import dataclasses
 
 import numpy as np
 
+# Values of a block of rows: 64 MiB in float64, whatever the number of samples.
 _BLOCK_VALUES = 2**23
 
 
@@ -12,31 +14,36 @@ class Summary:
   """Pixel-wise summary of posterior samples.
 
   Attributes:
-    mean: `[ny, nx]`.
-    std: standard deviation with n - 1, `[ny, nx]`; NaN for one sample.
-    num_samples: number of independent samples.
-    quantiles: dict of levels in (0, 1) to `[ny, nx]`.
-    probabilities: dict of thresholds to the share of samples above, `[ny, nx]`.
+    mean: Posterior mean, `[ny, nx]`.
+    std: Standard deviation with the divisor n - 1, `[ny, nx]`; NaN for one sample.
+    num_samples: Number of independent samples.
+    quantiles: Maps `[ny, nx]` by level in (0, 1).
+    probabilities: Share of samples above a threshold, `[ny, nx]`, by threshold.
   """
 
   mean: np.ndarray
   std: np.ndarray
   _: dataclasses.KW_ONLY
   num_samples: int
-  quantiles: dict = dataclasses.field(default_factory=dict)
-  probabilities: dict = dataclasses.field(default_factory=dict)
+  quantiles: dict[float, np.ndarray] = dataclasses.field(default_factory=dict)
+  probabilities: dict[float, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
-def summarise(samples, quantiles=(), *, thresholds=()):
-  """`Summary` of independent samples, read some rows at a time.
+def summarise(
+  samples: np.ndarray,
+  quantiles: Sequence[float] = (),
+  *,
+  thresholds: Sequence[float] = (),
+) -> Summary:
+  """Returns the summary of independent samples, which are read some rows at a time.
 
   Args:
     samples: `[num_samples, ny, nx]`; may lie on disk (`numpy.memmap`).
-    quantiles: levels in (0, 1).
-    thresholds: convergences whose probability to be exceeded is wanted.
+    quantiles: Levels in (0, 1).
+    thresholds: Convergences whose probability of being exceeded is wanted.
 
   Raises:
-    ValueError: for another shape, or as `check_levels`.
+    ValueError: If the samples have another shape, and as `check_levels`.
   """
   if np.ndim(samples) != 3 or not len(samples):
     raise ValueError(
@@ -59,12 +66,44 @@ def summarise(samples, quantiles=(), *, thresholds=()):
   )
 
 
-def check_levels(quantiles, thresholds):
-  """Raises ValueError for quantiles outside of (0, 1), or thresholds not finite."""
+def check_levels(quantiles: Sequence[float], thresholds: Sequence[float]) -> None:
+  """Checks the levels and thresholds of a summary, before any sample is drawn.
+
+  Raises:
+    ValueError: If a quantile lies outside (0, 1), or a threshold is not finite.
+  """
   if any(not 0 < level < 1 for level in quantiles):
     raise ValueError(f"Quantiles must lie in (0, 1); got {tuple(quantiles)}.")
   if not np.isfinite(np.asarray(thresholds, float)).all():
     raise ValueError(f"Thresholds must be finite; got {tuple(thresholds)}.")
+
+
+def root_mean_square_error(
+  estimate: np.ndarray, truth: np.ndarray, *, mask: np.ndarray
+) -> float:
+  """Returns the error of a map over the mask (Remy et al. 2022, Eq. 27).
+
+  Args:
+    estimate: `[ny, nx]`; its mean over the mask is subtracted.
+    truth: `[ny, nx]`; its mean over the mask is subtracted.
+    mask: Bool `[ny, nx]`, true in the pixels that count.
+  """
+  difference = _centred(estimate, mask) - _centred(truth, mask)
+  return float(np.sqrt(np.mean(difference**2)))
+
+
+def pearson_correlation(
+  estimate: np.ndarray, truth: np.ndarray, *, mask: np.ndarray
+) -> float:
+  """Returns the correlation of two maps over the mask (Remy et al. 2022, Eq. 28).
+
+  Args:
+    estimate: `[ny, nx]`.
+    truth: `[ny, nx]`.
+    mask: Bool `[ny, nx]`, true in the pixels that count.
+  """
+  a, b = _centred(estimate, mask), _centred(truth, mask)
+  return float(np.mean(a * b) / np.sqrt(np.mean(a**2) * np.mean(b**2)))
 
 
 def _summarise_rows(samples, quantiles, thresholds):
@@ -75,18 +114,6 @@ def _summarise_rows(samples, quantiles, thresholds):
   levels = np.quantile(samples, np.asarray(quantiles, float), axis=0)
   shares = [np.mean(samples > value, axis=0) for value in thresholds]
   return mean, std, levels, np.reshape(shares, [len(thresholds), *mean.shape])
-
-
-def root_mean_square_error(estimate, truth, *, mask):
-  """RMSE of mean-subtracted maps over the mask (paper Eq. 27)."""
-  difference = _centred(estimate, mask) - _centred(truth, mask)
-  return float(np.sqrt(np.mean(difference**2)))
-
-
-def pearson_correlation(estimate, truth, *, mask):
-  """Pearson correlation of two maps over the mask (paper Eq. 28)."""
-  a, b = _centred(estimate, mask), _centred(truth, mask)
-  return float(np.mean(a * b) / np.sqrt(np.mean(a**2) * np.mean(b**2)))
 
 
 def _centred(values, mask):

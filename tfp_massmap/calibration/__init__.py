@@ -1,15 +1,20 @@
 """Tests of posterior samples against simulated truths, for any sampler.
 
-`measure` makes a small `Record` of a truth and its samples, `run` one for each of many
-truths, resumably; `coverage`, `rank_histogram`, `rank_deviation`, `std_over_error`,
-`bias`, `tarp`, `band_power`, `population_power` and `chi_square` reduce records to an
-`Estimate`, `table` does all, and `figures` draws them. `Mocks` and the samplers make what
-`run` needs, `population` what `population_power` does.
-`record` says what makes the tests exact.
+`measure` reduces a truth and its samples to a small `Record`, and `run` makes one for
+each of many truths, and resumes. `Mocks` and the samplers make what `run` needs.
+Records are reduced to figures of merit with errors (`statistics`, `band_powers`), to
+tables (`table`, `compare`, `write_tables`) and to figures (`calibration.figures`).
+`save_run` and `load_run` keep the records of a finished run in one file.
+
+`ranks` explains what makes the tests exact, and `statistics` where to add another one.
 """
 
+from tfp_massmap.calibration.band_powers import band_power
+from tfp_massmap.calibration.band_powers import chi_square
+from tfp_massmap.calibration.band_powers import population_power
 from tfp_massmap.calibration.chains import ChainDiagnostics
 from tfp_massmap.calibration.chains import diagnose
+from tfp_massmap.calibration.estimates import Estimate
 from tfp_massmap.calibration.mocks import Mocks
 from tfp_massmap.calibration.mocks import exact_sampler
 from tfp_massmap.calibration.mocks import guided_sampler
@@ -23,17 +28,51 @@ from tfp_massmap.calibration.report import compare
 from tfp_massmap.calibration.report import markdown
 from tfp_massmap.calibration.report import table
 from tfp_massmap.calibration.report import write_tables
+from tfp_massmap.calibration.runs import load_population
+from tfp_massmap.calibration.runs import load_run
 from tfp_massmap.calibration.runs import population
 from tfp_massmap.calibration.runs import run
 from tfp_massmap.calibration.runs import samples_of_intervals
-from tfp_massmap.calibration.statistics import Estimate
-from tfp_massmap.calibration.statistics import band_power
+from tfp_massmap.calibration.runs import save_run
 from tfp_massmap.calibration.statistics import bias
-from tfp_massmap.calibration.statistics import chi_square
 from tfp_massmap.calibration.statistics import coverage
 from tfp_massmap.calibration.statistics import names
-from tfp_massmap.calibration.statistics import population_power
 from tfp_massmap.calibration.statistics import rank_deviation
 from tfp_massmap.calibration.statistics import rank_histogram
 from tfp_massmap.calibration.statistics import std_over_error
 from tfp_massmap.calibration.statistics import tarp
+
+__all__ = [
+  "ChainDiagnostics",
+  "Estimate",
+  "Mocks",
+  "Record",
+  "Settings",
+  "band_power",
+  "bias",
+  "chi_square",
+  "compare",
+  "coverage",
+  "diagnose",
+  "exact_sampler",
+  "guided_sampler",
+  "interval_sampler",
+  "load_population",
+  "load_run",
+  "map_band_power",
+  "markdown",
+  "measure",
+  "names",
+  "population",
+  "population_power",
+  "posterior_sampler",
+  "rank_deviation",
+  "rank_histogram",
+  "run",
+  "samples_of_intervals",
+  "save_run",
+  "std_over_error",
+  "table",
+  "tarp",
+  "write_tables",
+]

@@ -1,14 +1,25 @@
-"""Figures of calibration. Every function returns `(figure, axes)`."""
+"""Figures of calibration. Every function that plots returns `(figure, axes)`."""
 
+from collections.abc import Mapping
+from collections.abc import Sequence
+import os
 import pathlib
 
+from matplotlib import axes as mpl_axes
 from matplotlib import figure as mpl_figure
 import numpy as np
 
 from tfp_massmap import io
+from tfp_massmap.calibration import band_powers
+from tfp_massmap.calibration import chains
+from tfp_massmap.calibration import ranks
 from tfp_massmap.calibration import statistics
 
+Runs = Mapping[str, Sequence[ranks.Record]]
+
 _LEVELS = np.linspace(0.02, 0.98, 49)
+
+# Panels of `plot_classes`: titles, and beginnings of the names of tests.
 _CLASSES = {
   "By scale": "modes",
   "By posterior mean": "pixels: posterior mean",
@@ -17,15 +28,16 @@ _CLASSES = {
 }
 
 
-def plot_coverage(runs, name="pixels: observed"):
-  """Coverage minus level, against the level, with one and two standard errors.
+def plot_coverage(
+  runs: Runs, name: str = "pixels: observed"
+) -> tuple[mpl_figure.Figure, mpl_axes.Axes]:
+  """Plots coverage minus level against the level, with one and two standard errors.
 
   Args:
-    runs: dict of label to list of `Record`.
-    name: of the test.
+    runs: Records by label of a run.
+    name: Name of the test.
   """
-  figure, axis = _one_panel()
-  axis.axhline(0, color="k", linewidth=0.8)
+  figure, axis = _one_panel(baseline=0)
   for index, (label, records) in enumerate(runs.items()):
     estimate = statistics.coverage(records, name, levels=_LEVELS)
     difference = 100 * (estimate.value - estimate.expected)
@@ -37,55 +49,89 @@ def plot_coverage(runs, name="pixels: observed"):
   return figure, axis
 
 
-def plot_classes(runs, level=0.68):
-  """Coverage by scale, by kappa and by distance from a gap, minus what is expected."""
+def plot_classes(
+  runs: Runs, statistic: statistics.Statistic = statistics.STATISTICS[0]
+) -> tuple[mpl_figure.Figure, np.ndarray]:
+  """Plots a figure of merit minus what is expected, by classes of pixels and by scale.
+
+  Args:
+    runs: Records by label of a run.
+    statistic: One of `statistics.STATISTICS`; its first element is shown.
+
+  Returns:
+    `(figure, axes)`, with axes for the scale, the posterior mean, the own convergence
+    and the distance from a gap, `[4]`. Those without a test of the statistic are empty.
+  """
   figure = mpl_figure.Figure(figsize=(12, 8), layout="constrained")
   axes = figure.subplots(2, 2).ravel()
-  shift = np.linspace(-0.15, 0.15, len(runs)) if len(runs) > 1 else [0]
+  unit = " [%]" if statistic.in_percent else ""
+  drawn = []
   for axis, (title, group) in zip(axes, _CLASSES.items()):
-    by_scale = group == "modes"
-    present = [_class_names(records, group) for records in runs.values()]
-    longest_first = sorted(present, key=len, reverse=True)
-    everywhere = list(dict.fromkeys(n for names in longest_first for n in names))
-    for index, (label, records) in enumerate(runs.items()):
-      names = present[index]
-      estimates = [statistics.coverage(records, n, levels=[level]) for n in names]
-      place = np.array([everywhere.index(n) for n in names]) + shift[index]
-      if by_scale:
-        edges = records[0].band_edges
-        place = np.sqrt(edges[1:] * edges[:-1]) * np.exp(shift[index])
-      axis.errorbar(
-        place,
-        [100 * float(e.value[0] - e.expected[0]) for e in estimates],
-        [100 * float(e.error[0]) for e in estimates],
-        fmt="o",
-        color=f"C{index}",
-        label=label,
-        markersize=4,
-      )
+    present = [_class_names(records, group, statistic) for records in runs.values()]
+    if not any(present):
+      axis.set_axis_off()
+      continue
+    _plot_one_class(axis, runs, present, group, statistic)
     axis.axhline(0, color="k", linewidth=0.8)
-    if by_scale:
-      axis.set(xscale="log", xlabel=r"multipole $\ell$")
-    else:
-      labels = [n.split(": ")[1].split(", ")[-1] for n in everywhere]
-      labels = [text.removesuffix(" from a gap") for text in labels]
-      axis.set_xticks(range(len(labels)), labels, rotation=20, ha="right", fontsize=8)
     axis.set_title(title, fontsize=10)
-    axis.set_ylabel(f"{level:.0%} coverage - expected [%]")
-  axes[0].legend(fontsize=8)
+    axis.set_ylabel(f"{statistic.rows[0]} - expected{unit}")
+    drawn.append(axis)
+  drawn[0].legend(fontsize=8)
   return figure, axes
 
 
-def plot_ranks(runs, name="pixels: observed"):
-  """Rank histograms over what is expected, with errors."""
-  figure, axis = _one_panel()
-  axis.axhline(1, color="k", linewidth=0.8)
+def _plot_one_class(axis, runs, present, group, statistic):
+  """Draws the points of all runs in one panel, `present` the tests that each has."""
+  shift = np.linspace(-0.15, 0.15, len(runs)) if len(runs) > 1 else [0]
+  longest_first = sorted(present, key=len, reverse=True)
+  everywhere = list(dict.fromkeys(n for names in longest_first for n in names))
+  factor = 100 if statistic.in_percent else 1
+  for index, (label, records) in enumerate(runs.items()):
+    names = present[index]
+    estimates = [statistic.compute(records, n).scalars()[0] for n in names]
+    place = np.array([everywhere.index(n) for n in names]) + shift[index]
+    if group == "modes":
+      edges = records[0].band_edges
+      place = np.sqrt(edges[1:] * edges[:-1]) * np.exp(shift[index])
+    axis.errorbar(
+      place,
+      [factor * (e.value - e.expected) for e in estimates],
+      [factor * e.error for e in estimates],
+      fmt="o",
+      color=f"C{index}",
+      label=label,
+      markersize=4,
+    )
+  if group == "modes":
+    axis.set(xscale="log", xlabel=r"multipole $\ell$")
+    return
+  labels = [n.split(": ")[1].split(", ")[-1] for n in everywhere]
+  labels = [text.removesuffix(" from a gap") for text in labels]
+  axis.set_xticks(range(len(labels)), labels, rotation=20, ha="right", fontsize=8)
+
+
+def _class_names(records, group, statistic):
+  names = statistics.names(records, group)
+  if group == "pixels":
+    names = [n for n in names if n.endswith("from a gap")]
+  return [n for n in names if n.startswith(statistic.tests)]
+
+
+def plot_ranks(
+  runs: Runs, name: str = "pixels: observed"
+) -> tuple[mpl_figure.Figure, mpl_axes.Axes]:
+  """Plots rank histograms over what is expected, with errors.
+
+  Args:
+    runs: Records by label of a run.
+    name: Name of the test.
+  """
+  figure, axis = _one_panel(baseline=1)
   for index, (label, records) in enumerate(runs.items()):
     estimate = statistics.rank_histogram(records, name)
     ratio = estimate.value / estimate.expected
-    place = (np.arange(len(ratio)) + 0.5) / len(ratio)
     axis.errorbar(
-      place,
+      (np.arange(len(ratio)) + 0.5) / len(ratio),
       ratio,
       estimate.error / estimate.expected,
       fmt=".-",
@@ -99,10 +145,16 @@ def plot_ranks(runs, name="pixels: observed"):
   return figure, axis
 
 
-def plot_tarp(runs, name="distances: patches"):
-  """Expected coverage minus credibility (TARP)."""
-  figure, axis = _one_panel()
-  axis.axhline(0, color="k", linewidth=0.8)
+def plot_tarp(
+  runs: Runs, name: str = "distances: patches"
+) -> tuple[mpl_figure.Figure, mpl_axes.Axes]:
+  """Plots expected coverage minus credibility (`statistics.tarp`).
+
+  Args:
+    runs: Records by label of a run.
+    name: Name of the test.
+  """
+  figure, axis = _one_panel(baseline=0)
   for index, (label, records) in enumerate(runs.items()):
     levels, covered, deviation = statistics.tarp(records, name)
     label = f"{label}: at most {deviation.value:.3f} (chance: {deviation.expected:.3f})"
@@ -114,16 +166,19 @@ def plot_tarp(runs, name="distances: patches"):
   return figure, axis
 
 
-def plot_band_power(runs):
-  """Power of the samples over that of the truths; chi-square in the legend."""
-  figure, axis = _one_panel()
-  axis.axhline(1, color="k", linewidth=0.8)
+def plot_band_power(runs: Runs) -> tuple[mpl_figure.Figure, mpl_axes.Axes]:
+  """Plots the power of the samples over that of the truths, with chi-squares.
+
+  Args:
+    runs: Records by label of a run.
+  """
+  figure, axis = _one_panel(baseline=1)
   axis.axhspan(0.95, 1.05, color="0.9")
   for index, (label, records) in enumerate(runs.items()):
-    estimate, edges = statistics.band_power(records), records[0].band_edges
+    estimate, edges = band_powers.band_power(records), records[0].band_edges
     center = np.sqrt(edges[1:] * edges[:-1]) * 1.03**index
     if records[0].num_samples > len(center):
-      square = statistics.chi_square(records)
+      square = band_powers.chi_square(records)
       label += f": chi-square {square.value:.1f} +- {square.error:.1f}"
       label += f" ({square.expected:.1f})"
     axis.errorbar(
@@ -140,27 +195,25 @@ def plot_band_power(runs):
   return figure, axis
 
 
-def plot_chains(diagnostics):
-  """R-hat and effective size of `chains.diagnose`: median, and the worst 5 %."""
+def plot_chains(
+  diagnostics: chains.ChainDiagnostics,
+) -> tuple[mpl_figure.Figure, np.ndarray]:
+  """Plots R-hat and effective sizes: the medians, and where the worst 5 % begin.
+
+  Args:
+    diagnostics: Result of `chains.diagnose`.
+  """
   figure = mpl_figure.Figure(figsize=(10, 4), layout="constrained")
   axes = figure.subplots(1, 2)
   place = np.arange(len(diagnostics.names))
-  for axis, median, worst, error, label in (
-    (
-      axes[0],
-      diagnostics.r_hat,
-      diagnostics.r_hat_highest,
-      diagnostics.r_hat_error,
-      "R-hat",
-    ),
-    (
-      axes[1],
-      diagnostics.effective_size,
-      diagnostics.effective_size_lowest,
-      diagnostics.effective_size_error,
-      f"effective size of {diagnostics.num_states}",
-    ),
-  ):  # pyformat: disable
+  r_hat = diagnostics.r_hat, diagnostics.r_hat_highest, diagnostics.r_hat_error
+  size = (
+    diagnostics.effective_size,
+    diagnostics.effective_size_lowest,
+    diagnostics.effective_size_error,
+  )
+  labels = "R-hat", f"effective size of {diagnostics.num_states}"
+  for axis, (median, worst, error), label in zip(axes, (r_hat, size), labels):
     axis.errorbar(place, median, error, fmt="o", label="median")
     axis.plot(place, worst, "v", color="C3", label="worst 5 % begin here")
     axis.set_xticks(place, diagnostics.names, rotation=25, ha="right", fontsize=7)
@@ -170,32 +223,38 @@ def plot_chains(diagnostics):
   return figure, axes
 
 
-def save_all(folder, runs):
+def save_all(folder: str | os.PathLike, runs: Runs) -> None:
   """Writes a PNG of every test into a folder.
 
   Args:
-    folder: path.
-    runs: dict of label to list of `Record`; those without Fourier modes or distances
-      are left out where these are shown.
+    folder: Name of the folder.
+    runs: Records by label of a run. Runs without Fourier modes or distances are left
+      out of the figures that show these.
   """
-  everything = {n: r for n, r in runs.items() if r[0].settings.num_bands}
-  everything = {n: r for n, r in everything.items() if r[0].settings.patch}
-  for name, plot, shown in (
-    ("coverage", plot_coverage, runs),
-    ("ranks", plot_ranks, runs),
-    ("classes", plot_classes, everything),
-    ("tarp", plot_tarp, everything),
-    ("band_power", plot_band_power, everything),
-  ):  # pyformat: disable
+  everything = {
+    label: records
+    for label, records in runs.items()
+    if records[0].settings.num_bands and records[0].settings.patch
+  }
+  figures = {"coverage": (plot_coverage, runs), "ranks": (plot_ranks, runs)}
+  for statistic in statistics.STATISTICS:
+    if statistic.figure:
+      plot = lambda shown, statistic=statistic: plot_classes(shown, statistic)
+      figures[statistic.figure] = plot, everything
+  figures["tarp"] = plot_tarp, everything
+  figures["band_power"] = plot_band_power, everything
+  for name, (plot, shown) in figures.items():
     if shown:
       path = pathlib.Path(folder) / f"{name}.png"
       labels = {name: records[0].label for name, records in shown.items()}
       io.write_figure(path, plot(shown)[0], settings=labels, overwrite=True, dpi=120)
 
 
-def _one_panel():
+def _one_panel(baseline):
   figure = mpl_figure.Figure(figsize=(7, 4.5), layout="constrained")
-  return figure, figure.subplots()
+  axis = figure.subplots()
+  axis.axhline(baseline, color="k", linewidth=0.8)
+  return figure, axis
 
 
 def _band(axis, x, middle, error, color):
@@ -208,10 +267,3 @@ def _band(axis, x, middle, error, color):
       alpha=0.15,
       linewidth=0,
     )
-
-
-def _class_names(records, group):
-  names = statistics.names(records, group)
-  if group == "pixels":
-    names = [n for n in names if n.endswith("from a gap")]
-  return names

@@ -10,34 +10,37 @@ from tfp_massmap import devices
 from tfp_massmap import gaussian_posterior
 from tfp_massmap import likelihood as likelihood_lib
 from tfp_massmap import posterior as posterior_lib
+from tfp_massmap import priors
 from tfp_massmap import samplers
 from tfp_massmap import shear_map as shear_map_lib
 from tfp_massmap import simulate
 from tfp_massmap.calibration import runs
 from tfp_massmap.samplers import guided
 
+Sampler = Callable[[shear_map_lib.ShearMap, int], np.ndarray]
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Mocks:
-  """Truths, and what the analysis is told of their shear.
+  """Truths, and the assumptions about their shear that the analysis makes.
 
   Attributes:
-    truth: function of a number to a convergence map `[ny, nx]`.
+    truth: Function of a number to a convergence map `[ny, nx]`.
     survey: `shear_map.ShearMap` with the mask and the true noise; its shear is unused.
-    noise_factor: noise that the analysis assumes, over the true one.
-    shear_bias: multiplicative bias m of the measured shear, (1 + m) gamma + noise.
-    seed: integer, of the noise.
+    noise_factor: Noise that the analysis assumes, over the true noise.
+    shear_bias: Multiplicative bias m of the measured shear, (1 + m) gamma + noise.
+    seed: Integer; of the noise.
   """
 
-  truth: Callable
+  truth: Callable[[int], np.ndarray]
   survey: shear_map_lib.ShearMap
   _: dataclasses.KW_ONLY
   noise_factor: float = 1.0
   shear_bias: float = 0.0
   seed: int = 0
 
-  def observe(self, index):
-    """`(truth, shear_map)` of a number; the shear map as the analysis gets it."""
+  def observe(self, index: int) -> tuple[np.ndarray, shear_map_lib.ShearMap]:
+    """Returns the truth of a number, and its shear map as the analysis gets it."""
     truth = np.asarray(self.truth(index))
     biased = (1 + self.shear_bias) * truth
     seed = np.random.SeedSequence([self.seed, index])
@@ -45,19 +48,23 @@ class Mocks:
       simulate.observe_like(biased, self.survey, seed=seed)
     )
 
-  def posterior(self, prior):
-    """That of the survey's own shear, of which settings of samplers `resolve`."""
+  def posterior(self, prior: priors.Prior) -> posterior_lib.Posterior:
+    """Returns the posterior of the survey's own shear, with the noise that is assumed.
+
+    Settings of samplers that depend on the survey are resolved with it.
+    """
     survey = self._as_assumed(self.survey)
-    return posterior_lib.Posterior(
-      likelihood_lib.ShearLikelihood(survey, prior.dtype), prior
-    )
+    likelihood = likelihood_lib.ShearLikelihood(survey, dtype=prior.dtype)
+    return posterior_lib.Posterior(likelihood, prior)
 
-  def _as_assumed(self, shear_map):
-    noise_std = self.noise_factor * shear_map.noise_std
-    return dataclasses.replace(shear_map, noise_std=noise_std)
+  def draw(
+    self, sampler: Sampler
+  ) -> Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Returns the `draw` function that `runs.run` takes.
 
-  def draw(self, sampler):
-    """What `runs.run` needs, from a function `(shear_map, seed) -> samples`."""
+    Args:
+      sampler: Function `(shear_map, seed)` to samples `[num_samples, ny, nx]`.
+    """
 
     def draw(index):
       truth, shear_map = self.observe(index)
@@ -65,21 +72,25 @@ class Mocks:
 
     return draw
 
+  def _as_assumed(self, shear_map):
+    noise_std = self.noise_factor * shear_map.noise_std
+    return dataclasses.replace(shear_map, noise_std=noise_std)
 
-def exact_sampler(prior, num_samples):
-  """Exact draws of a Gaussian prior's posterior.
+
+def exact_sampler(prior: priors.GaussianPrior, num_samples: int) -> Sampler:
+  """Returns a sampler that draws exactly from the posterior of a Gaussian prior.
 
   Args:
     prior: `priors.GaussianPrior`.
-    num_samples: a truth.
+    num_samples: Number of samples for each truth.
 
   Returns:
-    Function `(shear_map, seed) -> [num_samples, ny, nx]`; raises RuntimeError if
-    conjugate gradients do not converge.
+    Function `(shear_map, seed)` to samples `[num_samples, ny, nx]`, which raises
+    RuntimeError if conjugate gradients do not converge.
   """
 
   def sample(shear_map, seed):
-    likelihood = likelihood_lib.ShearLikelihood(shear_map, prior.dtype)
+    likelihood = likelihood_lib.ShearLikelihood(shear_map, dtype=prior.dtype)
     return gaussian_posterior.sample(
       likelihood, prior, num_samples=num_samples, seed=(seed, 1)
     ).numpy()
@@ -88,28 +99,28 @@ def exact_sampler(prior, num_samples):
 
 
 def guided_sampler(
-  prior,
-  num_samples,
+  prior: priors.Prior,
+  num_samples: int,
   *,
-  settings=guided.GuidedSettings(),
-  batch_size=8,
-  jit_compile=None,
-):
-  """`samplers.guided.draw`, compiled once for shear maps of one mask and noise.
+  settings: guided.GuidedSettings = guided.GuidedSettings(),
+  batch_size: int = 8,
+  jit_compile: bool | None = None,
+) -> Sampler:
+  """Returns a guided sampler, compiled once for shear maps of one mask and noise.
 
   Args:
-    prior: Gaussian or hybrid.
-    num_samples: a truth.
+    prior: `priors.Prior`.
+    num_samples: Number of samples for each truth.
     settings: `guided.GuidedSettings`.
-    batch_size: samples drawn together, a divisor of `num_samples`.
-    jit_compile: whether to use XLA; None is for Gaussian priors only.
+    batch_size: Samples drawn together, a divisor of `num_samples` or larger than it.
+    jit_compile: Whether to compile with XLA; None is the choice of `devices`.
 
   Returns:
-    Function `(shear_map, seed) -> [num_samples, ny, nx]`.
+    Function `(shear_map, seed)` to samples `[num_samples, ny, nx]`, which raises
+    ValueError if the noise or the mask is not that of the first shear map.
 
   Raises:
-    ValueError: if the batches do not come out even; by the function, if noise or mask
-      change.
+    ValueError: If the batches do not come out even.
   """
   batch_size = min(batch_size, num_samples)
   if num_samples % batch_size:
@@ -122,7 +133,8 @@ def guided_sampler(
   compiled = {}
 
   def compile_for(shear_map):
-    likelihood = likelihood_lib.ShearLikelihood(shear_map, prior.dtype)
+    likelihood = likelihood_lib.ShearLikelihood(shear_map, dtype=prior.dtype)
+    # The compiled function reads the shear of each mock from this variable.
     likelihood.shear = tf.Variable(likelihood.shear)
     posterior = posterior_lib.Posterior(likelihood, prior)
     draw = tf.function(
@@ -135,14 +147,7 @@ def guided_sampler(
   def sample(shear_map, seed):
     if not compiled:
       compile_for(shear_map)
-    for name in ("noise_std", "mask"):
-      if not np.array_equal(
-        getattr(shear_map, name), getattr(compiled["survey"], name)
-      ):
-        raise ValueError(
-          f"The {name} of this shear map is not that of the first, for which the"
-          " sampler was compiled: make another sampler for it."
-        )
+    _check_same_survey(shear_map, compiled["survey"])
     compiled["shear"].assign(np.where(shear_map.mask, shear_map.shear, 0))
     seeds = [tf.constant([seed, batch]) for batch in range(num_samples // batch_size)]
     return np.concatenate([compiled["draw"](s).numpy() for s in seeds])
@@ -151,24 +156,41 @@ def guided_sampler(
 
 
 def posterior_sampler(
-  prior, num_samples, *, method, settings=None, options=samplers.RunOptions()
-):
-  """`samplers.sample` by any method; compiles for every truth.
+  prior: priors.Prior,
+  num_samples: int,
+  *,
+  method: str,
+  settings: samplers.GuidedSettings
+  | samplers.GuidedHmcSettings
+  | samplers.AnnealedSettings
+  | None = None,
+  options: samplers.RunOptions = samplers.RunOptions(),
+) -> Sampler:
+  """Returns a sampler of any method; it compiles for every truth.
 
   Args:
-    prior: Gaussian or hybrid.
-    num_samples: a truth.
-    method: of `samplers.sample`.
-    settings: of the method; None for its defaults.
-    options: `samplers.RunOptions`.
+    prior: `priors.Prior`.
+    num_samples: Number of samples for each truth.
+    method: Name of the method, see `samplers.sample`.
+    settings: Settings of the method; None for its defaults.
+    options: `samplers.RunOptions`; no progress bar is shown.
 
   Returns:
-    Function `(shear_map, seed) -> [num_samples, ny, nx]`; raises what
+    Function `(shear_map, seed)` to samples `[num_samples, ny, nx]`, which raises what
     `samplers.sample` does.
+
+  Raises:
+    ValueError: If the options name an output file, which all truths would share.
   """
+  if options.output is not None:
+    raise ValueError(
+      f"The truths would all be written to one file; got output = {options.output}."
+      " Leave `output` out: `calibration.run` keeps the records."
+    )
+  options = dataclasses.replace(options, progress=False)
 
   def sample(shear_map, seed):
-    likelihood = likelihood_lib.ShearLikelihood(shear_map, prior.dtype)
+    likelihood = likelihood_lib.ShearLikelihood(shear_map, dtype=prior.dtype)
     posterior = posterior_lib.Posterior(likelihood, prior)
     result = samplers.sample(
       posterior,
@@ -176,25 +198,28 @@ def posterior_sampler(
       seed=seed,
       method=method,
       settings=settings,
-      options=dataclasses.replace(options, progress=False),
+      options=options,
     )
     return np.asarray(result.samples)
 
   return sample
 
 
-def interval_sampler(estimate, num_samples):
-  """Independent pixels of a method that gives a mean and an error.
+def interval_sampler(
+  estimate: Callable[[shear_map_lib.ShearMap], tuple[np.ndarray, np.ndarray]],
+  num_samples: int,
+) -> Sampler:
+  """Returns a sampler of independent pixels, for a method that gives mean and error.
 
-  Good for the tests of pixels only, see `runs.samples_of_intervals`.
+  It allows the tests of pixels only, see `runs.samples_of_intervals`.
 
   Args:
-    estimate: function of a shear map to `(mean, std)`, `[ny, nx]` each.
-    num_samples: a truth.
+    estimate: Function of a shear map to `(mean, std)`, `[ny, nx]` each.
+    num_samples: Number of samples for each truth.
 
   Returns:
-    Function `(shear_map, seed) -> [num_samples, ny, nx]`; raises ValueError for a mean
-    and std that do not fit each other.
+    Function `(shear_map, seed)` to samples `[num_samples, ny, nx]`, which raises
+    ValueError if the shapes of mean and std differ.
   """
 
   def sample(shear_map, seed):
@@ -203,3 +228,16 @@ def interval_sampler(estimate, num_samples):
     )
 
   return sample
+
+
+def _check_same_survey(shear_map, first):
+  same = {
+    "noise_std": np.array_equal(shear_map.noise_std, first.noise_std),
+    "mask": np.array_equal(shear_map.mask, first.mask),
+  }
+  for name, is_same in same.items():
+    if not is_same:
+      raise ValueError(
+        f"The {name} of this shear map is not that of the first, for which the"
+        " sampler was compiled: make another sampler for it."
+      )

@@ -1,11 +1,15 @@
-"""When a sample has a cluster (paper Eq. 30), and how often samples do."""
+"""The criterion of a detection (Remy et al. 2022, Eq. 30), errors of proportions."""
 
 from astropy import units as u
 import numpy as np
 from scipy import stats
 
+from tfp_massmap import geometry
 from tfp_massmap.detection import aperture
 
+# The threshold of Remy et al. (2022), Eq. 30. The radius is five pixels of 0.29 arcmin,
+# a little more than the radius within which the filter of the default scale is
+# positive.
 DEFAULT_RADIUS = 1.5 * u.arcmin
 DEFAULT_THRESHOLD = 3.0
 
@@ -13,26 +17,31 @@ _INTERVALS = ("wilson", "clopper-pearson")
 
 
 def highest_coefficient(
-  maps, grid, *, centers, radius=DEFAULT_RADIUS, scale=aperture.DEFAULT_SCALE
-):
-  """Highest aperture mass near given places.
+  maps: np.ndarray,
+  grid: geometry.PixelGrid,
+  *,
+  centers: tuple[np.ndarray | float, np.ndarray | float],
+  radius: u.Quantity = DEFAULT_RADIUS,
+  scale: int = aperture.DEFAULT_SCALE,
+) -> np.ndarray:
+  """Returns the highest aperture mass near given places.
 
-  A sample detects a cluster where this exceeds a threshold times the standard
-  deviation of the background (`background_std`). The paper takes the maximum over the
-  whole map; near a place the answer does not depend on what else the map holds.
+  A sample detects a cluster where this exceeds a threshold times the standard deviation
+  of the background (`background_std`). Remy et al. (2022) take the maximum over the
+  whole map. Near a place, the result does not depend on the rest of the map.
 
   Args:
-    maps: convergence `[num_maps, ny, nx]`; may lie on disk.
+    maps: Convergence `[num_maps, ny, nx]`; may lie on disk.
     grid: `geometry.PixelGrid`.
     centers: `(row, column)` of the places, numbers or arrays `[n]`, fractional.
-    radius: of the search, an angle.
-    scale: of the filter.
+    radius: Radius of the search, an angle.
+    scale: As `aperture_mass`.
 
   Returns:
     float64 `[num_maps]`, or `[num_maps, n]` for arrays.
 
   Raises:
-    ValueError: for a place farther than `radius` from all pixels of the map.
+    ValueError: If a place is farther than `radius` from all pixels of the map.
   """
   row, column = np.broadcast_arrays(*(np.asarray(c, float) for c in centers))
   reach = (radius / grid.pixel_scale).to_value(u.one)
@@ -46,21 +55,28 @@ def highest_coefficient(
   return highest.reshape(len(maps), *row.shape)
 
 
-def binomial_interval(successes, trials, *, confidence=0.6827, method="wilson"):
-  """Interval of a proportion.
+def binomial_interval(
+  successes: np.ndarray | int,
+  trials: np.ndarray | int,
+  *,
+  confidence: float = 0.6827,
+  method: str = "wilson",
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns the interval of a proportion.
 
   Args:
-    successes: int, any shape.
-    trials: positive int, broadcasts with `successes`.
-    confidence: in (0, 1).
-    method: "wilson" (close to the confidence on average) or "clopper-pearson" (never
-      below it).
+    successes: Integers, of any shape.
+    trials: Positive integers that broadcast with `successes`.
+    confidence: In (0, 1); the default is one standard deviation of a Gaussian.
+    method: "wilson", whose coverage is close to the confidence on average, or
+      "clopper-pearson", whose coverage is never below it.
 
   Returns:
     `(low, high)`, float64 of the broadcast shape.
 
   Raises:
-    ValueError: for another method, or more successes than trials.
+    ValueError: If the method is unknown, a number is out of its range, or there are
+      more successes than trials.
   """
   if method not in _INTERVALS:
     raise ValueError(f"method must be one of {_INTERVALS}; got {method!r}.")
@@ -74,7 +90,7 @@ def binomial_interval(successes, trials, *, confidence=0.6827, method="wilson"):
     z = stats.norm.ppf((1 + confidence) / 2)
     middle = (k + z**2 / 2) / (n + z**2)
     half = z / (n + z**2) * np.sqrt(k * (n - k) / n + z**2 / 4)
-    # At 0 and n the ends are exact, but for rounding.
+    # At 0 and n the ends are exactly 0 and 1, which rounding would miss.
     return np.where(k > 0, middle - half, 0.0), np.where(k < n, middle + half, 1.0)
   tail = (1 - confidence) / 2
   # The beta distribution has no parameter 0, where the limits are 0 and 1.
@@ -84,7 +100,7 @@ def binomial_interval(successes, trials, *, confidence=0.6827, method="wilson"):
 
 
 def _within(shape, row, column, reach):
-  """Flat-sky disc of pixels, as an index."""
+  """Returns the pixels of a disc on the flat sky, as an index."""
   rows, columns = np.ogrid[: shape[0], : shape[1]]
   place = np.nonzero(np.hypot(rows - row, columns - column) <= reach)
   if not place[0].size:

@@ -1,23 +1,38 @@
-"""Figures of detections. Every function returns `(figure, axes)`."""
+"""Figures of detections. Every function that plots returns `(figure, axes)`."""
 
+from collections.abc import Mapping
+
+from astropy import table as astropy_table
+from matplotlib import axes as mpl_axes
 from matplotlib import figure as mpl_figure
 import numpy as np
 from scipy import stats
 
+from tfp_massmap import geometry
 from tfp_massmap.detection import criterion
+from tfp_massmap.detection import reliability_diagram
 
-# Of the histograms, in standard deviations; higher coefficients widen them.
+# Range and bins of the histograms, in standard deviations; higher coefficients widen
+# it.
 _LOWEST, _HIGHEST, _WIDTH = -5.0, 14.0, 0.25
 
+# Cutouts are shown from -3 standard deviations to this many thresholds.
+_BRIGHTEST = 2.5
 
-def plot_coefficients(backgrounds, clusters, *, threshold):
-  """Histograms of the aperture mass, without and with clusters (paper Fig. 8).
+
+def plot_coefficients(
+  backgrounds: Mapping[str, np.ndarray],
+  clusters: Mapping[str, np.ndarray],
+  *,
+  threshold: float,
+) -> tuple[mpl_figure.Figure, mpl_axes.Axes]:
+  """Plots the aperture mass without and with clusters (Remy et al. 2022, Fig. 8).
 
   Args:
-    backgrounds: dict of a label to coefficients of a field without the cluster, any
-      shape, in standard deviations; the last one is drawn with its Gaussian.
-    clusters: dict of a label to the highest coefficients of samples, `[num_samples]`.
-    threshold: of a detection.
+    backgrounds: Coefficients of a field without the cluster by label, any shape, in
+      standard deviations; the last one is drawn with its Gaussian.
+    clusters: Highest coefficients of samples by label, `[num_samples]`.
+    threshold: Threshold of a detection.
   """
   figure = mpl_figure.Figure(figsize=(7, 4.4), layout="constrained")
   axes = figure.subplots()
@@ -34,13 +49,9 @@ def plot_coefficients(backgrounds, clusters, *, threshold):
       hatch=hatch,
       label=label,
     )
-  axes.plot(
-    bins,
-    stats.norm.pdf(bins, np.mean(values), np.std(values)),
-    "k:",
-    lw=1.2,
-    label="Gaussian of the same width",
-  )
+  last = list(backgrounds.values())[-1]
+  gaussian = stats.norm.pdf(bins, np.mean(last), np.std(last))
+  axes.plot(bins, gaussian, "k:", lw=1.2, label="Gaussian of the same width")
   for index, (label, values) in enumerate(clusters.items()):
     axes.hist(
       np.maximum(values, bins[0]),
@@ -61,18 +72,24 @@ def plot_coefficients(backgrounds, clusters, *, threshold):
   return figure, axes
 
 
-def plot_detection_rate(series, background_rate, *, threshold):
-  """Share of samples that detect a cluster against its input SNR (paper Fig. 9).
+def plot_detection_rate(
+  series: Mapping[str, astropy_table.Table],
+  background_rate: tuple[np.ndarray | int, np.ndarray | int],
+  *,
+  threshold: float,
+) -> tuple[mpl_figure.Figure, mpl_axes.Axes]:
+  """Plots the share of samples that detect a cluster against its input SNR.
 
-  Samples of one field share its data. The interval of all fields together is the wider
-  of the binomial one and the scatter over fields.
+  It is Fig. 9 of Remy et al. (2022). Samples of one field share its data, so the
+  interval of all fields together is the wider of the binomial one and the scatter over
+  fields.
 
   Args:
-    series: dict of a label to a table with columns `snr`, `field`, `detected` and
-      `num_samples`.
-    background_rate: `(detected, num_samples)` of places without a cluster, ints or
+    series: Tables with the columns `snr`, `field`, `detected` and `num_samples`, by
+      label.
+    background_rate: `(detected, num_samples)` of places without a cluster, integers or
       arrays `[num_fields]`.
-    threshold: of a detection.
+    threshold: Threshold of a detection.
   """
   figure = mpl_figure.Figure(figsize=(6.4, 4.4), layout="constrained")
   axes = figure.subplots()
@@ -80,20 +97,8 @@ def plot_detection_rate(series, background_rate, *, threshold):
   axes.axhspan(low, high, color="0.8", label="places without a cluster")
   for index, (label, table) in enumerate(series.items()):
     color = f"C{index}"
-    low, high = criterion.binomial_interval(table["detected"], table["num_samples"])
-    share = np.asarray(table["detected"] / table["num_samples"])
     if len(np.unique(table["field"])) > 1:
-      offset = 0.03 * (np.asarray(table["field"]) - np.mean(table["field"]))
-      axes.errorbar(
-        table["snr"] + offset,
-        share,
-        [share - low, high - share],
-        fmt=".",
-        color=color,
-        alpha=0.25,
-        markersize=4,
-        elinewidth=0.8,
-      )
+      _plot_fields(axes, table, color)
     snr = np.unique(table["snr"])
     cases = [table[table["snr"] == value] for value in snr]
     share, low, high = np.array(
@@ -119,18 +124,38 @@ def plot_detection_rate(series, background_rate, *, threshold):
   return figure, axes
 
 
-def pooled_rate(detected, num_samples):
-  """Share of all samples that detect a cluster, and its interval.
+def _plot_fields(axes, table, color):
+  """Draws each field by itself, faintly, beside its signal-to-noise ratio."""
+  low, high = criterion.binomial_interval(table["detected"], table["num_samples"])
+  share = np.asarray(table["detected"] / table["num_samples"])
+  offset = 0.03 * (np.asarray(table["field"]) - np.mean(table["field"]))
+  axes.errorbar(
+    table["snr"] + offset,
+    share,
+    [share - low, high - share],
+    fmt=".",
+    color=color,
+    alpha=0.25,
+    markersize=4,
+    elinewidth=0.8,
+  )
+
+
+def pooled_rate(
+  detected: np.ndarray | int, num_samples: np.ndarray | int
+) -> tuple[float, float, float]:
+  """Returns the share of all samples that detect a cluster, and its interval.
 
   Args:
-    detected, num_samples: ints, or arrays `[num_fields]`.
+    detected: Number of samples that detect it, an integer or `[num_fields]`.
+    num_samples: Number of samples, an integer or `[num_fields]`.
 
   Returns:
-    `(share, low, high)`: the interval is the wider, at each end, of the binomial one of
+    `(share, low, high)`: at each end the interval is the wider of the binomial one of
     all samples and one standard error over the fields, if there are several.
 
   Raises:
-    ValueError: for more detections than samples, or no samples.
+    ValueError: If there are more detections than samples, or no samples.
   """
   detected, num_samples = np.broadcast_arrays(np.atleast_1d(detected), num_samples)
   total = num_samples.sum()
@@ -142,15 +167,24 @@ def pooled_rate(detected, num_samples):
   return share, float(low), float(high)
 
 
-def plot_cutouts(cutouts, highest, *, grid, threshold, num_columns=4):
-  """Filtered samples around a cluster, detected above, missed below (paper Fig. F.1).
+def plot_cutouts(
+  cutouts: np.ndarray,
+  highest: np.ndarray,
+  *,
+  grid: geometry.PixelGrid,
+  threshold: float,
+  num_columns: int = 4,
+) -> tuple[mpl_figure.Figure, np.ndarray]:
+  """Plots filtered samples around a cluster (Remy et al. 2022, Fig. F.1).
+
+  Samples that detect it are in the upper row, others in the lower one.
 
   Args:
-    cutouts: aperture mass in standard deviations, `[num_samples, ny, nx]`.
-    highest: that of the samples near the cluster, `[num_samples]`.
+    cutouts: Aperture mass in standard deviations, `[num_samples, ny, nx]`.
+    highest: Highest aperture mass of the samples near the cluster, `[num_samples]`.
     grid: `geometry.PixelGrid`, for the pixel scale.
-    threshold: of a detection.
-    num_columns: cutouts in a row.
+    threshold: Threshold of a detection.
+    num_columns: Number of cutouts in a row.
   """
   figure = mpl_figure.Figure(
     figsize=(1.9 * num_columns + 0.9, 4.3), layout="constrained"
@@ -158,9 +192,8 @@ def plot_cutouts(cutouts, highest, *, grid, threshold, num_columns=4):
   axes = figure.subplots(2, num_columns, sharex=True, sharey=True)
   half = grid.pixel_scale.to_value("arcmin") * cutouts.shape[-1] / 2
   is_detected = highest > threshold
-  for row, (label, chosen) in zip(
-    axes, (("detection", is_detected), ("no detection", ~is_detected))
-  ):
+  rows = (("detection", is_detected), ("no detection", ~is_detected))
+  for row, (label, chosen) in zip(axes, rows):
     row[0].set_ylabel(f"{label}\n[arcmin]")
     shown = cutouts[chosen][:num_columns]
     for axis, values in zip(row, shown):
@@ -170,7 +203,7 @@ def plot_cutouts(cutouts, highest, *, grid, threshold, num_columns=4):
         extent=[-half, half] * 2,
         cmap="inferno",
         vmin=-3,
-        vmax=2.5 * threshold,
+        vmax=_BRIGHTEST * threshold,
       )
     for axis in row[len(shown) :]:
       axis.set_axis_off()
@@ -180,11 +213,13 @@ def plot_cutouts(cutouts, highest, *, grid, threshold, num_columns=4):
   return figure, axes
 
 
-def plot_reliability(results):
-  """Observed share against posterior probability.
+def plot_reliability(
+  results: Mapping[str, reliability_diagram.Reliability],
+) -> tuple[mpl_figure.Figure, mpl_axes.Axes]:
+  """Plots the observed share against the posterior probability.
 
   Args:
-    results: dict of a label to a `Reliability`.
+    results: `Reliability` by label.
   """
   figure = mpl_figure.Figure(figsize=(4.9, 4.7), layout="constrained")
   axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""Structures against the positions of known objects, and against chance."""
+"""Structures compared with the positions of known objects, and with chance."""
 
 import dataclasses
 
@@ -6,25 +6,30 @@ from astropy import units as u
 import numpy as np
 from scipy import spatial
 
+from tfp_massmap import geometry
+
 NULLS = ("uniform", "shifted")
 
-# One object in a region that fills a hundredth of its box needs more once in 10^43.
+# One object in a region that fills a hundredth of its box needs more shifts than this
+# once in 10^43 cases.
 _MAX_SHIFTS = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
 class Matches:
-  """Known objects that have a structure nearby, and how many have by chance.
+  """Known objects that have a structure nearby, and the number expected by chance.
 
   Attributes:
-    inside: whether an object lies in the region, bool `[num_objects]`.
-    separation: to the nearest structure, arcmin, `[num_objects]`; infinite without
-      one, or for an object that the grid cannot show.
-    matched: inside, and with a structure within the radius, bool `[num_objects]`.
-    num_inside, num_matched: their numbers.
-    expected, expected_std: mean and standard deviation of the number of matches of as
-      many random objects.
-    p_value: probability of at least so many random matches, (1 + cases) / (1 + trials).
+    inside: Whether an object lies in the region, bool `[num_objects]`.
+    separation: Distance to the nearest structure, arcmin, `[num_objects]`; infinite if
+      there is no structure, or if the grid cannot show the object.
+    matched: Whether an object lies inside and has a structure within the radius, bool
+      `[num_objects]`.
+    num_inside: Number of objects inside.
+    num_matched: Number of objects matched.
+    expected: Mean number of matches of as many random objects.
+    expected_std: Standard deviation of this number.
+    p_value: Probability of at least so many random matches, (1 + cases) / (1 + trials).
   """
 
   inside: np.ndarray
@@ -39,38 +44,35 @@ class Matches:
 
 
 def match_positions(
-  structures,
-  objects,
+  structures: tuple[np.ndarray | float, np.ndarray | float],
+  objects: tuple[np.ndarray | float, np.ndarray | float],
   *,
-  region,
-  grid,
-  radius=1.5 * u.arcmin,
-  null="uniform",
-  num_random=10000,
-  seed=0,
-):
+  region: np.ndarray,
+  grid: geometry.PixelGrid,
+  radius: u.Quantity = 1.5 * u.arcmin,
+  null: str = "uniform",
+  num_random: int = 10000,
+  seed: int = 0,
+) -> Matches:
   """Matches objects to structures, on the flat map.
 
   Args:
     structures: `(row, column)` of the structures, numbers or arrays.
     objects: `(row, column)` of the objects, fractional, numbers or arrays.
-    region: bool `[ny, nx]`, where both can be.
+    region: Bool `[ny, nx]`, true where both can be.
     grid: `geometry.PixelGrid`.
-    radius: of a match, an angle.
-    null: "uniform", random positions in the region; or "shifted", the objects moved
-      together, with the opposite edges of the region's box joined, which keeps their
+    radius: Radius of a match, an angle; five pixels of 0.29 arcmin.
+    null: "uniform" for random positions in the region, or "shifted" for the objects
+      moved together, with opposite edges of the region's box joined, which keeps their
       clustering. A shift that leaves less than half of them in the region is drawn
-      again; the number of matches is scaled to the number inside.
-    num_random: number of random sets, positive.
-    seed: integer.
-
-  Returns:
-    `Matches`.
+      again, and the number of matches is scaled to the number of objects inside.
+    num_random: Number of random sets, positive. 10,000 resolve p-values of 1e-4.
+    seed: Integer.
 
   Raises:
-    ValueError: for another null, a region of another shape than the grid, no object in
-      it, one so thin that no shift keeps half of the objects in it, or a radius or number
-      that is not positive.
+    ValueError: If the null is unknown, the region has another shape than the grid, no
+      object lies in it, no shift keeps half of the objects in it, or a radius or number
+      is not positive.
   """
   if null not in NULLS:
     raise ValueError(f"null must be one of {NULLS}; got {null!r}.")
@@ -96,10 +98,10 @@ def match_positions(
   matched = inside & (separation <= reach)
   rng = np.random.default_rng(seed)
   draw = _uniform if null == "uniform" else _shifted
-  numbers = np.empty(num_random)
-  for trial in range(num_random):
-    random = draw(rng, objects[inside], region)
-    numbers[trial] = np.mean(_nearest(places, random) <= reach) * num_inside
+  sets = (draw(rng, objects[inside], region) for _ in range(num_random))
+  shares = [np.mean(_nearest(places, positions) <= reach) for positions in sets]
+  numbers = np.array(shares) * num_inside
+  # A margin for the rounding of scaled numbers.
   as_many = np.sum(numbers >= matched.sum() - 1e-9)
   return Matches(
     inside=inside,
@@ -119,9 +121,9 @@ def _positions(coordinates):
 
 def _nearest(places, objects):
   distance = np.full(len(objects), np.inf)
-  known = np.isfinite(objects).all(axis=-1)
+  on_grid = np.isfinite(objects).all(axis=-1)
   if len(places):
-    distance[known] = spatial.cKDTree(places).query(objects[known])[0]
+    distance[on_grid] = spatial.cKDTree(places).query(objects[on_grid])[0]
   return distance
 
 

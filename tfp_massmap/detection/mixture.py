@@ -1,15 +1,17 @@
 """A prior under which the probability of a cluster is known exactly.
 
 The convergence is a Gaussian field, plus, with probability pi, a given cluster t at a
-given place. With C = A S A' + N the covariance of the data without cluster,
+given place. With C = A S A' + N the covariance of the data without the cluster,
 
   ln [P(data | cluster) / P(data | none)] = (A t)' C^-1 data - 1/2 (A t)' C^-1 A t,
 
-and C^-1 y = N^-1 (y - A m(y)), m(y) the Wiener filter of y: two solutions of
-`gaussian_posterior` are all it takes. The oracle for what samples of other priors say.
+where C^-1 y = N^-1 (y - A m(y)) and m(y) is the Wiener filter of y. So two solutions of
+`gaussian_posterior` give the posterior probability. It shows what samples of other
+priors should give.
 """
 
 import dataclasses
+import typing
 
 import numpy as np
 from scipy import special
@@ -18,6 +20,10 @@ import tensorflow_probability as tfp
 
 from tfp_massmap import gaussian_posterior
 from tfp_massmap import likelihood as likelihood_lib
+from tfp_massmap import priors
+from tfp_massmap import shear_map as shear_map_lib
+
+_SALT = "cluster_mixture"
 
 
 class ClusterMixture:
@@ -25,15 +31,26 @@ class ClusterMixture:
 
   Args:
     prior: `priors.GaussianPrior`.
-    cluster: its convergence, `[ny, nx]`; its shear is that of `lensing`.
+    cluster: Convergence of the cluster, `[ny, nx]`; its shear is that of `lensing`.
     probability: pi, in (0, 1).
 
+  Attributes:
+    prior: As given.
+    cluster: The cluster as a tensor of the prior's dtype.
+    probability: As given.
+
   Raises:
-    ValueError: for a probability outside, or a cluster of another shape than the prior;
-      by the methods, for a shear map of another shape.
+    ValueError: If the probability lies outside (0, 1), or the cluster has another shape
+      than the prior.
   """
 
-  def __init__(self, prior, cluster, *, probability=0.5):
+  def __init__(
+    self,
+    prior: priors.GaussianPrior,
+    cluster: np.ndarray,
+    *,
+    probability: float = 0.5,
+  ) -> None:
     if not 0 < probability < 1:
       raise ValueError(f"probability must lie in (0, 1); got {probability}.")
     if np.shape(cluster) != tuple(prior.shape):
@@ -45,44 +62,59 @@ class ClusterMixture:
     self.cluster = tf.constant(cluster, prior.dtype)
     self.probability = float(probability)
 
-  def draw(self, seed):
-    """`(kappa, has_cluster)`: a map `[ny, nx]`, and whether the cluster is in it."""
-    field_seed, choice_seed = tfp.random.split_seed(seed, n=2, salt="cluster_mixture")
+  def draw(self, seed: typing.Any) -> tuple[tf.Tensor, bool]:
+    """Returns a map `[ny, nx]` of this prior, and whether the cluster is in it.
+
+    Args:
+      seed: Stateless TFP seed.
+    """
+    field_seed, choice_seed = tfp.random.split_seed(seed, n=2, salt=_SALT)
     has_cluster = bool(tf.random.stateless_uniform([], choice_seed) < self.probability)
     return self.prior.sample(seed=field_seed) + has_cluster * self.cluster, has_cluster
 
-  def posterior_probability(self, shear_map, rtol=1e-5):
-    """P(cluster | data), exact, a float.
+  def posterior_probability(
+    self, shear_map: shear_map_lib.ShearMap, rtol: float = 1e-5
+  ) -> float:
+    """Returns P(cluster | data), which is exact.
 
     Args:
       shear_map: `shear_map.ShearMap`.
-      rtol: of the Wiener filters.
+      rtol: Relative tolerance of the Wiener filters.
 
     Raises:
-      RuntimeError: if conjugate gradients do not reach it.
+      ValueError: If the shear map has another shape than the prior.
+      RuntimeError: If conjugate gradients do not reach the tolerance.
     """
     return self._probability_and_missed(shear_map, rtol)[0]
 
-  def sample(self, shear_map, num_samples, *, seed, rtol=1e-5):
-    """Exact draws of the posterior.
+  def sample(
+    self,
+    shear_map: shear_map_lib.ShearMap,
+    num_samples: int,
+    *,
+    seed: typing.Any,
+    rtol: float = 1e-5,
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Returns exact draws of the posterior.
 
     Args:
       shear_map: `shear_map.ShearMap`.
-      num_samples: how many.
-      seed: stateless TFP seed.
-      rtol: of the linear solutions.
+      num_samples: Number of draws.
+      seed: Stateless TFP seed.
+      rtol: Relative tolerance of the linear solutions.
 
     Returns:
       `(samples, has_cluster)`: `[num_samples, ny, nx]` and bool `[num_samples]`.
 
     Raises:
-      RuntimeError: if conjugate gradients do not reach `rtol`.
+      ValueError: If the shear map has another shape than the prior.
+      RuntimeError: If conjugate gradients do not reach the tolerance.
     """
-    field_seed, choice_seed = tfp.random.split_seed(seed, n=2, salt="cluster_mixture")
+    field_seed, choice_seed = tfp.random.split_seed(seed, n=2, salt=_SALT)
     uniform = tf.random.stateless_uniform([num_samples], choice_seed, dtype=tf.float64)
     probability, missed = self._probability_and_missed(shear_map, rtol)
     has_cluster = uniform.numpy() < probability
-    likelihood = likelihood_lib.ShearLikelihood(shear_map, self.prior.dtype)
+    likelihood = likelihood_lib.ShearLikelihood(shear_map, dtype=self.prior.dtype)
     fields = gaussian_posterior.sample(
       likelihood, self.prior, num_samples=num_samples, seed=field_seed, rtol=rtol
     )
@@ -91,13 +123,13 @@ class ClusterMixture:
     return fields.numpy() + shift, has_cluster
 
   def _probability_and_missed(self, shear_map, rtol):
-    """P(cluster | data), and the Wiener filter of the cluster's shear, m(A t)."""
+    """Returns P(cluster | data), and m(A t), the filter of the cluster's shear."""
     if shear_map.grid.shape != tuple(self.prior.shape):
       raise ValueError(
         f"The shear map has shape {shear_map.grid.shape}, the prior"
         f" {tuple(self.prior.shape)}. Make both from the same grid."
       )
-    likelihood = likelihood_lib.ShearLikelihood(shear_map, self.prior.dtype)
+    likelihood = likelihood_lib.ShearLikelihood(shear_map, dtype=self.prior.dtype)
     template = likelihood.model(self.cluster)
     weighted = likelihood.inverse_variance() * template
     log_ratio, factor = 0.0, 1.0
@@ -109,7 +141,7 @@ class ClusterMixture:
     return float(special.expit(special.logit(self.probability) + log_ratio)), mean
 
   def _wiener(self, shear_map, shear, rtol):
-    """Wiener filter of another shear with the noise of the map."""
+    """Returns the Wiener filter of another shear with the noise of the map."""
     shear_map = dataclasses.replace(shear_map, shear=shear.numpy())
-    likelihood = likelihood_lib.ShearLikelihood(shear_map, self.prior.dtype)
+    likelihood = likelihood_lib.ShearLikelihood(shear_map, dtype=self.prior.dtype)
     return gaussian_posterior.mean(likelihood, self.prior, rtol=rtol)[0]

@@ -1,11 +1,12 @@
-"""Do things of posterior probability p come true in a share p of cases?
+"""Test whether events of posterior probability p are true in a share p of cases.
 
-Under a right posterior the truth is one more draw beside the samples. If K of the N + 1
-have a cluster, each is as likely to be one of the K, so that the truth has it with
-probability K / (N + 1), exactly, for any number of samples. Grouping by K / (N + 1)
-leaves no bias from the noise of the share of samples.
+Under a correct posterior the truth is one more draw beside the N samples. If K of the
+N + 1 have a cluster, each is as likely to be one of the K, so the truth has it with
+probability K / (N + 1), exactly, for any number of samples. Cases are grouped by
+K / (N + 1), which is why the noise of the share of samples does not bias the diagram.
 """
 
+from collections.abc import Mapping
 import dataclasses
 
 from astropy import table
@@ -20,14 +21,15 @@ class Reliability:
   """Reliability diagram.
 
   Attributes:
-    predicted: mean probability of the cases in a bin, `[n]`.
-    observed: share of them that are true, `[n]`.
-    low, high: 68 % Wilson interval of `observed`, `[n]`.
-    count: number of cases in a bin, int `[n]`; empty bins are left out.
-    z: sum of outcomes minus probabilities over its standard deviation.
-    p_value: of a chi-square over the bins whose number of true cases has a variance
-      of at least 1; NaN without such a bin. Both it and `z` take the cases as
-      independent.
+    predicted: Mean probability of the cases in a bin, `[n]`.
+    observed: Share of them that are true, `[n]`.
+    low: Lower end of the 68 % Wilson interval of `observed`, `[n]`.
+    high: Upper end of it, `[n]`.
+    count: Number of cases in a bin, int `[n]`; empty bins are left out.
+    z: Sum of outcomes minus probabilities over its standard deviation. Like the
+      p-value, it takes the cases as independent.
+    p_value: p-value of a chi-square over the bins whose number of true cases has a
+      variance of at least 1; NaN without such a bin.
   """
 
   predicted: np.ndarray
@@ -40,21 +42,20 @@ class Reliability:
   p_value: float
 
 
-def reliability(samples, truths, *, edges=None):
-  """Compares shares of posterior samples with what is true.
+def reliability(
+  samples: np.ndarray, truths: np.ndarray, *, edges: np.ndarray | None = None
+) -> Reliability:
+  """Compares shares of posterior samples with the truth.
 
   Args:
-    samples: bool `[num_cases, num_samples]`, whether a sample has the cluster.
-    truths: bool `[num_cases]`, whether the truth has.
-    edges: of the bins of probability, increasing, from 0 to 1; None for ten of equal
-      width.
-
-  Returns:
-    A `Reliability`.
+    samples: Bool `[num_cases, num_samples]`, whether a sample has the cluster.
+    truths: Bool `[num_cases]`, whether the truth has it.
+    edges: Edges of the bins of probability, increasing, from 0 to 1; None for ten bins
+      of equal width.
 
   Raises:
-    ValueError: for shapes that do not agree, values other than 0 and 1, edges that do
-      not span 0 to 1, or no case whose outcome is open.
+    ValueError: If shapes do not agree, values are not 0 or 1, edges do not span 0 to 1,
+      or truth and samples agree in every case.
   """
   samples, truths = _as_bool(samples, "samples"), _as_bool(truths, "truths")
   if samples.ndim != 2 or truths.shape != samples.shape[:1]:
@@ -80,6 +81,7 @@ def reliability(samples, truths, *, edges=None):
   used = count > 0
   excess = total(truths - probability)
   spread = total(variance)
+  # In bins with a smaller variance, a chi-square is far from its distribution.
   wide = spread >= 1
   chi_square = np.sum(excess[wide] ** 2 / spread[wide])
   successes = total(truths)[used].astype(int)
@@ -95,6 +97,29 @@ def reliability(samples, truths, *, edges=None):
   )
 
 
+def reliability_table(results: Mapping[str, Reliability]) -> table.Table:
+  """Returns the bins of one or more tests as a table.
+
+  Args:
+    results: `Reliability` by name of the test.
+
+  Returns:
+    A table with the columns `test`, `predicted`, `observed`, `low`, `high` and `count`.
+  """
+  tables = []
+  for name, result in results.items():
+    columns = dict(
+      test=[name] * len(result.count),
+      predicted=result.predicted,
+      observed=result.observed,
+      low=result.low,
+      high=result.high,
+      count=result.count,
+    )
+    tables.append(table.Table(columns))
+  return table.vstack(tables)
+
+
 def _as_bool(values, name):
   values = np.asarray(values)
   other = values[~np.isin(values, (0, 1))]
@@ -103,21 +128,3 @@ def _as_bool(values, name):
       f"{name} must be true or false; got values such as {other.flat[0]}."
     )
   return values.astype(bool)
-
-
-def reliability_table(results):
-  """Bins of one or more tests as a table.
-
-  Args:
-    results: dict of names to `Reliability`.
-
-  Returns:
-    `astropy.table.Table` with the columns `test`, `predicted`, `observed`, `low`, `high`
-    and `count`.
-  """
-  names = ("predicted", "observed", "low", "high", "count")
-  tables = []
-  for name, result in results.items():
-    columns = {column: getattr(result, column) for column in names}
-    tables.append(table.Table(dict(test=[name] * len(result.count), **columns)))
-  return table.vstack(tables)
