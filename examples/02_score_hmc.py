@@ -72,19 +72,10 @@ def show_field(axis, sigma, arrows=19, size=2.4):
   density = tf.exp(moons(fine, sigma_of(fine))[0])
   axis.imshow(density, origin="lower", extent=[-size, size] * 2, cmap="Blues")
   coarse = np.stack(np.meshgrid(*[np.linspace(-size, size, arrows)] * 2), axis=-1)
-  coarse = tf.constant(coarse, tf.float32)
+  coarse = coarse.astype(np.float32)
   field = (WIDTH**2 + sigma**2) * score_fn(coarse, sigma_of(coarse)).numpy()
-  axis.quiver(
-    coarse[..., 0],
-    coarse[..., 1],
-    field[..., 0],
-    field[..., 1],
-    angles="xy",
-    scale_units="xy",
-    scale=4,
-    width=0.003,
-    alpha=0.7,
-  )
+  style = dict(angles="xy", scale_units="xy", scale=4, width=0.003, alpha=0.7)
+  axis.quiver(*np.moveaxis(coarse, -1, 0), *np.moveaxis(field, -1, 0), **style)
   axis.set(xlim=(-size, size), ylim=(-size, size), xlabel="$x_1$", ylabel="$x_2$")
 
 

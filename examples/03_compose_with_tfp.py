@@ -71,12 +71,10 @@ report(f"dual averaging, step {float(step_size[-1]):.2f}", samples, mean=3.0, st
 # the change of variables, and the kernel moves in log x.
 
 # %%
-kernel = tfp.mcmc.TransformedTransitionKernel(
-  mcmc.ScoreHamiltonianMonteCarlo(
-    lambda x: 2 / x - 1, 0.4, num_leapfrog_steps=4, event_ndims=1
-  ),
-  bijector=tfp.bijectors.Exp(),
+in_x = mcmc.ScoreHamiltonianMonteCarlo(
+  lambda x: 2 / x - 1, 0.4, num_leapfrog_steps=4, event_ndims=1
 )
+kernel = tfp.mcmc.TransformedTransitionKernel(in_x, bijector=tfp.bijectors.Exp())
 report(
   "Gamma(3) through Exp", run(kernel, tf.ones([50, 1])), mean=3.0, std=np.sqrt(3.0)
 )

@@ -18,7 +18,7 @@ tfd = tfp.distributions
 @pytest.mark.parametrize("dynamic", [False, True])
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_trajectory_rule_of_any_number_of_steps(num_steps, dynamic, jit_compile):
-  """Exact for a Gaussian, whether the number is known or a tensor."""
+  """The rule is exact for a Gaussian, for known numbers of steps and for tensors."""
   precision = tf.constant([0.5, 1.0, 2.0, 4.0], tf.float64)
   start = score_targets.rippled_start(20)
 
@@ -41,7 +41,7 @@ def test_trajectory_rule_of_any_number_of_steps(num_steps, dynamic, jit_compile)
 
 @pytest.mark.parametrize("num_steps", [1, 3, 4, 5, 7])
 def test_trajectory_rule_is_antisymmetric(num_steps):
-  """Back along the same path with the momentum turned: minus the same number."""
+  """The path back, with the momentum reversed, gives minus the same number."""
   parts = [score_targets.rippled_start(30)]
   momentum = [tf.random.stateless_normal([30, 4], (7, 8), dtype=tf.float64)]
   steps = [tf.constant(0.2, tf.float64)]
@@ -111,7 +111,7 @@ def test_split_integrator_is_exact_for_its_own_gaussian():
   np.testing.assert_allclose(ratio, 0, atol=1e-9)
   modes = np.fft.rfft2(states - mean, norm="ortho")
   power = np.mean(np.abs(modes) ** 2, axis=(0, 1)) / variance
-  # 20,000 independent draws of one or two numbers a mode: 1 %; 4.5 sigma.
+  # 20,000 independent draws of one or two numbers a mode give it to 1 %: 4.5 sigma.
   np.testing.assert_allclose(power, 1, atol=0.045)
   flat = states.numpy().reshape(50, -1)
   assert abs(np.corrcoef(flat[:-1].ravel(), flat[1:].ravel())[0, 1]) < 0.01
@@ -138,13 +138,14 @@ def test_integrators_are_reversible_and_keep_a_target_that_is_not_gaussian(integ
     )
   )()
   assert 0.6 < np.mean(accepted) < 0.9999
-  # Logistic: variance pi^2 / 3, fourth moment 7 pi^4 / 15; 20,000 chains; 4 sigma.
+  # A logistic variable has variance pi^2 / 3 and fourth moment 7 pi^4 / 15. The limits are
+  # 4 sigma for 20,000 chains.
   np.testing.assert_allclose(np.var(end[-1]), np.pi**2 / 3, rtol=0.05)
   np.testing.assert_allclose(np.mean(end[-1] ** 4), 7 * np.pi**4 / 15, rtol=0.16)
 
 
 def test_split_takes_larger_steps_than_leapfrog():
-  """A stiff Gaussian with a soft rest: the design's reason for the split."""
+  """On a stiff Gaussian with a soft rest, the split errs less at the same step."""
   precision = np.array([1.0, 10.0, 100.0, 1000.0])
   rest = lambda x: -tf.tanh(x)
   kernel = functools.partial(

@@ -53,7 +53,7 @@ def test_preconditioned_chains_have_the_targets_covariance(rule, mode):
   """The mass matrix changes the path, not the target."""
   shape = (4, 6)
   mass = _mass(shape)
-  # A target whose precision is twice the mass: the same frequency for every mode.
+  # The precision is twice the mass, so that every mode has the same frequency.
   inverse = mcmc.FourierDiagonalNormal(1 / mass.mode_variance, shape)
   score = lambda x: -2.0 * inverse.velocity(x)
   kernel = mcmc.ScoreHamiltonianMonteCarlo(
@@ -73,7 +73,7 @@ def test_preconditioned_chains_have_the_targets_covariance(rule, mode):
   )
   modes = np.fft.rfft2(states, norm="ortho")
   ratio = np.mean(np.abs(modes) ** 2, axis=(0, 1)) * 2 * mass.mode_variance
-  # 40,000 nearly independent draws of one or two numbers a mode: 0.7 %; 5 sigma.
+  # 40,000 nearly independent draws of one or two numbers a mode: 0.7 %, 5 sigma.
   np.testing.assert_allclose(ratio, 1, atol=0.035)
 
 

@@ -102,7 +102,7 @@ def test_momenta_that_do_not_fit_are_refused():
     kernel = score_targets.proposal_kernel(
       target_score_fn=lambda x: -x, step_size=0.1, momentum_distribution=distribution
     )
-    with pytest.raises(ValueError, match="Wrap it in tfd.Independent"):
+    with pytest.raises(ValueError, match=r"Wrap it in tfd\.Independent"):
       score_targets.one_step(kernel, start)
   with pytest.raises(ValueError, match="needs a momentum distribution with the"):
     score_targets.one_step(

@@ -11,7 +11,7 @@ from tfp_massmap.mcmc import path_integral
 
 
 def _quartic_log_prob(x):
-  """Not Gaussian, not symmetric: a double well tilted and coupled."""
+  """Returns the log-density of a tilted double well in coupled coordinates."""
   return tf.reduce_sum(-0.25 * x**4 + 0.5 * x**2 + 0.3 * x, axis=-1) - 0.5 * tf.square(
     tf.reduce_sum(x, axis=-1)
   )
@@ -129,7 +129,7 @@ def test_gauss_lobatto_is_exact_for_polynomials_and_beats_simpson():
     ),
     start,
   )
-  # With two evaluations instead of three.
+  # The Gauss-Lobatto rule makes two evaluations, and Simpson's three.
   assert lobatto < simpson
 
 
@@ -198,7 +198,7 @@ def test_only_the_rest_of_an_analytic_part_is_integrated(rule):
   plain = score_targets.quadrature_error(
     score_targets.proposal_kernel(path_integral=rule, **settings), start
   )
-  # What is left is Gaussian, and every rule is exact for it.
+  # The rest is Gaussian, and every rule is exact for it.
   split = score_targets.quadrature_error(
     score_targets.proposal_kernel(
       path_integral=rule, analytic_log_prob_fn=score_targets.ripples, **settings

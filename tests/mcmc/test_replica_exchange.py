@@ -14,7 +14,7 @@ _SIGMAS = [0.3, 0.8, 1.6, 3.0]
 
 
 def _two_wells(x, sigma):
-  """Score of an even mixture of N(+-2, 0) smoothed by sigma, in every coordinate."""
+  """Returns the score of two points at +-2 smoothed by sigma, in every coordinate."""
   sigma = tf.cast(sigma, x.dtype)
   variance = tf.square(sigma)[..., tf.newaxis]
   return (2 * tf.tanh(2 * x / variance) - x) / variance
@@ -61,7 +61,7 @@ def test_exchange_lets_chains_cross_the_barrier(mode):
   if mode == "eager":
     return
   late = states[100:]
-  # 100 chains with some 20 crossings each: the share of a well is known to .011.
+  # 100 chains with about 20 crossings each give the share of a well to 0.011.
   assert abs(np.mean(late > 0) - 0.5) < 0.05
   np.testing.assert_allclose(np.mean(np.square(late)), 4 + 0.3**2, rtol=0.02)
 
@@ -82,7 +82,7 @@ def test_without_exchange_chains_stay_in_their_well():
 
 
 def test_exchange_of_gaussians_has_the_acceptance_of_tfps():
-  """p_i ~ exp(-beta_i x^2 / 2): the swap ratio in closed form, step by step."""
+  """For p_i proportional to exp(-beta_i x^2 / 2) the swap ratio is known."""
   betas = [1.0, 0.5, 0.25]
   kernel = mcmc.ScoreReplicaExchangeMC(
     lambda x, beta: -beta[..., tf.newaxis] * x,
@@ -98,7 +98,7 @@ def test_exchange_of_gaussians_has_the_acceptance_of_tfps():
   for step in range(6):
     before = results
     state, results = kernel.one_step(state, results, seed=(5, step))
-    # Undo the swaps: the states between the inner step and the exchange.
+    # Undoing the swaps gives the states between the inner step and the exchange.
     low = step % 2
     swapped = results.replica_states[0].numpy()
     moved = swapped.copy()
@@ -111,7 +111,7 @@ def test_exchange_of_gaussians_has_the_acceptance_of_tfps():
     exact = 0.5 * (betas[low] - betas[low + 1]) * (square[low] - square[low + 1])
     np.testing.assert_allclose(results.log_accept_ratio[low], exact, atol=1e-9)
     assert before.step_count + 1 == results.step_count
-  # 1 at the start; each step 3 + 3 of the inner kernel, 2 for the swaps, 1 after.
+  # One at the start; each step 3 + 3 of the inner kernel, 2 for the swaps, 1 after.
   assert results.num_score_evaluations[0] == 3 * (1 + 6 * (6 + 2 + 1))
   for index, beta in enumerate(betas):
     variance = np.var(results.replica_states[0][index])
@@ -138,13 +138,13 @@ def test_exchange_of_a_single_chain_and_of_several_parts():
       trace_fn=None,
     )
   )()
-  # Some 3,000 independent draws of 2 and 3 numbers: 2 %; 4 sigma.
+  # About 3,000 independent draws of 2 and 3 numbers give it to 2 %: 4 sigma.
   np.testing.assert_allclose(np.var(states[0]), 1, atol=0.09)
   np.testing.assert_allclose(np.var(states[1]), 1, atol=0.09)
 
 
 def test_exchange_of_transformed_kernels_counts_their_evaluations():
-  """A Gamma(3) target in log x, inside replica exchange in x."""
+  """A Gamma(3) target is sampled in log x, inside replica exchange in x."""
   kernel = mcmc.ScoreReplicaExchangeMC(
     lambda x, sigma: (2 / x - 1) / (1 + sigma[..., tf.newaxis]),
     [0.0, 1.0],
@@ -157,14 +157,14 @@ def test_exchange_of_transformed_kernels_counts_their_evaluations():
   state = tf.random.stateless_gamma([500, 1], (1, 2), 3.0)
   results = kernel.bootstrap_results(state)
   state, results = kernel.one_step(state, results, seed=(3, 4))
-  # Two replicas: 1 at the start, 4 of leapfrog, 2 + 2 of the swap, 1 after it.
+  # Each of two replicas: 1 at the start, 4 leapfrog, 2 + 2 in the swap, 1 after it.
   np.testing.assert_array_equal(results.num_score_evaluations, [2 * 10] * 500)
   log_prob = lambda x: tf.reduce_sum(2 * tf.math.log(x) - x, axis=-1)
   low, high = results.replica_states[0]
   change = 0.5 * (log_prob(low) - log_prob(high))
   swapped = results.is_swap_accepted[0]
   exact = np.where(swapped, change, -change)
-  # Four nodes are not exact for 2 / x; neighbours of the origin are the worst.
+  # Four nodes are not exact for 2 / x, least of all near the origin.
   assert np.median(np.abs(results.log_accept_ratio[0] - exact)) < 1e-3
   assert 0.3 < np.mean(swapped) < 0.99
 

@@ -57,7 +57,7 @@ def test_list_of_state_parts(rule):
     30, start, num_burnin_steps=10, kernel=kernel, trace_fn=None, seed=(1, 2)
   )
   assert isinstance(states, list) and states[1].shape == (30, 500, 2, 2)
-  # 500 chains: the std of a variance is 2/sqrt(2 * 500 * 2..4 * few) < 3 %; 5 sigma.
+  # The error of a variance from 500 chains is 2/sqrt(2 * 500 * 2..4 * few) < 3 %.
   np.testing.assert_allclose(np.var(states[0]), 1, rtol=0.1)
   np.testing.assert_allclose(np.var(states[1]), 0.25, rtol=0.1)
 
@@ -115,7 +115,7 @@ def _lognormal_log_prob(log_field):
 )
 @pytest.mark.parametrize("target", ["gaussian", "banana", "lognormal field"])
 def test_exact_draws_keep_their_moments(rule, target, record_property):
-  """The strongest test of a kernel: what starts in the target stays there."""
+  """Chains that start from the target keep its moments: a kernel's strongest test."""
   num_chains = 10000
   if target == "lognormal field":
     field = mcmc.FourierDiagonalNormal(0.1 * score_targets.power_spectrum(), (6, 8))
@@ -189,7 +189,7 @@ def test_seeds_reproduce_bit_for_bit_and_chains_resume():
   fresh = sample(5, first.all_states[-1], seed=(5, 6))
   np.testing.assert_allclose(resumed.all_states, fresh.all_states, atol=1e-6)
   evaluations = resumed.final_kernel_results.num_score_evaluations
-  # 1 at the start, then 4 leapfrog steps and 3 inner nodes each.
+  # One at the start, then 4 leapfrog steps and 3 inner nodes each.
   np.testing.assert_array_equal(evaluations, [1 + 15 * 7] * 4)
 
 
@@ -234,7 +234,7 @@ def test_gradients_through_a_step_under_xla():
       value = tf.reduce_sum(end)
     return tape.gradient(value, x)
 
-  # On a unit normal leapfrog turns by 6 arcs: close to cos(.6).
+  # On a unit normal six leapfrog steps of 0.1 rotate by close to 0.6 radians.
   np.testing.assert_allclose(gradient(tf.ones([3])), np.cos(0.6), atol=2e-3)
 
 
@@ -248,7 +248,7 @@ def test_tuples_stay_tuples():
 
 
 def test_a_score_that_is_no_gradient_does_not_crash():
-  """A rotating field: no density has it; the chain stays finite all the same."""
+  """No density has a rotating score; the chain stays finite all the same."""
   swirl = tf.constant([[-1.0, 1.5], [-1.5, -1.0]])
   for rule in ("straight", "trajectory"):
     kernel = mcmc.ScoreHamiltonianMonteCarlo(

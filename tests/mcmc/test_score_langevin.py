@@ -50,7 +50,7 @@ def test_same_chain_as_tfps_langevin_on_a_gaussian(mode, rule, volatility_fn):
 
 
 def test_langevin_keeps_a_skewed_target():
-  """Exact draws of x = log of a Gamma(3) variable keep their moments."""
+  """Exact draws of the logarithm of a Gamma(3) variable keep their moments."""
   start = tf.math.log(
     tfd.Gamma(tf.constant(3.0, tf.float64), 1.0).sample([20000, 1], seed=(1, 2))
   )
@@ -77,7 +77,7 @@ def test_langevin_keeps_a_skewed_target():
 
 @pytest.mark.parametrize("rule", ["straight", mcmc.gauss_lobatto(2)])
 def test_analytic_part_of_langevin_leaves_only_the_rest(rule):
-  """A Gaussian part is exact; a quartic rest costs what it costs by itself."""
+  """A known Gaussian part is exact, and the error is that of the quartic rest."""
 
   def known(x):
     return -0.5 * tf.reduce_sum(score_targets.PRECISION[0, 0] * x**2, axis=-1)
@@ -138,7 +138,7 @@ def test_langevin_without_the_test_is_biased():
   results = kernel.bootstrap_results(state)
   for step in range(20):
     state, results = kernel.one_step(state, results, seed=(3, step))
-  # Euler-Maruyama on a unit normal: variance 1 / (1 - step / 4).
+  # Euler-Maruyama on a unit normal has the variance 1 / (1 - step / 4).
   np.testing.assert_allclose(np.var(state), 1 / (1 - 0.2), rtol=0.04)
 
 

@@ -13,7 +13,7 @@ tfd = tfp.distributions
 
 
 def _sharded_kernels():
-  """Kernels of N(0, 1) whose coordinates lie on several devices."""
+  """Returns kernels of N(0, 1) whose coordinates lie on several devices."""
   arguments = dict(
     target_score_fn=lambda x: -x,
     step_size=tf.constant(0.9, tf.float64),
@@ -38,7 +38,7 @@ def _sharded_kernels():
     "a mass matrix": hmc.copy(
       momentum_distribution=tf.linalg.LinearOperatorDiag(normal.scale.diag_part())
     ),
-    # It makes the kernel keep the momentum distribution in its results.
+    # The adaptation makes the kernel keep the momentum distribution in its results.
     "adapted": tfp.mcmc.SimpleStepSizeAdaptation(hmc, num_adaptation_steps=0),
     "langevin": mcmc.ScoreMetropolisAdjustedLangevinAlgorithm(
       lambda x: -x,
@@ -82,7 +82,7 @@ def test_sharded_states_move_as_one(kernel_name, two_devices):
   """Two devices with half of the coordinates each accept and reject together."""
   kernel = _sharded_kernels()[kernel_name]
 
-  # tf.distribute lets replicas meet outside of loops only: a step a call.
+  # tf.distribute adds up replicas outside of loops only, hence one step per call.
   @tf.function
   def step(state, seed):
     def one(state):
@@ -101,7 +101,7 @@ def test_sharded_states_move_as_one(kernel_name, two_devices):
     halves.append(np.stack(two_devices.experimental_local_results(state)))
   assert 0.2 < np.mean(shares) < 0.999
   late = np.stack(halves[20:], axis=1)
-  # 200 chains of 3 numbers, 40 steps: 2 % for each half; 4 sigma and correlation.
+  # 200 chains of 3 numbers and 40 steps give 2 % on each device: 4 sigma.
   np.testing.assert_allclose(np.var(late, axis=(1, 2, 3)), 1, rtol=0.12)
   assert abs(np.corrcoef(late.reshape(2, -1))[0, 1]) < 0.08
 

@@ -29,13 +29,13 @@ def test_number_of_steps_drawn_between_bounds():
   )()
   steps = np.diff(evaluations[:, 0])
   assert set(steps) == {2, 3, 4, 5, 6}
-  # A uniform number of five: each has 40 +- 6 of 199.
+  # Each of five equally likely numbers comes 40 +- 6 times in 199 steps.
   assert np.bincount(steps)[2:].min() > 15
   assert np.isfinite(ratio).all()
 
 
 def test_a_drawn_number_of_steps_cannot_be_adapted():
-  """In a graph TensorFlow itself refuses the change of shape."""
+  """The error is that of eager mode; in a graph TensorFlow refuses the new shape."""
   kernel = tfp.experimental.mcmc.GradientBasedTrajectoryLengthAdaptation(
     score_targets.hmc_of_three_scales(num_leapfrog_steps=(2, 5)), num_adaptation_steps=3
   )

@@ -11,7 +11,7 @@ tfb = tfp.bijectors
 
 
 def test_stand_in_is_zero_with_the_score_as_gradient():
-  """Of several parts, scaled by what a wrapper puts behind it."""
+  """The gradient reaches all parts, and is scaled by what a wrapper computes."""
   stand_in = mcmc.ScoreAsLogProb(lambda x, y: [-x, 3 * y], [1, 0])
   parts = [tf.ones([4, 2]), tf.fill([4], 2.0)]
   value, gradient = tfp.math.value_and_gradient(lambda x, y: 2 * stand_in(x, y), parts)
@@ -29,7 +29,7 @@ def test_scores_of_wrong_shapes_are_refused():
     )
     return kernel.bootstrap_results(start)
 
-  with pytest.raises(ValueError, match="For a log-density use tfp.mcmc"):
+  with pytest.raises(ValueError, match=r"For a log-density use tfp\.mcmc"):
     bootstrap(lambda x: -0.5 * tf.reduce_sum(x**2, axis=-1))
   with pytest.raises(ValueError, match="one score per state part"):
     bootstrap(lambda x: [x, x])

@@ -10,7 +10,7 @@ from tfp_massmap import mcmc
 
 
 def _tempered(cooling=0.5, min_steps=3, min_sigma=0.2, initial_sigma=1.0):
-  """Unit normal smoothed by sigma, N(0, 1 + sigma^2)."""
+  """Returns a kernel of the unit normal smoothed by sigma, N(0, 1 + sigma^2)."""
   return mcmc.TemperedMC(
     lambda x, sigma: -x / (1 + sigma**2)[:, tf.newaxis],
     lambda score, sigma: mcmc.ScoreHamiltonianMonteCarlo(
@@ -44,7 +44,7 @@ def test_cooling_schedule_and_evaluation_count(mode):
   np.testing.assert_allclose(sigma, np.stack([first, second], axis=1), rtol=1e-6)
   np.testing.assert_array_equal(steps[:, 0], [1, 2, 3] * 4)
   np.testing.assert_array_equal(steps[:, 1], [1, 2, 3, *range(1, 10)])
-  # One at the start, four a step, one more whenever a chain cools.
+  # One at the start, four per step, and one more whenever a chain cools.
   np.testing.assert_array_equal(
     evaluations[:, 0], [1 + 4 * (n + 1) + min(n // 3, 3) for n in range(12)]
   )
@@ -61,12 +61,12 @@ def test_cooled_chains_reach_the_target():
       seed=(1, 2),
     )
   )()
-  # 6,000 numbers: 1.8 %; 4 sigma.
+  # 6,000 numbers give the variance to 1.8 %: 4 sigma.
   np.testing.assert_allclose(np.var(states[-1]), 1, rtol=0.075)
 
 
 def test_target_at_the_new_temperature_is_used_at_once():
-  """The score kept from the last step is thrown away when sigma changes."""
+  """The stored score of the last step is dropped when sigma changes."""
   kernel = _tempered(cooling=0.1, min_steps=1, min_sigma=0.1)
   state = tf.ones([1, 1])
   results = kernel.bootstrap_results(state)
@@ -178,7 +178,7 @@ def test_bad_schedules():
     mcmc.TemperedMC(None, None, sigmas=[1.0, 2.0])
   with pytest.raises(ValueError, match="Give either the ladder sigmas"):
     mcmc.TemperedMC(None, None, initial_sigma=1.0)
-  with pytest.raises(ValueError, match="Give either|takes the place"):
+  with pytest.raises(ValueError, match=r"Give either|takes the place"):
     mcmc.TemperedMC(None, None, initial_sigma=1.0, sigmas=[1.0, 0.5])
   with pytest.raises(ValueError, match="initial_sigma not below it"):
     _tempered(initial_sigma=0.1)

@@ -6,10 +6,11 @@ import typing
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfp_massmap.mcmc import kernel_results
+from tfp_massmap.mcmc import path_integral
 from tfp_massmap.mcmc import state_parts
+from tfp_massmap.mcmc import target
 
-# A function of the state parts, or of the state parts and sigma, that returns a score.
-ScoreFn = collections.abc.Callable[..., tf.Tensor | list[tf.Tensor]]
 State = tf.Tensor | collections.abc.Sequence[tf.Tensor]
 ShardAxisNames = str | collections.abc.Sequence[typing.Any] | None
 
@@ -59,6 +60,45 @@ class ScoreKernel(tfp.mcmc.TransitionKernel):
       self._parameters["event_ndims"],
       shard_axis_names=self.experimental_shard_axis_names,
     )
+
+
+class TargetKernel(ScoreKernel):
+  """A kernel of one target, whose log-density changes by a path integral of its score.
+
+  Args:
+    parameters: Constructor arguments of the subclass, `target_score_fn`, `step_size`,
+      `event_ndims`, `path_integral`, `num_intervals`, `analytic_log_prob_fn` and
+      `target_log_prob_fn` among them.
+
+  Raises:
+    ValueError: If one of these is missing or of the wrong kind.
+  """
+
+  def __init__(self, parameters: dict[str, typing.Any]):
+    state_parts.check_event_ndims(parameters["event_ndims"])
+    if parameters["step_size"] is None:
+      raise ValueError("step_size is missing: a number or tensor, or one per part.")
+    # None stands for the integral along the trajectory.
+    self._rule = path_integral.resolve(
+      parameters["path_integral"], parameters["num_intervals"]
+    )
+    self._score, stand_in = target.make_score_fn(
+      parameters["target_score_fn"],
+      parameters["target_log_prob_fn"],
+      event_ndims=parameters["event_ndims"],
+    )
+    target.check_analytic_part(
+      parameters["analytic_log_prob_fn"],
+      stand_in,
+      shard_axis_names=parameters["experimental_shard_axis_names"],
+    )
+    super().__init__({**parameters, "target_log_prob_fn": stand_in})
+
+  def _current(self, results: typing.Any) -> dict[str, typing.Any]:
+    """Returns the parameters as adaptations may have changed them in the results."""
+    if not self._parameters["store_parameters_in_results"]:
+      return self._parameters
+    return {**self._parameters, **kernel_results.fields(results)}
 
 
 class ScoreProposal(ScoreKernel):

@@ -104,7 +104,7 @@ class ScoreReplicaExchangeMC(base.KernelOfSigma):
 
   def __init__(
     self,
-    target_score_fn: base.ScoreFn,
+    target_score_fn: target_lib.ScoreFn,
     sigmas: collections.abc.Sequence[float] | np.ndarray | tf.Tensor,
     *,
     make_kernel_fn: collections.abc.Callable[..., tfp.mcmc.TransitionKernel],

@@ -59,12 +59,12 @@ class ScoreUncalibratedHamiltonianMonteCarloResults(typing.NamedTuple):
   seed: tf.Tensor
 
 
-class ScoreHamiltonianKernel(base.ScoreKernel):
+class ScoreHamiltonianKernel(base.TargetKernel):
   """Constructor of both Hamiltonian kernels, with and without the Metropolis test."""
 
   def __init__(
     self,
-    target_score_fn: base.ScoreFn | None = None,
+    target_score_fn: target_lib.ScoreFn | None = None,
     step_size: typing.Any = None,
     *,
     num_leapfrog_steps: step_numbers.NumSteps | None = None,
@@ -128,20 +128,9 @@ class ScoreHamiltonianKernel(base.ScoreKernel):
     Raises:
       ValueError: If an argument is missing or of the wrong kind.
     """
-    state_parts.check_event_ndims(event_ndims)
-    if step_size is None:
-      raise ValueError("step_size is missing: a number or tensor, or one per part.")
     step_numbers.check(num_leapfrog_steps)
     if integrator not in ("leapfrog", "split"):
       raise ValueError(f"integrator must be 'leapfrog' or 'split'; got {integrator!r}.")
-    # None stands for the integral along the trajectory.
-    self._rule = path_integral_lib.resolve(path_integral, num_intervals)
-    self._score, stand_in = target_lib.make_score_fn(
-      target_score_fn, target_log_prob_fn, event_ndims=event_ndims
-    )
-    target_lib.check_analytic_part(
-      analytic_log_prob_fn, stand_in, shard_axis_names=experimental_shard_axis_names
-    )
     super().__init__(
       dict(
         target_score_fn=target_score_fn,
@@ -157,7 +146,7 @@ class ScoreHamiltonianKernel(base.ScoreKernel):
         state_gradients_are_stopped=state_gradients_are_stopped,
         store_parameters_in_results=store_parameters_in_results,
         experimental_shard_axis_names=experimental_shard_axis_names,
-        target_log_prob_fn=stand_in,
+        target_log_prob_fn=target_log_prob_fn,
         name=name or "score_hmc",
       )
     )
@@ -192,16 +181,14 @@ class ScoreUncalibratedHamiltonianMonteCarlo(
       previous = previous_kernel_results
       parts, unflatten = state_parts.as_parts(current_state)
       events = self._events(parts)
-      source = self._parameters
-      if self._parameters["store_parameters_in_results"]:
-        source = previous._asdict()
+      current = self._current(previous)
       momenta = momentum_lib.Momenta(
-        source["momentum_distribution"], parts, events=events
+        current["momentum_distribution"], parts, events=events
       )
       seed = tfp.random.sanitize_seed(seed)
       momentum = momenta.sample(seed)
       num_steps = step_numbers.draw(
-        self._parameters["num_leapfrog_steps"], source["num_leapfrog_steps"], seed=seed
+        self._parameters["num_leapfrog_steps"], current["num_leapfrog_steps"], seed=seed
       )
       end, final_momentum, scores, difference = self._propose(
         parts,
@@ -209,7 +196,7 @@ class ScoreUncalibratedHamiltonianMonteCarlo(
         scores=list(previous.grads_target_log_prob),
         momenta=momenta,
         steps=state_parts.tensors_per_part(
-          source["step_size"], parts, name="step_size"
+          current["step_size"], parts, name="step_size"
         ),
         num_steps=num_steps,
         events=events,

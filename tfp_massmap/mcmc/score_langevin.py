@@ -52,12 +52,12 @@ class ScoreUncalibratedLangevinResults(typing.NamedTuple):
   seed: tf.Tensor
 
 
-class ScoreLangevinKernel(base.ScoreKernel):
+class ScoreLangevinKernel(base.TargetKernel):
   """Constructor of both Langevin kernels, with and without the Metropolis test."""
 
   def __init__(
     self,
-    target_score_fn: base.ScoreFn | None = None,
+    target_score_fn: target_lib.ScoreFn | None = None,
     step_size: typing.Any = None,
     *,
     event_ndims: int | collections.abc.Sequence[int] | None = None,
@@ -94,17 +94,6 @@ class ScoreLangevinKernel(base.ScoreKernel):
     Raises:
       ValueError: If an argument is missing or of the wrong kind.
     """
-    state_parts.check_event_ndims(event_ndims)
-    if step_size is None:
-      raise ValueError("step_size is missing: a number or tensor, or one per part.")
-    rule = path_integral_lib.resolve(path_integral, num_intervals)
-    self._rule = path_integral_lib.gauss_lobatto(2) if rule is None else rule
-    self._score, stand_in = target_lib.make_score_fn(
-      target_score_fn, target_log_prob_fn, event_ndims=event_ndims
-    )
-    target_lib.check_analytic_part(
-      analytic_log_prob_fn, stand_in, shard_axis_names=experimental_shard_axis_names
-    )
     super().__init__(
       dict(
         target_score_fn=target_score_fn,
@@ -116,10 +105,13 @@ class ScoreLangevinKernel(base.ScoreKernel):
         analytic_log_prob_fn=analytic_log_prob_fn,
         store_parameters_in_results=store_parameters_in_results,
         experimental_shard_axis_names=experimental_shard_axis_names,
-        target_log_prob_fn=stand_in,
+        target_log_prob_fn=target_log_prob_fn,
         name=name or "score_langevin",
       )
     )
+    if self._rule is None:
+      # The trajectory is one step, over which the trapezium needs the two ends alone.
+      self._rule = path_integral_lib.gauss_lobatto(2)
 
 
 class ScoreUncalibratedLangevin(ScoreLangevinKernel, base.ScoreProposal):
@@ -149,10 +141,9 @@ class ScoreUncalibratedLangevin(ScoreLangevinKernel, base.ScoreProposal):
       previous = previous_kernel_results
       parts, unflatten = state_parts.as_parts(current_state)
       events = self._events(parts)
-      source = self._parameters
-      if self._parameters["store_parameters_in_results"]:
-        source = previous._asdict()
-      steps = state_parts.tensors_per_part(source["step_size"], parts, name="step_size")
+      steps = state_parts.tensors_per_part(
+        self._current(previous)["step_size"], parts, name="step_size"
+      )
       seed = tfp.random.sanitize_seed(seed)
       # The salt of `tfp.mcmc.UncalibratedLangevin`, so that seeds agree with it.
       white = events.normal_like(parts, seed=seed, salt="langevin.one_step")

@@ -14,8 +14,10 @@ import typing
 
 import tensorflow as tf
 
-from tfp_massmap.mcmc import base
 from tfp_massmap.mcmc import state_parts
+
+# A function of the state parts, or of the state parts and sigma, that returns a score.
+ScoreFn = collections.abc.Callable[..., tf.Tensor | list[tf.Tensor]]
 
 
 class _Calls(threading.local):
@@ -37,7 +39,7 @@ class ScoreAsLogProb:
 
   def __init__(
     self,
-    target_score_fn: base.ScoreFn,
+    target_score_fn: ScoreFn,
     event_ndims: int | collections.abc.Sequence[int],
   ):
     self.target_score_fn = target_score_fn
@@ -69,9 +71,7 @@ class ScoreAsLogProb:
     return zero(*parts)
 
 
-def evaluate(
-  target_score_fn: base.ScoreFn, parts: state_parts.Parts
-) -> state_parts.Parts:
+def evaluate(target_score_fn: ScoreFn, parts: state_parts.Parts) -> state_parts.Parts:
   """Returns the scores of a list of parts, one tensor for each.
 
   Raises:
@@ -100,7 +100,7 @@ def evaluate(
 
 
 def make_score_fn(
-  target_score_fn: base.ScoreFn | None,
+  target_score_fn: ScoreFn | None,
   target_log_prob_fn: collections.abc.Callable | None,
   *,
   event_ndims: int | collections.abc.Sequence[int],

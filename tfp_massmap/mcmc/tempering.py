@@ -15,6 +15,7 @@ import tensorflow_probability as tfp
 from tfp_massmap.mcmc import base
 from tfp_massmap.mcmc import kernel_results
 from tfp_massmap.mcmc import state_parts
+from tfp_massmap.mcmc import target as target_lib
 
 # A sigma for all chains, or one for each of them.
 _Sigma = float | collections.abc.Sequence[float] | np.ndarray | tf.Tensor
@@ -100,7 +101,7 @@ class TemperedMC(base.KernelOfSigma):
 
   def __init__(
     self,
-    target_score_fn: base.ScoreFn,
+    target_score_fn: target_lib.ScoreFn,
     make_kernel_fn: collections.abc.Callable[..., tfp.mcmc.TransitionKernel],
     *,
     initial_sigma: _Sigma | None = None,
