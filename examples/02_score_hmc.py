@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Sampling two moons from their score
 #
-# Figures 1 and 2 of Remy et al. (2022): the score field of a distribution smoothed by
-# sigma, the denoiser it gives (Tweedie), and annealed Hamiltonian Monte Carlo, which
-# never asks for the density.
+# This example draws Figures 1 and 2 of Remy et al. (2022): the score field of a
+# distribution smoothed by sigma, the denoiser that follows from it (Tweedie's formula),
+# and annealed Hamiltonian Monte Carlo, which never evaluates the density.
 #
 #     python examples/02_score_hmc.py
 #
@@ -32,9 +32,9 @@ for name in NAMES:
 
 # %% [markdown]
 # ## The target
-# Points along two half circles, each a Gaussian of width .08. Smoothed by sigma the
-# widths add in squares, so the score is known at every sigma:
-# score(x) = sum_i p(i | x) (centre_i - x) / (.08^2 + sigma^2).
+# The density is a mixture of Gaussians of width 0.08, centred on points along two half
+# circles. Smoothing by sigma adds the widths in squares, so the score is known at every
+# sigma: score(x) = sum_i p(i | x) (centre_i - x) / (0.08^2 + sigma^2).
 
 # %%
 WIDTH = 0.08
@@ -45,7 +45,7 @@ centers = tf.constant(np.concatenate([upper, lower]) - [0.5, 0.25], tf.float32)
 
 
 def moons(x, sigma):
-  """Log-density, and score, of points `[..., 2]` smoothed by sigma `[...]`."""
+  """Returns log-density and score of points `[..., 2]` smoothed by sigma `[...]`."""
   variance = (WIDTH**2 + sigma**2)[..., tf.newaxis]
   offsets = centers - x[..., tf.newaxis, :]
   exponent = -0.5 * tf.reduce_sum(offsets**2, axis=-1) / variance
@@ -55,6 +55,7 @@ def moons(x, sigma):
 
 
 def score_fn(x, sigma):
+  """Returns the score of the moons smoothed by sigma."""
   return moons(x, sigma)[1]
 
 
@@ -64,28 +65,17 @@ def score_fn(x, sigma):
 
 # %%
 def show_field(axis, sigma, arrows=19, size=2.4):
-  """Density and score of the moons smoothed by sigma."""
+  """Draws density and score of the moons smoothed by sigma."""
   fine = np.stack(np.meshgrid(*[np.linspace(-size, size, 160)] * 2), axis=-1)
   sigma_of = lambda points: tf.fill(points.shape[:-1], tf.constant(sigma, tf.float32))
   fine = tf.constant(fine, tf.float32)
   density = tf.exp(moons(fine, sigma_of(fine))[0])
-  axis.imshow(
-    density, origin="lower", extent=[-size, size] * 2, cmap="Blues", vmax=None
-  )
+  axis.imshow(density, origin="lower", extent=[-size, size] * 2, cmap="Blues")
   coarse = np.stack(np.meshgrid(*[np.linspace(-size, size, arrows)] * 2), axis=-1)
-  coarse = tf.constant(coarse, tf.float32)
+  coarse = coarse.astype(np.float32)
   field = (WIDTH**2 + sigma**2) * score_fn(coarse, sigma_of(coarse)).numpy()
-  axis.quiver(
-    coarse[..., 0],
-    coarse[..., 1],
-    field[..., 0],
-    field[..., 1],
-    angles="xy",
-    scale_units="xy",
-    scale=4,
-    width=0.003,
-    alpha=0.7,
-  )
+  style = dict(angles="xy", scale_units="xy", scale=4, width=0.003, alpha=0.7)
+  axis.quiver(*np.moveaxis(coarse, -1, 0), *np.moveaxis(field, -1, 0), **style)
   axis.set(xlim=(-size, size), ylim=(-size, size), xlabel="$x_1$", ylabel="$x_2$")
 
 
@@ -109,7 +99,7 @@ io.write_figure(
 # %% [markdown]
 # ## Figure 2: annealing
 # All chains start from white noise of sigma = 2. The last states must fill both moons
-# alike: distance to the nearest arc of rms WIDTH, half of them on each.
+# alike: their rms distance to the nearest arc is WIDTH, and half of them lie on each arc.
 
 # %%
 num_chains = 10000 if options.full else 1000

@@ -1,8 +1,9 @@
 # %% [markdown]
 # # Score-only kernels inside TFP's own machinery
 #
-# Everything here has a known answer, and only scores are given: step-size adaptation,
-# a change of variables, a learnt mass matrix, streaming reductions, and replica exchange.
+# Each section gives the kernels a score and no density, and prints the exact answer beside
+# the sampled one: step-size adaptation, a change of variables, a learnt mass matrix,
+# streaming reductions, and replica exchange.
 #
 #     python examples/03_compose_with_tfp.py
 
@@ -21,7 +22,8 @@ options = parser.parse_args()
 num_steps = 4000 if options.full else 400
 
 
-def report(name, samples, mean, std):
+def report(name, samples, *, mean, std):
+  """Prints mean and standard deviation beside the exact ones."""
   print(
     f"{name:34s} mean {np.mean(samples):7.3f} (exact {mean:6.3f})   std"
     f" {np.std(samples):6.3f} (exact {std:6.3f})"
@@ -29,7 +31,7 @@ def report(name, samples, mean, std):
 
 
 def run(kernel, state, **options):
-  """Samples after as many burn-in steps, compiled."""
+  """Returns `num_steps` samples after as many burn-in steps, compiled."""
   return tf.function(
     lambda: tfp.mcmc.sample_chain(
       num_steps,
@@ -61,24 +63,25 @@ kernel = tfp.mcmc.DualAveragingStepSizeAdaptation(
 samples, step_size = run(
   kernel, tf.zeros([50, 10]), trace_fn=lambda _, r: r.new_step_size
 )
-report(f"dual averaging, step {float(step_size[-1]):.2f}", samples, 3.0, 2.0)
+report(f"dual averaging, step {float(step_size[-1]):.2f}", samples, mean=3.0, std=2.0)
 
 # %% [markdown]
 # ## A positive variable through a bijector
-# The score is that of x = Gamma(3, 1), 2 / x - 1. TFP adds the log-determinant of the
-# change of variables, and the kernel walks in log x.
+# The score 2 / x - 1 is that of x drawn from Gamma(3, 1). TFP adds the log-determinant of
+# the change of variables, and the kernel moves in log x.
 
 # %%
-kernel = tfp.mcmc.TransformedTransitionKernel(
-  mcmc.ScoreHamiltonianMonteCarlo(
-    lambda x: 2 / x - 1, 0.4, num_leapfrog_steps=4, event_ndims=1
-  ),
-  bijector=tfp.bijectors.Exp(),
+in_x = mcmc.ScoreHamiltonianMonteCarlo(
+  lambda x: 2 / x - 1, 0.4, num_leapfrog_steps=4, event_ndims=1
 )
-report("Gamma(3) through Exp", run(kernel, tf.ones([50, 1])), 3.0, np.sqrt(3.0))
+kernel = tfp.mcmc.TransformedTransitionKernel(in_x, bijector=tfp.bijectors.Exp())
+report(
+  "Gamma(3) through Exp", run(kernel, tf.ones([50, 1])), mean=3.0, std=np.sqrt(3.0)
+)
 
 # %% [markdown]
-# ## A mass matrix learnt on the way, for scales of .1 to 100
+# ## A mass matrix learnt during the run
+# The four coordinates have scales of 0.1 to 100.
 
 # %%
 scales = tf.constant([0.1, 1.0, 10.0, 100.0])
@@ -91,10 +94,10 @@ kernel = tfp.experimental.mcmc.DiagonalMassMatrixAdaptation(
   ),
 )
 samples = run(kernel, tf.zeros([50, 4]))
-report("learnt mass, x / scale", samples / scales, 0.0, 1.0)
+report("learnt mass, x / scale", samples / scales, mean=0.0, std=1.0)
 
 # %% [markdown]
-# ## Means that are never stored
+# ## Variances without stored samples
 
 # %%
 reducer = tfp.experimental.mcmc.VarianceReducer()
@@ -113,13 +116,13 @@ print(f"{'Langevin, streaming variance':34s} {np.mean(variance):.3f} (exact 1)")
 
 # %% [markdown]
 # ## Replica exchange between two wells at +-2
-# TFP's own needs values of the log-density and refuses a score. This one decides swaps
-# by the path integral of the difference of two scores.
+# `tfp.mcmc.ReplicaExchangeMC` needs values of the log-density. `ScoreReplicaExchangeMC`
+# decides its swaps by the path integral of the difference of two scores.
 
 
 # %%
 def wells(x, sigma):
-  """Score of an even mixture of N(-2, sigma^2) and N(2, sigma^2)."""
+  """Returns the score of an even mixture of N(-2, sigma^2) and N(2, sigma^2)."""
   variance = tf.square(tf.cast(sigma, x.dtype))[..., tf.newaxis]
   return (2 * tf.tanh(2 * x / variance) - x) / variance
 
@@ -142,4 +145,4 @@ samples, swaps = run(
   tf.fill([50, 1], 2.0),
   trace_fn=lambda _, r: tf.reduce_mean(tf.cast(r.is_swap_accepted[1:3], tf.float32)),
 )
-report("two wells, all chains from one", samples, 0.0, np.sqrt(4 + 0.3**2))
+report("two wells, all chains from one", samples, mean=0.0, std=np.sqrt(4 + 0.3**2))

@@ -1,19 +1,23 @@
-"""Cost of the score-only kernels.
+"""Measures the cost and the accuracy of the score-only kernels.
 
     python examples/benchmarks/kernels.py [--data DIR] [--full] [--json FILE]
 
-1. Time per score evaluation of ScoreHamiltonianMonteCarlo over that per gradient of
-   tfp.mcmc.HamiltonianMonteCarlo, same Gaussian target, dimensions 1e2 to 1e5, with and
-   without XLA, in turn in one process. Below 1 the score-only kernel is the faster.
-2. Score evaluations per step, of both path integrals.
-3. Root mean square error of the path integrals of a step in nats, for a Gaussian, a
+It prints four tables:
+
+1. The time per score evaluation of ScoreHamiltonianMonteCarlo over the time per gradient of
+   tfp.mcmc.HamiltonianMonteCarlo, for the same Gaussian target, in dimensions 1e2 to 1e5,
+   with and without XLA. The two kernels alternate in one process. Below 1 the score-only
+   kernel is the faster one.
+2. The score evaluations per step, for each path integral.
+3. The root mean square error of the path integral of a step in nats, for a Gaussian, a
    banana and a lognormal field, beside the energy error of the leapfrog itself.
-4. Effective samples per 1,000 score evaluations on the Gaussian posterior of COSMOS (its
-   real mask and noise with --data, else a survey like it), with and without the
+4. The effective samples per 1,000 score evaluations on the Gaussian posterior of COSMOS
+   (its real mask and noise with --data, otherwise a survey like it), with and without the
    Fourier mass matrix, and with the split integrator.
 """
 
 import argparse
+import itertools
 import json
 import pathlib
 import time
@@ -34,11 +38,18 @@ from tfp_massmap import priors
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 
+# The length of a typical trajectory; even, so that Simpson's rule covers it in pairs.
 NUM_LEAPFROG_STEPS = 16
 
+RULES = {
+  "trajectory": "trajectory",
+  "Simpson, 4 intervals": "straight",
+  "Gauss-Lobatto, 4 nodes": mcmc.gauss_lobatto(4),
+}
 
-def targets(dimension):
-  """A Gaussian with a cyclic precision: value and score, coupled neighbours."""
+
+def cyclic_gaussian():
+  """Returns log-density and score of a Gaussian in which neighbours are coupled."""
 
   def score(x):
     return tf.roll(x, 1, axis=-1) + tf.roll(x, -1, axis=-1) - 2.5 * x
@@ -46,11 +57,12 @@ def targets(dimension):
   def log_prob(x):
     return 0.5 * tf.reduce_sum(x * score(x), axis=-1)
 
-  del dimension
   return log_prob, score
 
 
-def step_fn(kernel, num_steps, jit_compile):
+def step_fn(kernel, *, num_steps, jit_compile):
+  """Returns a compiled function of state and seed that takes `num_steps` steps."""
+
   @tf.function(jit_compile=jit_compile)
   def run(state, seed):
     results = kernel.bootstrap_results(state)
@@ -69,11 +81,11 @@ def step_fn(kernel, num_steps, jit_compile):
   return run
 
 
-def time_ratios(dimensions, repeats, rule):
-  """{dimension: {xla: median ratio of time per evaluation, ours over TFP's}}."""
+def time_ratios(dimensions, *, repeats, rule):
+  """Returns {dimension: {xla: median ratio of times per evaluation, ours over TFP's}}."""
   table = {}
+  log_prob, score = cyclic_gaussian()
   for dimension in dimensions:
-    log_prob, score = targets(dimension)
     step_size = 0.3 * dimension**-0.25
     ours = mcmc.ScoreHamiltonianMonteCarlo(
       score,
@@ -83,11 +95,14 @@ def time_ratios(dimensions, repeats, rule):
       path_integral=rule,
     )
     theirs = tfp.mcmc.HamiltonianMonteCarlo(log_prob, step_size, NUM_LEAPFROG_STEPS)
-    extra = 3 if rule == "straight" else 0
+    extra = mcmc.simpson().num_score_evaluations if rule == "straight" else 0
+    # So many that a run takes long against the overhead of its call.
     num_steps = max(4, int(2e6 / (dimension + 5000) / NUM_LEAPFROG_STEPS))
     table[dimension] = {}
     for jit_compile in (False, True):
-      runs = [step_fn(k, num_steps, jit_compile) for k in (ours, theirs)]
+      runs = [
+        step_fn(k, num_steps=num_steps, jit_compile=jit_compile) for k in (ours, theirs)
+      ]
       state = tf.zeros([8, dimension])
       times = [[], []]
       for repeat in range(repeats + 1):
@@ -102,7 +117,7 @@ def time_ratios(dimensions, repeats, rule):
 
 
 def evaluations_per_step():
-  """{rule: score evaluations of a step of 16 leapfrog steps}."""
+  """Returns {rule: score evaluations of a step}."""
   counts = {}
   for name, rule in RULES.items():
     kernel = mcmc.ScoreHamiltonianMonteCarlo(
@@ -119,14 +134,14 @@ def evaluations_per_step():
 
 
 def _field_distribution():
-  """A Gaussian field of 16 x 16 pixels with a falling spectrum."""
+  """Returns a Gaussian field of 16 x 16 pixels with a falling spectrum."""
   k1, k2 = geometry.fourier_frequencies((16, 16))
   variance = 0.5 / (0.2 + np.hypot(k1, k2)) ** 2
   return mcmc.FourierDiagonalNormal(tf.constant(variance), (16, 16))
 
 
 def shapes(num_chains):
-  """{name: exact draws, log-density, step size, leapfrog steps, axes of an event}."""
+  """Returns {name: (draws, log-density, step size, leapfrog steps, event axes)}."""
   white = tf.random.stateless_normal([num_chains, 2], (1, 2), dtype=tf.float64)
   banana = tf.stack([white[:, 0], white[:, 1] + 0.3 * white[:, 0] ** 2], axis=-1)
   field = _field_distribution()
@@ -146,15 +161,8 @@ def shapes(num_chains):
   }
 
 
-RULES = {
-  "trajectory": "trajectory",
-  "Simpson, 4 intervals": "straight",
-  "Gauss-Lobatto, 4 nodes": mcmc.gauss_lobatto(4),
-}
-
-
 def quadrature_errors(num_chains):
-  """{target: {rule: rms error in nats}}, with the leapfrog's own under "leapfrog"."""
+  """Returns {target: {rule: rms error in nats}}; "leapfrog" is its energy error."""
   table = {}
   for target, (start, log_prob, step_size, steps, event_ndims) in shapes(
     num_chains
@@ -180,6 +188,7 @@ def quadrature_errors(num_chains):
 
 
 def cosmos_posterior(data):
+  """Returns the Gaussian posterior of a mock with the mask and noise of COSMOS."""
   grid = geometry.PixelGrid((360, 360), 0.29 * u.arcmin)
   prior = priors.GaussianPrior.from_spectrum(
     spectra.PowerSpectrum.fiducial_cosmos(), grid
@@ -190,11 +199,11 @@ def cosmos_posterior(data):
   return posterior_lib.Posterior(likelihood_lib.ShearLikelihood(shear_map), prior)
 
 
-def effective_samples(posterior, preconditioned, num_steps, **integration):
-  """Effective samples per 1,000 evaluations, per Fourier band, and acceptance.
+def effective_samples(posterior, *, preconditioned, num_steps, **integration):
+  """Returns effective samples per 1,000 evaluations by Fourier band, and acceptance.
 
-  Chains start from exact draws; the autocorrelation of the modes about the exact mean
-  after each step gives (1 - rho) / (1 + rho) samples a step.
+  Chains start from exact draws. With rho the autocorrelation of the modes about the exact
+  mean from one step to the next, a step counts as (1 - rho) / (1 + rho) samples.
   """
   precision = posterior.fourier_precision()
   if not preconditioned:
@@ -230,43 +239,54 @@ def effective_samples(posterior, preconditioned, num_steps, **integration):
   ell = grid.multipoles()
   evaluations = integration["num_leapfrog_steps"]
   rates = []
-  for low, high in zip(edges[:-1], edges[1:]):
+  for low, high in itertools.pairwise(edges):
     band = (ell >= low) & (ell < high)
     rho = np.clip(cross[band].sum() / power[band].sum(), -0.99, 0.999999)
     rates.append(float((1 - rho) / (1 + rho) / evaluations * 1000))
   return rates, float(np.mean(accepted))
 
 
-def main():
-  parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-  parser.add_argument("--data", type=pathlib.Path)
-  parser.add_argument("--full", action="store_true", help="more repeats and steps")
-  parser.add_argument("--json", type=pathlib.Path)
-  options = parser.parse_args()
-  dimensions = (10**2, 10**3, 10**4, 10**5)
-  figures = {"time_ratio": {}}
+def print_time_ratios(full):
+  """Prints the first table and returns its figures."""
+  figures = {}
   for rule in ("trajectory", "straight"):
-    table = time_ratios(dimensions, 31 if options.full else 11, rule)
+    table = time_ratios(
+      (10**2, 10**3, 10**4, 10**5), repeats=31 if full else 11, rule=rule
+    )
     print(f"\nTime per evaluation over tfp.mcmc.HamiltonianMonteCarlo, {rule}")
     print(" dimension    graph      XLA")
     for dimension, row in table.items():
       print(f"{dimension:10d} {row[False]:8.3f} {row[True]:8.3f}")
-    figures["time_ratio"][rule] = {
+    figures[rule] = {
       str(d): {"graph": row[False], "xla": row[True]} for d, row in table.items()
     }
-  figures["evaluations_per_step"] = evaluations_per_step()
+  return figures
+
+
+def print_evaluations():
+  """Prints the second table and returns its figures."""
+  figures = evaluations_per_step()
   print(f"\nScore evaluations of a step of {NUM_LEAPFROG_STEPS} leapfrog steps")
-  for name, count in figures["evaluations_per_step"].items():
+  for name, count in figures.items():
     print(f"{name:>24s} {count:4d}")
-  errors = quadrature_errors(10000 if options.full else 2000)
-  figures["quadrature_error_nats"] = errors
+  return figures
+
+
+def print_quadrature_errors(full):
+  """Prints the third table and returns its figures."""
+  errors = quadrature_errors(10000 if full else 2000)
   print("\nError of the path integral of a step in nats, and the leapfrog's own")
   print(" " * 18 + "".join(f"{name:>24s}" for name in errors["Gaussian"]))
   for target, row in errors.items():
     print(f"{target:>18s}" + "".join(f"{error:24.2e}" for error in row.values()))
-  posterior = cosmos_posterior(options.data)
+  return errors
+
+
+def print_effective_samples(data, full):
+  """Prints the fourth table and returns its figures."""
+  posterior = cosmos_posterior(data)
   print("\nEffective samples per 1,000 score evaluations, COSMOS Gaussian posterior")
-  figures["effective_samples"] = {}
+  figures = {}
   for name, preconditioned, step_size, steps, integrator in (
     ("Fourier mass", True, 0.13, 12, "leapfrog"),
     ("identity mass", False, 0.13, 12, "leapfrog"),
@@ -276,15 +296,31 @@ def main():
   ):
     rates, acceptance = effective_samples(
       posterior,
-      preconditioned,
-      60 if options.full else 20,
+      preconditioned=preconditioned,
+      num_steps=60 if full else 20,
       step_size=step_size,
       num_leapfrog_steps=steps,
       integrator=integrator,
     )
-    figures["effective_samples"][name] = dict(per_band=rates, acceptance=acceptance)
+    figures[name] = dict(per_band=rates, acceptance=acceptance)
     row = " ".join(f"{rate:8.3f}" for rate in rates)
     print(f"{name:>24s}: {row}   acceptance {acceptance:.2f}")
+  return figures
+
+
+def main():
+  """Prints the tables, and writes their figures if asked to."""
+  parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+  parser.add_argument("--data", type=pathlib.Path)
+  parser.add_argument("--full", action="store_true", help="more repeats and steps")
+  parser.add_argument("--json", type=pathlib.Path)
+  options = parser.parse_args()
+  figures = {
+    "time_ratio": print_time_ratios(options.full),
+    "evaluations_per_step": print_evaluations(),
+    "quadrature_error_nats": print_quadrature_errors(options.full),
+    "effective_samples": print_effective_samples(options.data, options.full),
+  }
   if options.json:
     options.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
 

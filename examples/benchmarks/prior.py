@@ -94,11 +94,13 @@ def loop_integral(score, clean, sigma, num_loops):
       float(
         rule(
           lambda x: [score(x[0])],
-          [corners[k]],
-          [corners[k - 2]],
-          [scores[k]],
-          [scores[k - 2]],
-          total,
+          mcmc.PathEnds(
+            [corners[k]],
+            [corners[k - 2]],
+            score_start=[scores[k]],
+            score_end=[scores[k - 2]],
+            total=total,
+          ),
         )
       )
       for k in range(3)

@@ -23,7 +23,7 @@ MODULES = {
 def test_examples_in_docstrings(name, at_least):
   module = importlib.import_module(f"tfp_massmap.mcmc.{name}")
   names = {key: getattr(mcmc, key) for key in mcmc.__all__}
-  # TFP warns that cooling chains have no one target, as they have not.
+  # TFP warns, rightly, that the target of cooling chains is not one distribution.
   warns = pytest.warns(UserWarning) if name == "tempering" else contextlib.nullcontext()
   with warns:
     failed, attempted = doctest.testmod(

@@ -21,7 +21,7 @@ def _score_fn(model, names):
 
 
 def _compare(states, truth, num_effective):
-  """Mean and standard deviation of each coordinate within 5 errors of the truth."""
+  """Compares mean and standard deviation of each coordinate, within 5 errors."""
   mean = truth.ground_truth_mean
   std = truth.ground_truth_standard_deviation
   error = std / np.sqrt(num_effective)
@@ -46,7 +46,7 @@ def test_vectors(name):
     step_size, num_steps, num_results, thin, num_effective = 0.4, 6, 60, 2, 1000
   momentum = None
   if name == "ill_conditioned_gaussian":
-    # The target's precision, minus the Jacobian of its score, as the mass matrix.
+    # The mass matrix is the target's precision, minus the Jacobian of its score.
     with tf.GradientTape() as tape:
       origin = tf.zeros([size])
       tape.watch(origin)
@@ -112,7 +112,7 @@ def test_eight_schools():
 
 
 class _Part:
-  """Ground truth of one named part."""
+  """The ground truth of one named part."""
 
   def __init__(self, truth, name):
     self.ground_truth_mean = truth.ground_truth_mean[name]

@@ -1,12 +1,15 @@
 """Transition kernels that need only the score of their target.
 
-They know nothing of lensing, and compose with `tfp.mcmc`.
+They compose with `tfp.mcmc`, and import nothing from the rest of this package.
 """
 
 from tfp_massmap.mcmc.mass_matrix import FourierDiagonalNormal
 from tfp_massmap.mcmc.mass_matrix import LinearOperatorNormal
+from tfp_massmap.mcmc.mass_matrix import MassMatrix
 from tfp_massmap.mcmc.metropolis import ScoreMetropolisHastings
 from tfp_massmap.mcmc.metropolis import ScoreMetropolisHastingsResults
+from tfp_massmap.mcmc.path_integral import PathEnds
+from tfp_massmap.mcmc.path_integral import PathIntegralRule
 from tfp_massmap.mcmc.path_integral import gauss_lobatto
 from tfp_massmap.mcmc.path_integral import simpson
 from tfp_massmap.mcmc.replica_exchange import ScoreReplicaExchangeMC
@@ -17,13 +20,17 @@ from tfp_massmap.mcmc.score_hmc import ScoreUncalibratedHamiltonianMonteCarloRes
 from tfp_massmap.mcmc.score_langevin import ScoreMetropolisAdjustedLangevinAlgorithm
 from tfp_massmap.mcmc.score_langevin import ScoreUncalibratedLangevin
 from tfp_massmap.mcmc.score_langevin import ScoreUncalibratedLangevinResults
-from tfp_massmap.mcmc.target import score_as_log_prob
+from tfp_massmap.mcmc.target import ScoreAsLogProb
 from tfp_massmap.mcmc.tempering import TemperedMC
 from tfp_massmap.mcmc.tempering import TemperedMCResults
 
 __all__ = [
   "FourierDiagonalNormal",
   "LinearOperatorNormal",
+  "MassMatrix",
+  "PathEnds",
+  "PathIntegralRule",
+  "ScoreAsLogProb",
   "ScoreHamiltonianMonteCarlo",
   "ScoreMetropolisAdjustedLangevinAlgorithm",
   "ScoreMetropolisHastings",
@@ -37,6 +44,5 @@ __all__ = [
   "TemperedMC",
   "TemperedMCResults",
   "gauss_lobatto",
-  "score_as_log_prob",
   "simpson",
 ]

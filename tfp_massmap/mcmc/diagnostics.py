@@ -1,30 +1,34 @@
-"""Effective sample size of chains, by TFP, without a warning that means nothing."""
+"""Effective sample size of chains, without TensorFlow's warning about complex casts."""
 
+import collections.abc
 import contextlib
+import typing
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 
-def effective_sample_size(states, **options):
-  """`tfp.mcmc.effective_sample_size`.
+def effective_sample_size(states: tf.Tensor, **options: typing.Any) -> tf.Tensor:
+  """Returns `tfp.mcmc.effective_sample_size` of real states.
 
-  TFP takes the real part of an autocorrelation by casting it, and TensorFlow warns of
-  each: the imaginary part is rounding error, as states are real.
+  TFP takes the real part of an autocorrelation by casting, and TensorFlow warns of each
+  cast. The imaginary part is rounding error, because states are real.
 
   Args:
-    states: real, `[num_steps, ...]`.
-    **options: of `tfp.mcmc.effective_sample_size`.
+    states: Real, `[num_steps, ...]`.
+    **options: Options of `tfp.mcmc.effective_sample_size`.
 
   Returns:
-    As TFP's.
+    The effective sample sizes as TFP returns them: by default `[...]`, the dtype of
+    `states`.
   """
-  with _unheard("casting an input of type complex"):
+  with _muted("casting an input of type complex"):
     return tfp.mcmc.effective_sample_size(states, **options)
 
 
 @contextlib.contextmanager
-def _unheard(words):
+def _muted(words: str) -> collections.abc.Iterator[None]:
+  """Keeps log entries that contain these words out of TensorFlow's log."""
   logger = tf.get_logger()
   quiet = lambda entry: words not in entry.getMessage()
   logger.addFilter(quiet)

@@ -1,46 +1,73 @@
 """Integrators of Hamilton's equations, and the work of the score along them.
 
-Leapfrog needs only the score (paper Eq. 21):
+Leapfrog needs only the score (Remy et al. 2022, Eq. 21):
 
-  m <- m + step/2 score(x);  x <- x + step M^-1 m;  m <- m + step/2 score(x).
+  m <- m + step/2 score(x)
+  x <- x + step M^-1 m
+  m <- m + step/2 score(x).
 
-The split integrator rotates a Gaussian part N(mu, M^-1) of the target exactly and
-kicks with the rest of the score: with the velocity v = M^-1 m,
+The split integrator rotates a Gaussian component N(mu, M^-1) of the target exactly and
+kicks with the rest of the score. With the velocity v = M^-1 m it is
 
   v <- v + step/2 [M^-1 score(x) + x - mu]
   x - mu, v <- cos(step) (x - mu) + sin(step) v, cos(step) v - sin(step) (x - mu)
-  v <- v + step/2 [M^-1 score(x) + x - mu],
+  v <- v + step/2 [M^-1 score(x) + x - mu].
 
-so that a target that is Gaussian with precision M is sampled without any error, and
-another with an error of its distance from that (B. Shahbaba, S. Lan, W. Johnson and
-R. Neal 2014, Statistics and Computing 24, 339).
+A Gaussian target of precision M is then sampled without error. For any other target the
+error grows with its distance from that Gaussian.
+
+Reference:
+  B. Shahbaba, S. Lan, W. Johnson and R. Neal 2014, Statistics and Computing 24, 339.
 """
 
-import collections
+import collections.abc
+import dataclasses
+import typing
 
 import tensorflow as tf
 
 from tfp_massmap.mcmc import path_integral
+from tfp_massmap.mcmc import state_parts
 
-Integrator = collections.namedtuple("Integrator", ["kick", "drift"])
-Integrator.__doc__ = """Two moves that make a step: half a kick, a drift, half a kick.
-
-`kick(parts, motion, scores, fraction)` returns the motion after that fraction of a
-step; `drift(parts, motion)` returns both after a whole step.
-"""
-
-Trajectory = collections.namedtuple(
-  "Trajectory", ["parts", "motion", "scores", "differences"]
-)
-Trajectory.__doc__ = """End of a trajectory, lists of state parts.
-
-`motion` is the momentum for leapfrog, the velocity for the split integrator;
-`differences` the path integral along the trajectory, each part's own sum, or None.
-"""
+_PartsFn = collections.abc.Callable[[state_parts.Parts], state_parts.Parts]
 
 
-def leapfrog(velocity_fn, steps):
-  """`Integrator` of leapfrog; its motion is the momentum."""
+class Integrator(typing.NamedTuple):
+  """The two moves that make a step: half a kick, a drift, half a kick.
+
+  Attributes:
+    kick: `fn(parts, motion, scores, fraction)` that returns the motion after the kick
+      of that fraction of a step.
+    drift: `fn(parts, motion)` that returns parts and motion after a whole step.
+  """
+
+  kick: collections.abc.Callable[..., state_parts.Parts]
+  drift: collections.abc.Callable[..., tuple[state_parts.Parts, state_parts.Parts]]
+
+
+class Trajectory(typing.NamedTuple):
+  """The end of a trajectory.
+
+  Attributes:
+    parts: State parts.
+    motion: Momentum of each part for leapfrog, velocity for the split integrator.
+    scores: Score of each part.
+    differences: Path integral along the trajectory, one sum for each part; or None.
+  """
+
+  parts: state_parts.Parts
+  motion: state_parts.Parts
+  scores: state_parts.Parts
+  differences: state_parts.Parts | None
+
+
+def leapfrog(velocity_fn: _PartsFn, steps: state_parts.Parts) -> Integrator:
+  """Returns the leapfrog integrator, whose motion is the momentum.
+
+  Args:
+    velocity_fn: Function of the momenta that returns the velocities.
+    steps: Step size of each part.
+  """
 
   def kick(parts, momentum, scores, fraction):
     del parts
@@ -53,8 +80,16 @@ def leapfrog(velocity_fn, steps):
   return Integrator(kick, drift)
 
 
-def split(velocity_fn, steps, *, means):
-  """`Integrator` that rotates N(means, mass^-1); its motion is the velocity."""
+def split(
+  velocity_fn: _PartsFn, steps: state_parts.Parts, *, means: state_parts.Parts
+) -> Integrator:
+  """Returns the integrator that rotates N(means, M^-1); its motion is the velocity.
+
+  Args:
+    velocity_fn: Function that multiplies a list of parts by M^-1.
+    steps: Step size of each part, in radians.
+    means: Mean of the Gaussian for each part.
+  """
 
   def kick(parts, velocity, scores, fraction):
     pulls = velocity_fn(scores)
@@ -74,153 +109,171 @@ def split(velocity_fn, steps, *, means):
 
 
 def run(
-  integrator,
-  score_fn,
+  integrator: Integrator,
+  score_fn: _PartsFn,
   *,
-  num_steps,
-  parts,
-  motion,
-  scores,
-  known_score_fn=None,
-  local_sums=None,
-):
+  num_steps: tf.Tensor,
+  parts: state_parts.Parts,
+  motion: state_parts.Parts,
+  scores: state_parts.Parts,
+  known_score_fn: _PartsFn | None = None,
+  local_sums: _PartsFn | None = None,
+) -> Trajectory:
   """Takes `num_steps` steps, and integrates the score along them if asked to.
 
   Args:
-    integrator: `Integrator`.
-    score_fn: maps a list of parts to the list of their scores.
-    num_steps: int32 tensor, positive.
-    parts, motion, scores: at the start, lists of state parts.
-    known_score_fn: None, or `fn(parts)`, scores that the integral leaves out.
-    local_sums: sums each of a list of parts over its event axes; None for no integral.
+    integrator: The moves.
+    score_fn: Function of a list of parts that returns the list of their scores.
+    num_steps: Positive, int32 scalar.
+    parts: State parts at the start.
+    motion: Momentum or velocity at the start.
+    scores: Scores at the start.
+    known_score_fn: None, or a function of a list of parts that returns the scores that
+      the integral leaves out.
+    local_sums: None for no integral, or a function that sums each part over its events.
 
   Returns:
-    A `Trajectory`.
+    The end of the trajectory.
   """
   # A known number bounds the loops, which XLA needs to differentiate them.
   static = tf.get_static_value(num_steps)
-  bound = None if static is None else int(static)
+  walk = _Walk(
+    integrator,
+    score_fn,
+    num_steps=num_steps,
+    bound=None if static is None else int(static),
+    known_score_fn=known_score_fn,
+    local_sums=local_sums,
+  )
   motion = integrator.kick(parts, motion, scores, 0.5)
-
-  def step(parts, motion):
-    """Drift and a whole kick: the half kicks of neighbouring steps are one."""
-    parts, motion = integrator.drift(parts, motion)
-    scores = score_fn(parts)
-    return parts, integrator.kick(parts, motion, scores, 1.0), scores
-
   if local_sums is None:
-    _, parts, motion, scores = tf.while_loop(
-      lambda i, *_: i < num_steps,
-      lambda i, parts, motion, _: (i + 1, *step(parts, motion)),
-      (0, parts, motion, scores),
-      maximum_iterations=bound,
-    )
-    differences = None
+    end = walk.without_sums(parts, motion, scores)
+  elif static is not None and static % 2 == 0:
+    end = walk.in_pairs(parts, motion, scores)
   else:
-    integrate = _run_pairs if bound is not None and bound % 2 == 0 else _run_any
-    parts, motion, scores, differences = integrate(
-      step, num_steps, bound, parts, motion, scores, known_score_fn, local_sums
-    )
-  motion = integrator.kick(parts, motion, scores, -0.5)
-  return Trajectory(parts, motion, scores, differences)
+    end = walk.one_by_one(parts, motion, scores)
+  return end._replace(motion=integrator.kick(end.parts, end.motion, end.scores, -0.5))
 
 
-def _run_pairs(
-  step, num_steps, bound, parts, motion, scores, known_score_fn, local_sums
-):
-  """Even number of steps: Simpson's rule over pairs of them."""
-  # Where nothing is known, the scores to integrate are the scores: carried once.
-  known = [] if known_score_fn is None else known_score_fn(parts)
+@dataclasses.dataclass(frozen=True)
+class _Walk:
+  """The loops over the steps; see `run` for the attributes.
 
-  def rest(scores, known):
-    return [s - k for s, k in zip(scores, known)] if known else scores
-
-  def pair(i, parts, motion, scores, known, sums):
-    middle, motion, middle_scores = step(parts, motion)
-    end, motion, end_scores = step(middle, motion)
-    known_middle, known_end = (
-      ([], [])
-      if known_score_fn is None
-      else (known_score_fn(middle), known_score_fn(end))
-    )
-    path = (
-      rest(scores, known),
-      rest(middle_scores, known_middle),
-      rest(end_scores, known_end),
-    )
-    segment = local_sums(path_integral.parabola((parts, middle, end), path))
-    return i + 2, end, motion, end_scores, known_end, _add(sums, segment)
-
-  _, parts, motion, scores, _, sums = tf.while_loop(
-    lambda i, *_: i < num_steps,
-    pair,
-    (0, parts, motion, scores, known, _zeros(local_sums(parts))),
-    maximum_iterations=bound // 2,
-  )
-  return parts, motion, scores, sums
-
-
-def _run_any(step, num_steps, bound, parts, motion, scores, known_score_fn, local_sums):
-  """Any number of steps, perhaps not known before: three sums at once.
-
-  An odd number has three steps more than an even one: a cubic at the one end and
-  parabolas elsewhere. The mean of both choices of the end is the same either way
-  along the path, up to its sign.
+  Between two of its steps the motion is half a kick ahead of the state.
   """
-  zero = _zeros(local_sums(parts))
 
-  def rest(parts, scores):
-    if known_score_fn is None:
-      return scores
-    return [s - k for s, k in zip(scores, known_score_fn(parts))]
+  integrator: Integrator
+  score_fn: _PartsFn
+  _: dataclasses.KW_ONLY
+  num_steps: tf.Tensor
+  bound: int | None
+  known_score_fn: _PartsFn | None
+  local_sums: _PartsFn | None
 
-  path_scores = rest(parts, scores)
-
-  def one(i, points, path, motion, scores, sums):
-    """Points and path hold the last four positions and their scores."""
-    new, motion, scores = step(points[-1], motion)
-    points = [*points[1:], new]
-    path = [*path[1:], rest(new, scores)]
-    i += 1
-    last_pair = local_sums(path_integral.parabola(points[1:], path[1:]))
-    even, odd = sums
-    even = _add(even, _where(i % 2 == 0, last_pair, zero))
-    # Parabolas from the third step on, behind a cubic over the first three.
-    odd = _add(odd, _where((i % 2 == 1) & (i > 3), last_pair, zero))
-    first_three = tf.cond(
-      tf.equal(i, 3),
-      lambda: local_sums(path_integral.cubic(points, path)),
-      lambda: zero,
+  def without_sums(self, parts, motion, scores) -> Trajectory:
+    """Returns the end of the trajectory alone."""
+    _, parts, motion, scores = tf.while_loop(
+      lambda i, *_: i < self.num_steps,
+      lambda i, parts, motion, _: (i + 1, *self._step(parts, motion)),
+      (0, parts, motion, scores),
+      maximum_iterations=self.bound,
     )
-    return i, points, path, motion, scores, (even, _add(odd, first_three))
+    return Trajectory(parts, motion, scores, None)
 
-  _, points, path, motion, scores, (even, odd) = tf.while_loop(
-    lambda i, *_: i < num_steps,
-    one,
-    (0, [parts] * 4, [path_scores] * 4, motion, scores, (zero, zero)),
-    maximum_iterations=bound,
-  )
+  def in_pairs(self, parts, motion, scores) -> Trajectory:
+    """Takes an even number of steps, with a parabola over each two of them."""
 
-  def of_odd_number():
-    # `even` holds the pairs up to the last step but one; the last of them, which
-    # the closing cubic covers, is taken off again.
-    pair = local_sums(path_integral.parabola(points[:3], path[:3]))
-    closing = local_sums(path_integral.cubic(points, path))
-    return [0.5 * (o + e - p + c) for o, e, p, c in zip(odd, even, pair, closing)]
+    def pair(i, parts, motion, scores, known, sums):
+      middle, motion, middle_scores = self._step(parts, motion)
+      end, motion, end_scores = self._step(middle, motion)
+      known_middle, known_end = self._known(middle), self._known(end)
+      path = (
+        _without(scores, known),
+        _without(middle_scores, known_middle),
+        _without(end_scores, known_end),
+      )
+      segment = self.local_sums(path_integral.parabola((parts, middle, end), path))
+      return i + 2, end, motion, end_scores, known_end, _add(sums, segment)
 
-  def of_one():
-    return local_sums(path_integral.trapezium(points[2:], path[2:]))
+    _, parts, motion, scores, _, sums = tf.while_loop(
+      lambda i, *_: i < self.num_steps,
+      pair,
+      (0, parts, motion, scores, self._known(parts), self._zero_sums(parts)),
+      maximum_iterations=self.bound // 2,
+    )
+    return Trajectory(parts, motion, scores, sums)
 
-  differences = tf.cond(
-    tf.equal(num_steps % 2, 0),
-    lambda: even,
-    lambda: tf.cond(tf.equal(num_steps, 1), of_one, of_odd_number),
-  )
-  return points[-1], motion, scores, differences
+  def one_by_one(self, parts, motion, scores) -> Trajectory:
+    """Takes any number of steps, perhaps not known before, with two sums at once.
+
+    `even` adds parabolas over steps (1 2)(3 4)..., and `odd` a cubic over the first three
+    steps with parabolas over (4 5)(6 7)... An odd number of steps leaves one over in
+    `even`, which a cubic over the last three steps then closes. The mean of both sums is
+    the same in either direction of the path, up to its sign.
+    """
+    zero = self._zero_sums(parts)
+
+    def one(i, points, path, motion, scores, sums):
+      """Takes a step; points and path hold the last four positions and scores."""
+      new, motion, scores = self._step(points[-1], motion)
+      points = [*points[1:], new]
+      path = [*path[1:], _without(scores, self._known(new))]
+      i += 1
+      last_pair = self.local_sums(path_integral.parabola(points[1:], path[1:]))
+      first_three = tf.cond(
+        tf.equal(i, 3),
+        lambda: self.local_sums(path_integral.cubic(points, path)),
+        lambda: zero,
+      )
+      even, odd = sums
+      even = _add(even, _where(i % 2 == 0, last_pair, zero))
+      odd = _add(odd, _where((i % 2 == 1) & (i > 3), last_pair, zero))
+      return i, points, path, motion, scores, (even, _add(odd, first_three))
+
+    path_scores = _without(scores, self._known(parts))
+    _, points, path, motion, scores, sums = tf.while_loop(
+      lambda i, *_: i < self.num_steps,
+      one,
+      (0, [parts] * 4, [path_scores] * 4, motion, scores, (zero, zero)),
+      maximum_iterations=self.bound,
+    )
+    return Trajectory(points[-1], motion, scores, self._close(points, path, sums))
+
+  def _close(self, points, path, sums) -> state_parts.Parts:
+    """Returns the integral from both sums of `one_by_one` and the last four points."""
+    even, odd = sums
+
+    def odd_number():
+      # The last pair in `even` overlaps the closing cubic, and is subtracted.
+      pair = self.local_sums(path_integral.parabola(points[:3], path[:3]))
+      closing = self.local_sums(path_integral.cubic(points, path))
+      return [0.5 * (o + e - p + c) for o, e, p, c in zip(odd, even, pair, closing)]
+
+    def single():
+      return self.local_sums(path_integral.trapezium(points[2:], path[2:]))
+
+    return tf.cond(
+      tf.equal(self.num_steps % 2, 0),
+      lambda: even,
+      lambda: tf.cond(tf.equal(self.num_steps, 1), single, odd_number),
+    )
+
+  def _step(self, parts, motion):
+    """Drifts and kicks: the half kicks of neighbouring steps are one whole kick."""
+    parts, motion = self.integrator.drift(parts, motion)
+    scores = self.score_fn(parts)
+    return parts, self.integrator.kick(parts, motion, scores, 1.0), scores
+
+  def _known(self, parts) -> state_parts.Parts:
+    """Returns the scores that the integral leaves out, or [] if it leaves out none."""
+    return [] if self.known_score_fn is None else self.known_score_fn(parts)
+
+  def _zero_sums(self, parts) -> state_parts.Parts:
+    return [tf.zeros_like(value) for value in self.local_sums(parts)]
 
 
-def _zeros(parts):
-  return [tf.zeros_like(part) for part in parts]
+def _without(scores, known):
+  return [s - k for s, k in zip(scores, known)] if known else scores
 
 
 def _add(a, b):

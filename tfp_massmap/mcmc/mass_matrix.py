@@ -1,40 +1,68 @@
 """Mass matrices: momentum distributions for preconditioned Hamiltonian Monte Carlo."""
 
+import collections.abc
+import typing
+
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 tfd = tfp.distributions
 
+_CIRCULANT = (
+  tf.linalg.LinearOperatorCirculant,
+  tf.linalg.LinearOperatorCirculant2D,
+  tf.linalg.LinearOperatorCirculant3D,
+)
+
+
+@typing.runtime_checkable
+class MassMatrix(typing.Protocol):
+  """A momentum distribution that applies its covariance, the mass matrix, and its inverse.
+
+  Besides these two methods it is a `tfd.Distribution`.
+  """
+
+  def velocity(self, momentum: tf.Tensor) -> tf.Tensor:
+    """Returns the inverse mass matrix times the momentum."""
+    ...
+
+  def momentum(self, velocity: tf.Tensor) -> tf.Tensor:
+    """Returns the mass matrix times the velocity, the inverse of `velocity`."""
+    ...
+
 
 class FourierDiagonalNormal(tfd.Distribution):
   """Gaussian field whose covariance is diagonal in Fourier space.
 
   As the momentum distribution of Hamiltonian Monte Carlo its covariance is the mass
-  matrix: best close to the precision of the target. Any distribution on the state
-  does as a momentum distribution; this one also gives the `velocity` in closed form.
+  matrix. Chains move fastest when it is close to the precision of the target.
+
+  Args:
+    mode_variance: Positive, `[..., ny, nx // 2 + 1]` (the layout of `rfft2`): variance
+      of the modes in the unitary transform. Leading axes are the batch.
+    event_shape: `(ny, nx)`.
+    validate_args: Whether to check that the variances are positive.
+    allow_nan_stats: As in `tfd.Distribution`.
+    name: As in `tfd.Distribution`.
+
+  Raises:
+    ValueError: If `mode_variance` does not have the layout of `event_shape`.
 
   Example:
-
   >>> mass = FourierDiagonalNormal(tf.ones([4, 3]), event_shape=(4, 4))
   >>> mass.sample(5, seed=(1, 2)).shape
   TensorShape([5, 4, 4])
-
-  Args:
-    mode_variance: positive, `[..., ny, nx // 2 + 1]` (layout of `rfft2`), variance of
-      the modes in the unitary transform; leading axes are the batch.
-    event_shape: `(ny, nx)`.
-    validate_args, allow_nan_stats, name: as in `tfd.Distribution`.
   """
 
   def __init__(
     self,
-    mode_variance,
-    event_shape,
+    mode_variance: tf.Tensor | np.ndarray,
+    event_shape: collections.abc.Sequence[int],
     *,
-    validate_args=False,
-    allow_nan_stats=True,
-    name="FourierDiagonalNormal",
+    validate_args: bool = False,
+    allow_nan_stats: bool = True,
+    name: str = "FourierDiagonalNormal",
   ):
     parameters = dict(locals())
     self._mode_variance = tf.convert_to_tensor(mode_variance)
@@ -43,7 +71,7 @@ class FourierDiagonalNormal(tfd.Distribution):
     if tuple(self._mode_variance.shape[-2:]) != wanted:
       raise ValueError(
         f"mode_variance must end in {wanted} for event_shape {self._sides}; got"
-        f" shape {self._mode_variance.shape}."
+        f" shape {self._mode_variance.shape}. Give the modes in the layout of rfft2."
       )
     super().__init__(
       dtype=self._mode_variance.dtype,
@@ -55,15 +83,19 @@ class FourierDiagonalNormal(tfd.Distribution):
     )
 
   @property
-  def mode_variance(self):
+  def mode_variance(self) -> tf.Tensor:
+    """The variance of the modes, `[..., ny, nx // 2 + 1]`."""
     return self._mode_variance
 
-  def velocity(self, momentum):
-    """Covariance^-1 times momentum, minus the gradient of the log-density."""
+  def velocity(self, momentum: tf.Tensor) -> tf.Tensor:
+    """Returns the inverse covariance times `momentum`, `[..., ny, nx]`.
+
+    This is minus the gradient of the log-density.
+    """
     return self._filter(momentum, 1 / self._mode_variance)
 
-  def momentum(self, velocity):
-    """Covariance times velocity, the inverse of `velocity`."""
+  def momentum(self, velocity: tf.Tensor) -> tf.Tensor:
+    """Returns the covariance times `velocity`, `[..., ny, nx]`."""
     return self._filter(velocity, self._mode_variance)
 
   def _event_shape(self):
@@ -97,7 +129,7 @@ class FourierDiagonalNormal(tfd.Distribution):
     return tf.zeros([*self._batch_shape(), *self._sides], self.dtype)
 
   def _variance(self):
-    # The same for every pixel: the mean over the modes of the full plane.
+    # All pixels have the same variance, the mean over the modes of the full plane.
     total = tf.reduce_sum(self._multiplicity() * self._mode_variance, axis=(-2, -1))
     pixel = (total / (self._sides[0] * self._sides[1]))[..., tf.newaxis, tf.newaxis]
     return pixel * tf.ones(self._sides, self.dtype)
@@ -112,7 +144,9 @@ class FourierDiagonalNormal(tfd.Distribution):
     ]
 
   def _multiplicity(self):
-    """How many modes of the full plane each of `rfft2` stands for."""
+    """Returns how many modes of the full plane each mode of `rfft2` represents."""
+    # `geometry.half_plane_multiplicity` has the same numbers, but kernels import nothing
+    # of the lensing package, so that they can be used without it.
     count = np.full([1, self._sides[1] // 2 + 1], 2.0)
     count[0, 0] = 1
     if self._sides[1] % 2 == 0:
@@ -129,28 +163,33 @@ class FourierDiagonalNormal(tfd.Distribution):
 class LinearOperatorNormal(tfd.Distribution):
   """Gaussian vector whose covariance is a linear operator.
 
-  As a momentum distribution its covariance is the mass matrix; the kernels make one of
-  any operator given to them.
-
-  Example:
-
-  >>> mass = LinearOperatorNormal(tf.linalg.LinearOperatorDiag([1.0, 4.0]))
-  >>> mass.velocity([2.0, 2.0]).numpy().tolist()
-  [2.0, 0.5]
+  As a momentum distribution its covariance is the mass matrix. Kernels that are given a
+  linear operator wrap it in this class.
 
   Args:
     operator: `tf.linalg.LinearOperator`, self-adjoint and positive definite,
       `[..., n, n]`.
-    validate_args, allow_nan_stats, name: as in `tfd.Distribution`.
+    validate_args: As in `tfd.Distribution`.
+    allow_nan_stats: As in `tfd.Distribution`.
+    name: As in `tfd.Distribution`.
+
+  Raises:
+    ValueError: If `operator` is no square linear operator, or is not marked as
+      self-adjoint and positive definite. A diagonal operator needs no mark.
+
+  Example:
+  >>> mass = LinearOperatorNormal(tf.linalg.LinearOperatorDiag([1.0, 4.0]))
+  >>> mass.velocity([2.0, 2.0]).numpy().tolist()
+  [2.0, 0.5]
   """
 
   def __init__(
     self,
-    operator,
-    validate_args=False,
+    operator: tf.linalg.LinearOperator,
     *,
-    allow_nan_stats=True,
-    name="LinearOperatorNormal",
+    validate_args: bool = False,
+    allow_nan_stats: bool = True,
+    name: str = "LinearOperatorNormal",
   ):
     parameters = dict(locals())
     if (
@@ -160,14 +199,14 @@ class LinearOperatorNormal(tfd.Distribution):
         f"operator must be a square tf.linalg.LinearOperator; got {operator!r}."
       )
     if isinstance(operator, tf.linalg.LinearOperatorDiag):
-      # A mass matrix is positive, though few say so of their diagonals.
+      # Diagonals are rarely marked, but the diagonal of a mass matrix is positive.
       operator = tf.linalg.LinearOperatorDiag(
         operator.diag, is_self_adjoint=True, is_positive_definite=True
       )
     if not (operator.is_self_adjoint and operator.is_positive_definite):
       raise ValueError(
         f"A mass matrix must be self-adjoint and positive definite; {operator.name}"
-        " does not say so. Make it with is_self_adjoint=True and"
+        " is not marked as such. Make it with is_self_adjoint=True and"
         " is_positive_definite=True."
       )
     self._operator = operator
@@ -181,15 +220,19 @@ class LinearOperatorNormal(tfd.Distribution):
     )
 
   @property
-  def operator(self):
+  def operator(self) -> tf.linalg.LinearOperator:
+    """The covariance."""
     return self._operator
 
-  def velocity(self, momentum):
-    """Operator^-1 times momentum, minus the gradient of the log-density."""
+  def velocity(self, momentum: tf.Tensor) -> tf.Tensor:
+    """Returns the inverse operator times `momentum`, `[..., n]`.
+
+    This is minus the gradient of the log-density.
+    """
     return self._real(self._operator.solvevec(self._cast(momentum)))
 
-  def momentum(self, velocity):
-    """Operator times velocity."""
+  def momentum(self, velocity: tf.Tensor) -> tf.Tensor:
+    """Returns the operator times `velocity`, `[..., n]`."""
     return self._real(self._operator.matvec(self._cast(velocity)))
 
   def _event_shape(self):
@@ -218,13 +261,8 @@ class LinearOperatorNormal(tfd.Distribution):
     return -0.5 * (square + log_det + constant)
 
   def _root(self):
-    """An operator whose product with its adjoint is the covariance."""
-    circulant = (
-      tf.linalg.LinearOperatorCirculant,
-      tf.linalg.LinearOperatorCirculant2D,
-      tf.linalg.LinearOperatorCirculant3D,
-    )
-    if isinstance(self._operator, circulant):
+    """Returns an operator whose product with its adjoint is the covariance."""
+    if isinstance(self._operator, _CIRCULANT):
       return type(self._operator)(
         tf.sqrt(self._operator.spectrum),
         input_output_dtype=self._operator.dtype,

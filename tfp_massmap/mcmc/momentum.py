@@ -1,4 +1,6 @@
-"""Momenta of a list of state parts, drawn and weighed."""
+"""Momenta of a list of state parts: their draws, velocities and log-density."""
+
+import typing
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -8,65 +10,79 @@ from tfp_massmap.mcmc import state_parts
 
 tfd = tfp.distributions
 
+# Their `model` is a list with one entry per part. TFP has no common public base class.
+_SEQUENTIAL = (
+  tfd.JointDistributionSequential,
+  tfd.JointDistributionSequentialAutoBatched,
+)
+
 
 class Momenta:
   """The momenta of a list of state parts.
 
   Args:
-    distribution: None, a distribution, a linear operator, a list of these, or one
-      joint distribution of all parts.
-    parts: list of state parts.
-    axes: their event axes.
-    shard_axis_names: None, or for each part None or the names of the axes that it is
-      sharded over; a distribution is then that of the shard at hand.
+    distribution: None for a standard normal, a distribution, a linear operator, a list
+      of these, or one joint distribution of all parts. With sharded parts it is the
+      distribution of the shard on this device.
+    parts: State parts.
+    events: Their events.
+
+  Raises:
+    ValueError: If the number of distributions is not that of the parts, or the joint
+      distribution of sharded parts is not one of independent parts.
   """
 
-  def __init__(self, distribution, parts, *, axes, shard_axis_names=None):
+  def __init__(
+    self,
+    distribution: typing.Any,
+    parts: state_parts.Parts,
+    *,
+    events: state_parts.Events,
+  ):
     self._parts = parts
-    self._axes = axes
-    self._names = shard_axis_names
-    self._joint = None
-    if hasattr(distribution, "sample_distributions") or (
-      isinstance(distribution, tfd.Distribution)
-      and isinstance(distribution.dtype, (list, tuple))
-    ):
-      self._joint = distribution
+    self._events = events
+    self._joint = distribution if _is_joint(distribution) else None
     self._each = self._one_per_part(distribution)
 
-  def sample(self, seed):
-    """Momenta of all chains, list of state parts."""
-    if self._joint is not None and not self._names:
-      chains = state_parts.chain_shape(self._parts, self._axes)
-      batch = self._joint.batch_shape_tensor()
-      batch = batch[0] if isinstance(batch, (list, tuple)) else batch
-      extra = chains[: tf.size(chains) - tf.size(batch)]
-      drawn = self._joint.sample(extra, seed=seed)
-      return [tf.ensure_shape(m, p.shape) for m, p in zip(drawn, self._parts)]
-    names = self._names or [None] * len(self._parts)
+  def sample(self, seed: typing.Any) -> state_parts.Parts:
+    """Returns the momenta of all chains, one tensor per part."""
+    if self._joint is not None and not self._events.shard_axis_names:
+      return self._sample_jointly(seed)
     seeds = tfp.random.split_seed(seed, n=len(self._parts))
     return [
-      self._sample_part(d, part, axes, state_parts.shard_seed(s, name))
-      for d, part, axes, s, name in zip(
-        self._each, self._parts, self._axes, tf.unstack(tf.stack(seeds)), names
+      _sample_part(d, part, num_event_axes=len(axes), seed=state_parts.shard_seed(s, n))
+      for d, part, axes, s, n in zip(
+        self._each,
+        self._parts,
+        self._events.axes,
+        tf.unstack(tf.stack(seeds)),
+        self._events.names_per_part(),
       )
     ]
 
-  def velocity(self, momentum):
-    """Minus the gradient of the log-density of the momenta."""
+  def velocity(self, momentum: state_parts.Parts) -> state_parts.Parts:
+    """Returns minus the gradient of the log-density of the momenta."""
     if self._each is None:
       log_prob = lambda *m: self._joint.log_prob(list(m))
       return [-g for g in tfp.math.value_and_gradient(log_prob, list(momentum))[1]]
-    return [self._velocity_part(d, m) for d, m in zip(self._each, momentum)]
+    return [_velocity_of_part(d, m) for d, m in zip(self._each, momentum)]
 
-  def momentum(self, velocity):
-    """Inverse of `velocity`."""
+  def momentum(self, velocity: state_parts.Parts) -> state_parts.Parts:
+    """Returns the momenta of given velocities, the inverse of `velocity`.
+
+    Raises:
+      ValueError: If a distribution does not give the inverse.
+    """
     if self._each is None:
-      raise ValueError("The split integrator needs one distribution per state part.")
+      raise ValueError(
+        "The split integrator needs one momentum distribution per state part, not a"
+        " joint distribution; give momentum_distribution a list."
+      )
     inverse = []
     for distribution, v in zip(self._each, velocity):
       if distribution is None:
         inverse.append(v)
-      elif hasattr(distribution, "momentum"):
+      elif isinstance(distribution, mass_matrix.MassMatrix):
         inverse.append(distribution.momentum(v))
       else:
         raise ValueError(
@@ -76,87 +92,70 @@ class Momenta:
         )
     return inverse
 
-  def log_prob(self, momentum):
-    """Log-density of the momenta, shape of the chains; constants are left out."""
+  def log_prob(self, momentum: state_parts.Parts) -> tf.Tensor:
+    """Returns the log-density of the momenta up to a constant, shape of the chains."""
     if self._each is None:
       return self._joint.log_prob(list(momentum))
     shares = []
-    for distribution, m, axes in zip(self._each, momentum, self._axes):
+    for distribution, m, axes in zip(self._each, momentum, self._events.axes):
       if distribution is None:
         shares.append(-0.5 * tf.reduce_sum(tf.square(m), axis=axes))
       else:
         shares.append(distribution.log_prob(m))
-    return state_parts.add_across(shares, self._names)
+    return self._events.add_across(shares)
 
-  def _one_per_part(self, distribution):
-    """Independent distributions, one per part; None if the joint one is not so."""
-    given = distribution if isinstance(distribution, (list, tuple)) else [distribution]
+  def _one_per_part(self, distribution: typing.Any) -> list[typing.Any] | None:
+    """Returns independent distributions, one per part, or None if there are none."""
     if distribution is None:
-      given = [None] * len(self._parts)
+      return [None] * len(self._parts)
+    given = distribution if isinstance(distribution, (list, tuple)) else [distribution]
     if self._joint is not None:
-      given = getattr(distribution, "model", None)
-      if not isinstance(given, (list, tuple)) or not all(
-        isinstance(d, tfd.Distribution) for d in given
-      ):
-        if self._names:
-          raise ValueError(
-            "The momenta of sharded parts must be independent: give"
-            " momentum_distribution a list with one distribution per part; got"
-            f" {distribution!r}."
-          )
+      given = _independent_parts(self._joint)
+      if given is None and self._events.shard_axis_names:
+        raise ValueError(
+          "The momenta of sharded parts must be independent: give"
+          " momentum_distribution a list with one distribution per part; got"
+          f" {distribution!r}."
+        )
+      if given is None:
         return None
     if len(given) != len(self._parts):
       raise ValueError(
         f"momentum_distribution has {len(given)} entries for {len(self._parts)}"
         " state parts; give one each."
       )
-    return [self._of_this_shard(d) for d in given]
+    return [self._on_this_device(d) for d in given]
 
-  def _of_this_shard(self, distribution):
+  def _on_this_device(self, distribution: typing.Any) -> typing.Any:
     if isinstance(distribution, tf.linalg.LinearOperator):
       return mass_matrix.LinearOperatorNormal(distribution)
-    # The sums over the shards are taken here, outside of the leapfrog loop.
-    if self._names and isinstance(distribution, tfp.experimental.distribute.Sharded):
+    # `log_prob` adds up the shards itself, because a Sharded distribution would do so
+    # inside of the leapfrog loop, where replicas cannot communicate.
+    sharded = isinstance(distribution, tfp.experimental.distribute.Sharded)
+    if self._events.shard_axis_names and sharded:
       return distribution.distribution
     return distribution
 
-  def _sample_part(self, distribution, part, axes, seed):
-    if distribution is None:
-      return tf.random.stateless_normal(tf.shape(part), seed=seed, dtype=part.dtype)
-    _check_shapes(distribution, part, axes)
-    num_extra = len(part.shape) - len(axes) - len(distribution.batch_shape)
-    extra = tf.shape(part)[:num_extra]
-    return tf.ensure_shape(distribution.sample(extra, seed=seed), part.shape)
-
-  def _velocity_part(self, distribution, momentum):
-    if distribution is None:
-      return momentum
-    if hasattr(distribution, "velocity"):
-      return distribution.velocity(momentum)
-    return -tfp.math.value_and_gradient(distribution.log_prob, momentum)[1]
+  def _sample_jointly(self, seed: typing.Any) -> state_parts.Parts:
+    chains = self._events.chain_shape(self._parts)
+    batch = self._joint.batch_shape_tensor()
+    batch = batch[0] if isinstance(batch, (list, tuple)) else batch
+    extra = chains[: tf.size(chains) - tf.size(batch)]
+    drawn = self._joint.sample(extra, seed=seed)
+    return [tf.ensure_shape(m, p.shape) for m, p in zip(drawn, self._parts)]
 
 
-def _check_shapes(distribution, part, axes):
-  """One draw for each chain: batches must be the chains, events the event axes."""
-  split = len(part.shape) - len(axes)
-  chains, event = part.shape[:split], part.shape[split:]
-  batch = distribution.batch_shape
-  fits = batch.rank <= chains.rank and chains[chains.rank - batch.rank :] == batch
-  if not fits or distribution.event_shape != event:
-    raise ValueError(
-      f"The momentum distribution {distribution.name} has batch shape {batch} and"
-      f" event shape {distribution.event_shape}; for a state of shape {part.shape}"
-      f" with {len(axes)} event axes its batch must be scalar or the last of the"
-      f" chain axes {chains}, and its event {event}. Wrap it in tfd.Independent, or"
-      " broadcast its parameters."
-    )
+def standard_normal_composite(
+  parts: state_parts.Parts, log_prob_like: tf.Tensor
+) -> tfd.Distribution:
+  """Returns a standard normal of the class that TFP's adaptations can update.
 
+  TFP's mass-matrix adaptation updates distributions of one private class only. TFP's own
+  preconditioned kernel is the public way to get an instance.
 
-def standard_normal_composite(parts, log_prob_like):
-  """A standard normal that can live in kernel results, of TFP's own making.
-
-  TFP's mass-matrix adaptation updates distributions of one particular class only;
-  its own preconditioned kernel is the public way to get one.
+  Args:
+    parts: State parts.
+    log_prob_like: A tensor of the shape of the chains.
   """
   kernel = tfp.experimental.mcmc.PreconditionedHamiltonianMonteCarlo(
     lambda *parts: (
@@ -171,5 +170,62 @@ def standard_normal_composite(parts, log_prob_like):
     num_leapfrog_steps=1,
     store_parameters_in_results=True,
   )
-  state = list(parts) if len(parts) > 1 else parts[0]
+  state = state_parts.as_state(parts)
   return kernel.bootstrap_results(state).accepted_results.momentum_distribution
+
+
+def _is_joint(distribution: typing.Any) -> bool:
+  """Returns whether one distribution draws the momenta of all parts."""
+  return isinstance(distribution, tfd.JointDistribution) or (
+    isinstance(distribution, tfd.Distribution)
+    and isinstance(distribution.dtype, (list, tuple))
+  )
+
+
+def _independent_parts(joint: tfd.Distribution) -> list[tfd.Distribution] | None:
+  """Returns the distributions of a joint one of independent parts, or else None."""
+  model = joint.model if isinstance(joint, _SEQUENTIAL) else None
+  if not isinstance(model, (list, tuple)):
+    return None
+  return model if all(isinstance(d, tfd.Distribution) for d in model) else None
+
+
+def _sample_part(
+  distribution: typing.Any,
+  part: tf.Tensor,
+  *,
+  num_event_axes: int,
+  seed: typing.Any,
+) -> tf.Tensor:
+  if distribution is None:
+    return tf.random.stateless_normal(tf.shape(part), seed=seed, dtype=part.dtype)
+  _check_shapes(distribution, part, num_event_axes)
+  num_extra = len(part.shape) - num_event_axes - len(distribution.batch_shape)
+  extra = tf.shape(part)[:num_extra]
+  return tf.ensure_shape(distribution.sample(extra, seed=seed), part.shape)
+
+
+def _velocity_of_part(distribution: typing.Any, momentum: tf.Tensor) -> tf.Tensor:
+  if distribution is None:
+    return momentum
+  if isinstance(distribution, mass_matrix.MassMatrix):
+    return distribution.velocity(momentum)
+  return -tfp.math.value_and_gradient(distribution.log_prob, momentum)[1]
+
+
+def _check_shapes(
+  distribution: tfd.Distribution, part: tf.Tensor, num_event_axes: int
+) -> None:
+  """Raises ValueError unless each chain draws an event of its own."""
+  split = len(part.shape) - num_event_axes
+  chains, event = part.shape[:split], part.shape[split:]
+  batch = distribution.batch_shape
+  fits = batch.rank <= chains.rank and chains[chains.rank - batch.rank :] == batch
+  if not fits or distribution.event_shape != event:
+    raise ValueError(
+      f"The momentum distribution {distribution.name} has batch shape {batch} and"
+      f" event shape {distribution.event_shape}; for a state of shape {part.shape}"
+      f" with {num_event_axes} event axes its batch must be scalar or the last of the"
+      f" chain axes {chains}, and its event {event}. Wrap it in tfd.Independent, or"
+      " broadcast its parameters."
+    )

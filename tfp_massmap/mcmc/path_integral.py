@@ -1,32 +1,85 @@
-"""Differences of a log-density from its score, along a path (paper Eq. A.1).
+"""Differences of a log-density from its score, along a path.
 
   log p(b) - log p(a) = integral from a to b of score(x) . dx
 
-Every rule here replaces score and path by polynomials through common points, so that
-it is exact for a Gaussian and changes sign under reversal: the Metropolis ratios of a
-move and of its reverse are exact inverses, as detailed balance needs. Points and
-scores are lists of state parts.
+(Remy et al. 2022, Eq. A.1). Every rule here replaces score and path by polynomials
+through common points. It is therefore exact for a Gaussian, and changes sign when the
+path is reversed: the Metropolis ratios of a move and of its reverse are exact inverses,
+as detailed balance needs. Points and scores are lists of state parts.
 
-If the score is not a gradient, the integral depends on the path: what is then accepted
-or rejected is the work of the score along the path taken.
+If the score is not a gradient, the integral depends on the path. The test then accepts
+or rejects by the work of the score along the path taken.
 """
+
+import collections.abc
+import dataclasses
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-_RULES = ("straight", "trajectory")
+from tfp_massmap.mcmc import state_parts
+
+PartsFn = collections.abc.Callable[[state_parts.Parts], state_parts.Parts]
+Total = collections.abc.Callable[[state_parts.Parts], tf.Tensor]
 
 
-def simpson(num_intervals=4):
-  """Composite Simpson rule on the straight line, of fourth order.
+@dataclasses.dataclass(frozen=True)
+class PathEnds:
+  """The two ends of a path, and their scores.
+
+  Attributes:
+    start: State parts.
+    end: State parts.
+    score_start: Scores at the start, one per part.
+    score_end: Scores at the end, one per part.
+    total: Function that sums a list of parts over their events, to the shape of the
+      chains.
+  """
+
+  start: state_parts.Parts
+  end: state_parts.Parts
+  _: dataclasses.KW_ONLY
+  score_start: state_parts.Parts
+  score_end: state_parts.Parts
+  total: Total
+
+
+@dataclasses.dataclass(frozen=True)
+class PathIntegralRule:
+  """A rule that integrates a score from one state to another.
+
+  Attributes:
+    difference_fn: `fn(score_fn, ends)` that returns log p(end) - log p(start), of the
+      shape of the chains. `score_fn` maps a list of parts to their scores, and `ends` is
+      a `PathEnds`. The rule must change its sign when start and end are exchanged.
+    num_score_evaluations: Score evaluations of the rule, those at the ends not counted.
+  """
+
+  difference_fn: collections.abc.Callable[[PartsFn, PathEnds], tf.Tensor]
+  num_score_evaluations: int = 0
+
+  def __call__(self, score_fn: PartsFn, ends: PathEnds) -> tf.Tensor:
+    """Returns log p(end) - log p(start), of the shape of the chains."""
+    return self.difference_fn(score_fn, ends)
+
+
+# The argument of the kernels: "straight", "trajectory", a rule, or its function.
+PathIntegral = (
+  str | PathIntegralRule | collections.abc.Callable[[PartsFn, PathEnds], tf.Tensor]
+)
+
+
+def simpson(num_intervals: int = 4) -> PathIntegralRule:
+  """Returns the composite Simpson rule on the straight line, of fourth order.
 
   Args:
-    num_intervals: even, at least 2.
+    num_intervals: Number of intervals, even and at least 2. The rule makes
+      `num_intervals - 1` score evaluations. `examples/benchmarks/kernels.py` prints the
+      error of the default beside the energy error of the leapfrog.
 
-  Returns:
-    A rule, `fn(score_fn, start, end, score_start, score_end, total) -> difference`,
-    with the attribute `num_score_evaluations`, here `num_intervals - 1`.
+  Raises:
+    ValueError: If `num_intervals` is odd or below 2.
   """
   if num_intervals < 2 or num_intervals % 2:
     raise ValueError(
@@ -39,14 +92,17 @@ def simpson(num_intervals=4):
   return _quadrature(nodes, weights / (3 * num_intervals))
 
 
-def gauss_lobatto(num_nodes=4):
-  """Gauss-Lobatto rule on the straight line, exact to degree 2 num_nodes - 3.
+def gauss_lobatto(num_nodes: int = 4) -> PathIntegralRule:
+  """Returns a Gauss-Lobatto rule on the straight line.
 
   Args:
-    num_nodes: at least 2, the two ends among them.
+    num_nodes: Number of nodes, at least 2, the two ends among them. The rule is exact
+      for polynomials of degree `2 num_nodes - 3` and makes `num_nodes - 2` score
+      evaluations. `examples/benchmarks/kernels.py` compares the default with Simpson's
+      rule.
 
-  Returns:
-    A rule as of `simpson`, of `num_nodes - 2` score evaluations.
+  Raises:
+    ValueError: If `num_nodes` is below 2.
   """
   if num_nodes < 2:
     raise ValueError(f"num_nodes must be at least 2; got {num_nodes}.")
@@ -57,44 +113,52 @@ def gauss_lobatto(num_nodes=4):
   return _quadrature((nodes + 1) / 2, weights)
 
 
-def resolve(path_integral, num_intervals):
-  """What the kernel's argument stands for: "trajectory" or a rule."""
+def resolve(path_integral: PathIntegral, num_intervals: int) -> PathIntegralRule | None:
+  """Returns the rule that a kernel's argument stands for.
+
+  Args:
+    path_integral: "straight", "trajectory", a rule, or a function as of
+      `PathIntegralRule.difference_fn`.
+    num_intervals: Number of intervals of the "straight" rule.
+
+  Returns:
+    The rule; None for "trajectory", which is no rule between two ends.
+
+  Raises:
+    ValueError: If the argument is none of these.
+  """
   if path_integral == "trajectory":
-    return path_integral
+    return None
   if path_integral == "straight":
     return simpson(num_intervals)
-  if callable(path_integral):
+  if isinstance(path_integral, PathIntegralRule):
     return path_integral
+  if callable(path_integral):
+    return PathIntegralRule(path_integral)
   raise ValueError(
     "path_integral must be 'straight' or 'trajectory', or a rule such as"
     f" mcmc.gauss_lobatto(4); got {path_integral!r}."
   )
 
 
-def apply_rule(
-  rule,
-  score_fn,
+def difference(
+  rule: PathIntegralRule,
+  score_fn: PartsFn,
   *,
-  start,
-  end,
-  score_start,
-  score_end,
-  total,
-  analytic_log_prob_fn=None,
-):
-  """log p(end) - log p(start) by a rule on its own path.
+  ends: PathEnds,
+  analytic_log_prob_fn: collections.abc.Callable[..., tf.Tensor] | None = None,
+) -> tf.Tensor:
+  """Returns log p(end) - log p(start), of the shape of the chains.
 
   Args:
-    rule: as `simpson` gives it.
-    score_fn: callable of a list of state parts that returns their scores.
-    start, end: lists of state parts.
-    score_start, score_end: their scores.
-    total: sums a list of parts over their events.
-    analytic_log_prob_fn: None, or a part of the log-density that is known: its change
+    rule: Rule for the part of the score that is not known in closed form.
+    score_fn: Function of a list of state parts that returns their scores.
+    ends: The ends of the path.
+    analytic_log_prob_fn: None, or the part of the log-density that is known. Its change
       is exact, and the rule integrates the score of the rest alone.
   """
   if analytic_log_prob_fn is None:
-    return rule(score_fn, start, end, score_start, score_end, total)
+    return rule(score_fn, ends)
 
   def rest(points, scores):
     known = tfp.math.value_and_gradient(analytic_log_prob_fn, list(points))[1]
@@ -102,32 +166,31 @@ def apply_rule(
 
   change = rule(
     lambda points: rest(points, score_fn(points)),
-    start,
-    end,
-    rest(start, score_start),
-    rest(end, score_end),
-    total,
+    dataclasses.replace(
+      ends,
+      score_start=rest(ends.start, ends.score_start),
+      score_end=rest(ends.end, ends.score_end),
+    ),
   )
-  return change + analytic_log_prob_fn(*end) - analytic_log_prob_fn(*start)
+  return change + analytic_log_prob_fn(*ends.end) - analytic_log_prob_fn(*ends.start)
 
 
-def num_evaluations(rule):
-  """Score evaluations of a rule besides those of the leapfrog."""
-  return getattr(rule, "num_score_evaluations", 0)
-
-
-def parabola(points, scores):
-  """Integrand over two leapfrog steps, at no further score evaluation.
+def parabola(
+  points: collections.abc.Sequence[state_parts.Parts],
+  scores: collections.abc.Sequence[state_parts.Parts],
+) -> state_parts.Parts:
+  """Returns the integrand over two leapfrog steps, without a further score evaluation.
 
   The path is the parabola through three consecutive points x0, x1, x2,
 
     [s0.(-3 x0 + 4 x1 - x2) + 4 s1.(x2 - x0) + s2.(x0 - 4 x1 + 3 x2)] / 6,
 
-  in differences of neighbours, which keep their precision in float32. Fourth order.
+  written in differences of neighbours, which keep their precision in float32. The error
+  is of fourth order.
 
   Args:
-    points: three lists of state parts.
-    scores: their scores, three lists.
+    points: Three lists of state parts.
+    scores: Their scores, three lists.
 
   Returns:
     List of state parts, whose sum over an event is `log p(x2) - log p(x0)`.
@@ -142,10 +205,14 @@ def parabola(points, scores):
   return [part(*values) for values in zip(*points, *scores)]
 
 
-def cubic(points, scores):
-  """Integrand over three leapfrog steps, along the cubic through four points.
+def cubic(
+  points: collections.abc.Sequence[state_parts.Parts],
+  scores: collections.abc.Sequence[state_parts.Parts],
+) -> state_parts.Parts:
+  """Returns the integrand over three leapfrog steps, along the cubic through 4 points.
 
-  Args and result as `parabola`, with four points. Fourth order.
+  Arguments and result are those of `parabola`, with four points. The error is of fourth
+  order.
   """
 
   def part(x0, x1, x2, x3, *s):
@@ -158,8 +225,15 @@ def cubic(points, scores):
   return [part(*values) for values in zip(*points, *scores)]
 
 
-def trapezium(points, scores):
-  """Integrand over one step along its chord, exact for a Gaussian, second order."""
+def trapezium(
+  points: collections.abc.Sequence[state_parts.Parts],
+  scores: collections.abc.Sequence[state_parts.Parts],
+) -> state_parts.Parts:
+  """Returns the integrand over one leapfrog step along its chord.
+
+  Arguments and result are those of `parabola`, with two points. It is exact for a
+  Gaussian; on other targets the error is of second order.
+  """
 
   def part(x0, x1, s0, s1):
     return 0.5 * (s0 + s1) * (x1 - x0)
@@ -167,11 +241,11 @@ def trapezium(points, scores):
   return [part(*values) for values in zip(*points, *scores)]
 
 
-def _interpolation_weights(degree):
-  """W[i, j]: integral of (i-th Lagrange polynomial) times (slope from step j).
+def _interpolation_weights(degree: int) -> np.ndarray:
+  """Returns W[i, j], the integral of the i-th Lagrange polynomial times slope j.
 
-  The path through the nodes 0..degree is x0 plus the sum over j of step j times the
-  sum of the Lagrange polynomials beyond it.
+  The path through the nodes 0..degree is x0 plus a sum over j: step j times the sum of
+  the Lagrange polynomials of the nodes after it. Slope j is the derivative of that sum.
   """
   nodes = np.arange(degree + 1)
   basis = []
@@ -186,39 +260,40 @@ def _interpolation_weights(degree):
   return weights
 
 
+# The three-step analogue of the coefficients in `parabola`, computed at import.
 _CUBIC_WEIGHTS = _interpolation_weights(3)
 
 
-def _quadrature(nodes, weights):
-  """Rule on the straight line with given nodes on [0, 1], ends included."""
+def _quadrature(nodes: np.ndarray, weights: np.ndarray) -> PathIntegralRule:
+  """Returns the rule on the straight line with given nodes on [0, 1], ends included."""
+  num_inner = len(nodes) - 2
 
-  def rule(score_fn, start, end, score_start, score_end, total):
-    change = [b - a for a, b in zip(start, end)]
-    dtype = start[0].dtype
+  def integrate(score_fn, ends):
+    change = [b - a for a, b in zip(ends.start, ends.end)]
+    dtype = ends.start[0].dtype
     inner_nodes = tf.constant(nodes[1:-1], dtype)
     inner_weights = tf.constant(weights[1:-1], dtype)
 
     def add_node(index, mean):
       point = [
-        a + tf.cast(inner_nodes[index], a.dtype) * c for a, c in zip(start, change)
+        a + tf.cast(inner_nodes[index], a.dtype) * c for a, c in zip(ends.start, change)
       ]
       scores = score_fn(point)
       weight = inner_weights[index]
       return index + 1, [m + tf.cast(weight, m.dtype) * s for m, s in zip(mean, scores)]
 
-    # The mean score on the line; one projection at the end, outside the loop.
+    # The loop adds up the mean score; the product with the path comes once, after it.
     mean = [
       float(weights[0]) * a + float(weights[-1]) * b
-      for a, b in zip(score_start, score_end)
+      for a, b in zip(ends.score_start, ends.score_end)
     ]
-    if len(nodes) > 2:
+    if num_inner:
       _, mean = tf.while_loop(
-        lambda index, _: index < len(nodes) - 2,
+        lambda index, _: index < num_inner,
         add_node,
         (0, mean),
-        maximum_iterations=len(nodes) - 2,
+        maximum_iterations=num_inner,
       )
-    return total([m * c for m, c in zip(mean, change)])
+    return ends.total([m * c for m, c in zip(mean, change)])
 
-  rule.num_score_evaluations = len(nodes) - 2
-  return rule
+  return PathIntegralRule(integrate, num_inner)

@@ -1,20 +1,137 @@
-"""States as lists of tensors: chains in front, events behind, perhaps sharded."""
+"""States as lists of tensors: leading chain axes, trailing event axes, maybe sharded."""
+
+import collections.abc
+import dataclasses
+import typing
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+Parts = list[tf.Tensor]
 
-def as_parts(state):
-  """List of tensors, and the way back to the structure of `state`."""
+
+@dataclasses.dataclass(frozen=True)
+class Events:
+  """The axes that make one event of each state part, and how parts are sharded.
+
+  Attributes:
+    axes: For each part its event axes, counted from the end.
+    shard_axis_names: None, or for each part None or the name(s) of the axes that it is
+      sharded over.
+  """
+
+  axes: list[list[int]]
+  shard_axis_names: list[typing.Any] | None = None
+
+  @classmethod
+  def of(
+    cls,
+    parts: Parts,
+    event_ndims: int | collections.abc.Sequence[int],
+    *,
+    shard_axis_names: typing.Any = None,
+  ) -> "Events":
+    """Returns the events of a list of parts.
+
+    Args:
+      parts: State parts.
+      event_ndims: The number of event axes, or a list with one number per part.
+      shard_axis_names: None, one name for all parts, or a list with one entry per part.
+
+    Raises:
+      ValueError: If a part has fewer axes than its events, or a list has another length
+        than `parts`.
+    """
+    listed = isinstance(event_ndims, (list, tuple))
+    ndims = list(event_ndims) if listed else [event_ndims] * len(parts)
+    if len(ndims) != len(parts):
+      raise ValueError(
+        f"event_ndims has {len(ndims)} entries for {len(parts)} state parts; give one"
+        " number, or one per part."
+      )
+    for count, part in zip(ndims, parts):
+      if part.shape.rank is not None and count > part.shape.rank:
+        raise ValueError(
+          f"event_ndims = {count} is more than the {part.shape.rank} axes of a state"
+          f" part of shape {part.shape}; give the number of trailing axes of one event."
+        )
+    names = shard_axis_names
+    if names is not None:
+      each = isinstance(names, (list, tuple)) and len(names) == len(parts)
+      names = list(names) if each else [names] * len(parts)
+    return cls([list(range(-count, 0)) for count in ndims], names)
+
+  def chain_shape(self, parts: Parts) -> tf.Tensor:
+    """Returns the shape of the chains, an int32 tensor."""
+    return tf.shape(parts[0])[: len(parts[0].shape) - len(self.axes[0])]
+
+  def static_chain_shape(self, parts: Parts) -> tf.TensorShape:
+    """Returns the shape of the chains as far as it is known before the run."""
+    return parts[0].shape[: len(parts[0].shape) - len(self.axes[0])]
+
+  def zeros(self, parts: Parts) -> tf.Tensor:
+    """Returns zeros of the shape of the chains and the dtype of the first part."""
+    return tf.zeros_like(self.local_sums(parts)[0])
+
+  def sum(self, values: Parts) -> tf.Tensor:
+    """Returns the sum of all parts over their events, shape of the chains.
+
+    The sum of a sharded part runs over its replicas too.
+    """
+    return self.add_across(self.local_sums(values))
+
+  def local_sums(self, values: Parts) -> Parts:
+    """Returns the sum of each part over the event axes on this device."""
+    return [tf.reduce_sum(value, axis=a) for value, a in zip(values, self.axes)]
+
+  def add_across(self, sums: Parts) -> tf.Tensor:
+    """Returns the total of the parts' sums, and of all replicas for sharded parts.
+
+    It must be called outside of loops, because `tf.distribute` does not let replicas
+    communicate inside one.
+    """
+    total = 0
+    for value, names in zip(sums, self.names_per_part()):
+      if names:
+        value = tf.distribute.get_replica_context().all_reduce(
+          tf.distribute.ReduceOp.SUM, value
+        )
+      total += value
+    return total
+
+  def normal_like(self, parts: Parts, *, seed: typing.Any, salt: str) -> Parts:
+    """Returns standard normal draws of the shape of each part, with TFP's seeds."""
+    seeds = tf.unstack(tf.stack(tfp.random.split_seed(seed, n=len(parts), salt=salt)))
+    return [
+      tf.random.stateless_normal(
+        tf.shape(part), seed=shard_seed(s, names), dtype=part.dtype
+      )
+      for part, s, names in zip(parts, seeds, self.names_per_part())
+    ]
+
+  def names_per_part(self) -> list[typing.Any]:
+    """Returns one entry per part: the names of its shard axes, or None."""
+    return self.shard_axis_names or [None] * len(self.axes)
+
+
+def as_parts(
+  state: typing.Any,
+) -> tuple[Parts, collections.abc.Callable[[Parts], typing.Any]]:
+  """Returns a state as a list of tensors, and the function back to its structure."""
   if isinstance(state, (list, tuple)):
     kind = tuple if isinstance(state, tuple) else list
     return [tf.convert_to_tensor(part) for part in state], kind
   return [tf.convert_to_tensor(state)], lambda parts: parts[0]
 
 
-def check_event_ndims(event_ndims):
-  """ValueError unless it is a non-negative integer, or a list of them."""
+def as_state(parts: Parts) -> tf.Tensor | Parts:
+  """Returns a single part as a tensor and several parts as a list."""
+  return list(parts) if len(parts) > 1 else parts[0]
+
+
+def check_event_ndims(event_ndims: typing.Any) -> None:
+  """Raises ValueError unless given a non-negative integer, or a list of them."""
   ndims = event_ndims if isinstance(event_ndims, (list, tuple)) else [event_ndims]
   if not all(isinstance(n, (int, np.integer)) and n >= 0 for n in ndims):
     raise ValueError(
@@ -23,34 +140,17 @@ def check_event_ndims(event_ndims):
     )
 
 
-def event_axes(event_ndims, parts):
-  """Axes of the event of each part, counted from the end."""
-  listed = isinstance(event_ndims, (list, tuple))
-  ndims = list(event_ndims) if listed else [event_ndims] * len(parts)
-  if len(ndims) != len(parts):
-    raise ValueError(
-      f"event_ndims has {len(ndims)} entries for {len(parts)} state parts."
-    )
-  for count, part in zip(ndims, parts):
-    if part.shape.rank is not None and count > part.shape.rank:
-      raise ValueError(
-        f"event_ndims = {count} is more than the {part.shape.rank} axes of a state"
-        f" part of shape {part.shape}."
-      )
-  return [list(range(-count, 0)) for count in ndims]
+def one_per_part(values: typing.Any, parts: Parts, *, name: str) -> list[typing.Any]:
+  """Returns a list as long as `parts`, in which a single value is repeated.
 
+  Args:
+    values: One value, or a list of values.
+    parts: State parts.
+    name: Name of the argument, for the error.
 
-def chain_shape(parts, axes):
-  """Shape of the chains, an int32 tensor."""
-  return tf.shape(parts[0])[: len(parts[0].shape) - len(axes[0])]
-
-
-def static_chain_shape(parts, axes):
-  return parts[0].shape[: len(parts[0].shape) - len(axes[0])]
-
-
-def one_per_part(values, parts, *, name):
-  """A list as long as `parts`: one value serves all."""
+  Raises:
+    ValueError: If the number of values is neither 1 nor the number of parts.
+  """
   given = list(values) if isinstance(values, (list, tuple)) else [values]
   if len(given) == 1:
     given = given * len(parts)
@@ -62,82 +162,34 @@ def one_per_part(values, parts, *, name):
   return given
 
 
-def step_sizes(step_size, parts):
-  """Step sizes as tensors, one per part."""
-  given = one_per_part(step_size, parts, name="step_size")
+def tensors_per_part(values: typing.Any, parts: Parts, *, name: str) -> Parts:
+  """Returns `one_per_part` as tensors of the dtypes of the parts."""
+  given = one_per_part(values, parts, name=name)
   return [tf.convert_to_tensor(h, p.dtype) for h, p in zip(given, parts)]
 
 
-def stored_step_size(step_size, parts):
-  """Step sizes as they live in kernel results: a list if a list was given."""
-  sizes = step_sizes(step_size, parts)
+def stored_step_size(step_size: typing.Any, parts: Parts) -> tf.Tensor | Parts:
+  """Returns the step size to keep in kernel results: a list if a list was given."""
+  sizes = tensors_per_part(step_size, parts, name="step_size")
   return sizes if isinstance(step_size, (list, tuple)) else sizes[0]
 
 
-def names_per_part(names, num_parts):
-  """Names of the shard axes, one entry per part, or None."""
-  if names is None:
-    return None
-  if isinstance(names, (list, tuple)) and len(names) == num_parts:
-    return list(names)
-  return [names] * num_parts
-
-
-def normal_like(parts, seed, *, shard_axis_names=None, salt=None):
-  """Standard normal draws of the shape of each part, with TFP's seeds."""
-  names = shard_axis_names or [None] * len(parts)
-  seeds = tfp.random.split_seed(seed, n=len(parts), salt=salt)
-  return [
-    tf.random.stateless_normal(
-      tf.shape(part), seed=shard_seed(s, name), dtype=part.dtype
-    )
-    for part, s, name in zip(parts, tf.unstack(tf.stack(seeds)), names)
-  ]
-
-
-def event_sum(values, axes, *, shard_axis_names=None):
-  """Sum of all parts over their event axes, shape of the chains.
-
-  Args:
-    values: list of tensors.
-    axes: their event axes.
-    shard_axis_names: None, or for each part a name or list of names of the axes it
-      is sharded over; its sum then runs over the replicas too.
-  """
-  return add_across(local_sums(values, axes), shard_axis_names)
-
-
-def local_sums(values, axes):
-  """Sum of each part over the event axes at hand, list of the shape of the chains."""
-  return [tf.reduce_sum(value, axis=a) for value, a in zip(values, axes)]
-
-
-def add_across(sums, shard_axis_names=None):
-  """Adds the sums of all parts, and for sharded parts those of all replicas.
-
-  Not inside a loop: there, `tf.distribute` does not let replicas meet.
-  """
-  names = shard_axis_names or [None] * len(sums)
-  total = 0
-  for value, part_names in zip(sums, names):
-    if part_names:
-      value = tf.distribute.get_replica_context().all_reduce(
-        tf.distribute.ReduceOp.SUM, value
-      )
-    total += value
-  return total
-
-
-def shard_seed(seed, names):
-  """A seed of its own for each shard of a sharded part."""
+def shard_seed(seed: typing.Any, names: typing.Any) -> typing.Any:
+  """Returns a different seed for each shard of a sharded part, else the seed itself."""
   if not names:
     return seed
   replica = tf.distribute.get_replica_context().replica_id_in_sync_group
   return tf.random.experimental.stateless_fold_in(seed, replica)
 
 
-def choose(is_chosen, new, *, old):
-  """`new` in the chains where `is_chosen`, else `old`; trees of tensors."""
+def choose(is_chosen: tf.Tensor, new: typing.Any, *, old: typing.Any) -> typing.Any:
+  """Returns `new` in the chains where `is_chosen` holds, and `old` in the others.
+
+  Args:
+    is_chosen: Bool, shape of the chains.
+    new: Nested structure of tensors whose leading axes are the chains.
+    old: The same structure.
+  """
 
   def one(a, b):
     if a is b:

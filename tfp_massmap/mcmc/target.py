@@ -1,41 +1,60 @@
 """Targets that are known by their score.
 
 The wrappers of TFP (`TransformedTransitionKernel`) act on a kernel's
-`target_log_prob_fn` and differentiate it. A score takes that place as a function
-of value zero whose gradient is the score: wrappers compose its gradient by the chain
-rule, and add what they know in closed form, such as a log-determinant. The kernels
-here use the gradient only.
+`target_log_prob_fn` and differentiate it. `ScoreAsLogProb` takes that place: a function
+of value zero whose gradient is the score. Wrappers transform its gradient by the chain
+rule and add the terms that they know in closed form, such as a log-determinant. The
+kernels of this package use the gradient only.
 """
 
+import collections.abc
 import threading
+import types
+import typing
 
 import tensorflow as tf
 
 from tfp_massmap.mcmc import state_parts
 
-_CALLS = threading.local()
+# A function of the state parts, or of the state parts and sigma, that returns a score.
+ScoreFn = collections.abc.Callable[..., tf.Tensor | list[tf.Tensor]]
 
 
-def score_as_log_prob(target_score_fn, event_ndims):
-  """A function of value zero, shape of the chains, whose gradient is the score.
+class _Calls(threading.local):
+  """Counts the calls of stand-ins in this thread."""
 
-  Args:
-    target_score_fn: `fn(*state_parts)`.
-    event_ndims: number of event axes, or a list, one per state part.
+  count = 0
 
-  Returns:
-    `fn(*state_parts)`, with the attribute `target_score_fn`.
+
+_CALLS = _Calls()
+
+
+class ScoreAsLogProb:
+  """A function of the state parts of value zero, whose gradient is the score.
+
+  Attributes:
+    target_score_fn: `fn(*state_parts)` that returns the score.
+    event_ndims: Number of event axes, or a list with one number per state part.
   """
 
-  def log_prob(*parts):
+  def __init__(
+    self,
+    target_score_fn: ScoreFn,
+    event_ndims: int | collections.abc.Sequence[int],
+  ):
+    self.target_score_fn = target_score_fn
+    self.event_ndims = event_ndims
+
+  def __call__(self, *parts: tf.Tensor) -> tf.Tensor:
+    """Returns zeros of the shape of the chains."""
     parts = [tf.convert_to_tensor(part) for part in parts]
-    _CALLS.count = getattr(_CALLS, "count", 0) + 1
-    axes = state_parts.event_axes(event_ndims, parts)
+    _CALLS.count += 1
+    events = state_parts.Events.of(parts, self.event_ndims)
 
     @tf.custom_gradient
     def zero(*parts):
-      scores = evaluate(target_score_fn, parts)
-      chains = state_parts.chain_shape(parts, axes)
+      scores = evaluate(self.target_score_fn, parts)
+      chains = events.chain_shape(parts)
 
       def gradient(upstream):
         return [
@@ -43,21 +62,21 @@ def score_as_log_prob(target_score_fn, event_ndims):
           * tf.reshape(
             upstream, tf.concat([chains, tf.ones([len(a)], tf.int32)], axis=0)
           )
-          for score, a in zip(scores, axes)
+          for score, a in zip(scores, events.axes)
         ]
 
       value = tf.zeros(chains, parts[0].dtype)
-      static = state_parts.static_chain_shape(parts, axes)
-      return tf.ensure_shape(value, static), gradient
+      return tf.ensure_shape(value, events.static_chain_shape(parts)), gradient
 
     return zero(*parts)
 
-  log_prob.target_score_fn = target_score_fn
-  return log_prob
 
+def evaluate(target_score_fn: ScoreFn, parts: state_parts.Parts) -> state_parts.Parts:
+  """Returns the scores of a list of parts, one tensor for each.
 
-def evaluate(target_score_fn, parts):
-  """Scores of a list of parts, checked: list of tensors."""
+  Raises:
+    ValueError: If the function returns another number of scores, or other shapes.
+  """
   scores = target_score_fn(*parts)
   if len(parts) == 1 and not isinstance(scores, (list, tuple)):
     scores = [scores]
@@ -80,48 +99,68 @@ def evaluate(target_score_fn, parts):
   return scores
 
 
-def make_score_fn(target_score_fn, target_log_prob_fn, *, event_ndims):
-  """The score function of a kernel, and its stand-in for a log-density.
+def make_score_fn(
+  target_score_fn: ScoreFn | None,
+  target_log_prob_fn: collections.abc.Callable | None,
+  *,
+  event_ndims: int | collections.abc.Sequence[int],
+) -> tuple[
+  collections.abc.Callable[[state_parts.Parts], state_parts.Parts],
+  collections.abc.Callable,
+]:
+  """Returns the score function of a kernel, and its stand-in for a log-density.
 
   Args:
-    target_score_fn: as given to the kernel.
-    target_log_prob_fn: None, or what a wrapper of TFP made of the stand-in.
-    event_ndims: as given to the kernel.
+    target_score_fn: The argument of the kernel.
+    target_log_prob_fn: None, or the function that a wrapper of TFP has made of the
+      stand-in.
+    event_ndims: The argument of the kernel.
 
   Returns:
-    `(score_fn, target_log_prob_fn)`; `score_fn` maps a list of parts to the list of
-    their scores.
+    `(score_fn, target_log_prob_fn)`, where `score_fn` maps a list of parts to the list
+    of their scores.
 
   Raises:
-    ValueError: if neither is callable, or the log-density is that of
+    ValueError: If neither is callable, or the log-density comes from
       `tfp.mcmc.ReplicaExchangeMC`.
   """
-  # A stand-in that came along in `copy` gives way to the score it stands for.
-  stands_for = getattr(target_log_prob_fn, "target_score_fn", None)
-  if target_log_prob_fn is None or stands_for is not None:
-    if target_score_fn is None:
-      target_score_fn = stands_for
+  # `copy` hands on the old stand-in; a new score takes precedence over it.
+  old = target_log_prob_fn if isinstance(target_log_prob_fn, ScoreAsLogProb) else None
+  if target_log_prob_fn is None or old is not None:
+    if target_score_fn is None and old is not None:
+      target_score_fn = old.target_score_fn
     if not callable(target_score_fn):
       raise ValueError(
         f"target_score_fn must be callable, fn(*state_parts); got {target_score_fn!r}."
       )
-    stand_in = score_as_log_prob(target_score_fn, event_ndims)
+    stand_in = ScoreAsLogProb(target_score_fn, event_ndims)
     return lambda parts: evaluate(target_score_fn, parts), stand_in
-  if getattr(target_log_prob_fn, "__module__", "").endswith("replica_exchange_mc"):
+  if _is_of_replica_exchange(target_log_prob_fn):
     raise ValueError(
       "ReplicaExchangeMC decides its swaps by values of the log-density, which a"
-      " score-only kernel does not know: it would run and be wrong. Use"
+      " score-only kernel does not have: it would run and be wrong. Use"
       " tfp_massmap.mcmc.ScoreReplicaExchangeMC, which decides them by the path"
       " integral of the difference of two scores."
     )
   return lambda parts: _gradient(target_log_prob_fn, parts), target_log_prob_fn
 
 
-def check_analytic_part(analytic_log_prob_fn, target_log_prob_fn, *, shard_axis_names):
-  """ValueError where the known part of a log-density would be taken at wrong places."""
+def check_analytic_part(
+  analytic_log_prob_fn: collections.abc.Callable | None,
+  target_log_prob_fn: collections.abc.Callable,
+  *,
+  shard_axis_names: typing.Any,
+) -> None:
+  """Raises ValueError where the known part of a log-density would be wrong.
+
+  Args:
+    analytic_log_prob_fn: The argument of the kernel; None passes.
+    target_log_prob_fn: The stand-in of `make_score_fn`.
+    shard_axis_names: The argument of the kernel.
+  """
   if analytic_log_prob_fn is None:
     return
-  if getattr(target_log_prob_fn, "target_score_fn", None) is None:
+  if not isinstance(target_log_prob_fn, ScoreAsLogProb):
     raise ValueError(
       "analytic_log_prob_fn does not work inside a wrapper that transforms the state,"
       " such as tfp.mcmc.TransformedTransitionKernel: the wrapper transforms the"
@@ -131,17 +170,26 @@ def check_analytic_part(analytic_log_prob_fn, target_log_prob_fn, *, shard_axis_
   if shard_axis_names is not None:
     raise ValueError(
       "analytic_log_prob_fn does not work with experimental_shard_axis_names: its"
-      " values could not be told apart into those of one shard and of all. Leave it"
-      " out; target_score_fn holds all of the score anyway."
+      " values mix the sum over one shard with the sum over all. Leave it out;"
+      " target_score_fn holds all of the score anyway."
     )
 
 
-def _gradient(target_log_prob_fn, parts):
-  before = getattr(_CALLS, "count", 0)
+def _is_of_replica_exchange(target_log_prob_fn: collections.abc.Callable) -> bool:
+  """Returns whether the function was made by `tfp.mcmc.ReplicaExchangeMC`."""
+  return isinstance(
+    target_log_prob_fn, types.FunctionType
+  ) and target_log_prob_fn.__module__.endswith("replica_exchange_mc")
+
+
+def _gradient(
+  target_log_prob_fn: collections.abc.Callable, parts: state_parts.Parts
+) -> state_parts.Parts:
+  before = _CALLS.count
   with tf.GradientTape(watch_accessed_variables=False) as tape:
     tape.watch(parts)
     value = target_log_prob_fn(*parts)
-  if getattr(_CALLS, "count", 0) == before:
+  if _CALLS.count == before:
     raise ValueError(
       "target_log_prob_fn is for the wrappers of TFP, which build it from the score;"
       " this one does not use it. Give target_score_fn, or use"
