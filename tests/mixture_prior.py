@@ -2,11 +2,11 @@
 
 import dataclasses
 
+import dense_gaussian
 import numpy as np
 from scipy import stats
 import tensorflow as tf
 
-import dense_gaussian
 from tfp_massmap import lensing
 from tfp_massmap import posterior as posterior_lib
 from tfp_massmap import priors

@@ -111,5 +111,5 @@ def test_bad_grids(shape, scale, message):
 
 
 def test_grid_without_wcs_says_how_to_get_one():
-  with pytest.raises(ValueError, match="PixelGrid.tangent"):
+  with pytest.raises(ValueError, match=r"PixelGrid.tangent"):
     geometry.PixelGrid((4, 4), 1 * u.arcmin).world_to_pixel(0, 0)

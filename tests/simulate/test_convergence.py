@@ -380,7 +380,7 @@ def test_tables_hold_no_code(tmp_path):
     **{n: getattr(TABLES, n) for n in cosmology_tables.NAMES},
     card=np.array([{}], dtype=object),
   )
-  with pytest.raises(ValueError, match="[Pp]ickle"):
+  with pytest.raises(ValueError, match=r"[Pp]ickle"):
     cosmology_tables.CosmologyTables.load(path)
   assert pickle.dumps(TABLES)  # processes need it
 

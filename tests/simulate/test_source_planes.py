@@ -70,7 +70,7 @@ def test_bad_redshifts(arguments, message):
 
 @pytest.mark.parametrize("weights", [np.ones(39), -np.ones(40), np.zeros(40)])
 def test_bad_weights(weights):
-  with pytest.raises(ValueError, match="[Ww]eight"):
+  with pytest.raises(ValueError, match=r"[Ww]eight"):
     source_planes.check_weights(weights)
 
 
