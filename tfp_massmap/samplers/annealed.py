@@ -52,8 +52,8 @@ _LARGEST_STEP = 0.4
 # start for a Gaussian target.
 _HALF_TRAJECTORY = 0.78
 
-# With the smoothing "factors", a variance is biased by (sigma / noise)^2: a warning is due
-# above this share of the noise.
+# With the smoothing "factors", a standard deviation is too small by up to
+# (sigma / noise)^2: a warning is due above this share of the noise.
 _LARGE_SHARE_OF_FACTORS = 0.25
 
 # HMC steps between progress reports, one compiled call.

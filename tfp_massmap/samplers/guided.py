@@ -42,7 +42,7 @@ _START_TOLERANCE = 0.2
 class GuidedSettings:
   """Settings of the guided sampler.
 
-  `examples/benchmarks/sweeps.py` varies all of them.
+  `examples/benchmarks/sweeps.py` varies all but the cap.
 
   Attributes:
     sweeps: One rho for each sweep of `split_gibbs`, as a quantile of the noise of the

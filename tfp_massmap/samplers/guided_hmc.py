@@ -59,7 +59,7 @@ _LARGEST_STEP = 0.5
 class GuidedHmcSettings:
   """Settings of guided samples with Hamiltonian Monte Carlo.
 
-  `examples/benchmarks/sweeps.py` varies them.
+  `examples/benchmarks/posterior.py refine` varies them.
 
   Attributes:
     start: `guided.GuidedSettings` of the samples that chains start from.

@@ -41,7 +41,7 @@ _EXPONENT = 7
 # many of the steps before it (`_multistep_weights` says why).
 _FARTHEST, _FARTHEST_STEPS = 1.0, 2.0
 # The last step starts at this fraction of the scale of what is drawn: there the noise has
-# 0.1 % of its variance. `examples/benchmarks/sweeps.py` varies it.
+# 0.1 % of its variance. `examples/benchmarks/sweeps.py --flow-end` varies it.
 _END = 0.03
 
 

@@ -45,9 +45,9 @@ if typing.TYPE_CHECKING:
   from tfp_massmap import posterior as posterior_lib
   from tfp_massmap import priors
 
-# The flow starts at this multiple of rho. There the noisy map fixes x to within 3 % of the
-# flow's own noise (rho^2 / (rho^2 + sigma^2)), so the start hardly matters; a larger
-# multiple spends steps on it. `examples/benchmarks/sweeps.py` varies it.
+# The flow starts at this multiple of rho. There the noisy map has 16 / 17 of the weight in
+# what the denoiser sees, so the start hardly matters; a larger multiple spends steps on
+# it. `examples/benchmarks/sweeps.py --flow-start` varies it.
 _START = 4.0
 
 
