@@ -8,6 +8,7 @@ import re
 import pytest
 
 import tfp_massmap
+from tfp_massmap.cli import arguments
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = sorted(
@@ -74,15 +75,33 @@ def test_named_members_exist(page):
       resolve(name)
 
 
-def test_named_options_exist():
-  sources = "".join(read(path) for path in (ROOT / "tfp_massmap" / "cli").glob("*.py"))
-  assert "--drop-invalid" in sources
+def test_named_options_exist(capsys):
+  for command in ("demo", "reconstruct", "train"):
+    with pytest.raises(SystemExit):
+      arguments.parse([command, "--help"])
+  known = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", capsys.readouterr().out))
+  assert "--drop-invalid" in known
   for line in README.splitlines():
     if "tfp-massmap" in line or re.search(r"`--", line):
       for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", line):
-        # The roles of columns and the options of pip and of the figures' scripts.
-        roles = {"--ra", "--dec", "--e1", "--e2", "--weight", "--help", "--data"}
-        assert option in roles or f'"{option}"' in sources, option
+        assert option in known | {"--data"}, option
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_named_options_of_scripts_exist(page):
+  """Checks commands such as `sweeps.py --full`, or those after `python` on a line."""
+  text = read(page)
+  commands = [*re.findall(r"`([^`\n]*\.py[^`\n]*)`", text)]
+  commands += re.findall(r"^(?:\.venv/bin/)?python (\S+\.py.*)$", text, re.MULTILINE)
+  for command in commands:
+    script = re.search(r"(\w+)\.py", command)
+    if script is None:  # A pattern such as test_<module>.py.
+      continue
+    paths = [*(ROOT / "examples").rglob(f"{script[1]}*.py")]
+    source = "".join(read(path) for path in paths)
+    for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", command.split("#")[0]):
+      name = option[2:].replace("-", "_")  # Options of dataclasses have their names.
+      assert f'"{option}"' in source or name in source, f"{page.name}: {command}"
 
 
 def test_constants_of_the_method_exist():
