@@ -1,4 +1,4 @@
-"""The wheel holds everything that a user without the repository needs."""
+"""The wheel holds all that users without the repository need; dependencies have bounds."""
 
 import importlib.util
 import os
@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 from astropy.io import fits
+import oldest_versions
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -87,3 +88,10 @@ def test_wheel_makes_the_demo_and_has_the_data_sets(installed, tmp_path):
     assert "TRUTH" in {hdu.name for hdu in hdus}
   assert fits.getdata(made / "samples.fits").shape == (1, 32, 32)
   assert (made / "posterior.png").stat().st_size > 1e4
+
+
+def test_every_dependency_has_an_oldest_version():
+  pins = oldest_versions.oldest(oldest_versions.declared())
+  assert "numpy==1.26" in pins and len(pins) > 20
+  with pytest.raises(ValueError, match="give 'numpy' one lower bound"):
+    oldest_versions.oldest(["numpy"])
