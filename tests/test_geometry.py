@@ -54,7 +54,7 @@ def test_header_round_trip(kind):
     grid = geometry.PixelGrid((20, 30), 0.29 * u.arcmin)
   else:
     make = getattr(geometry.PixelGrid, kind)
-    grid = make((150.1, 2.2), (20, 30), 0.29 * u.arcmin)
+    grid = make((150.1, 2.2), (20, 30), pixel_scale=0.29 * u.arcmin)
   header = fits.Header.fromstring(grid.to_header().tostring())
   again = geometry.PixelGrid.from_header(header, (20, 30))
   assert again.shape == grid.shape
@@ -111,5 +111,21 @@ def test_bad_grids(shape, scale, message):
 
 
 def test_grid_without_wcs_says_how_to_get_one():
-  with pytest.raises(ValueError, match=r"PixelGrid.tangent"):
+  with pytest.raises(ValueError, match=r"PixelGrid\.tangent"):
     geometry.PixelGrid((4, 4), 1 * u.arcmin).world_to_pixel(0, 0)
+
+
+def test_pixels_of_another_size_than_those_of_a_training():
+  grid = geometry.PixelGrid((8, 8), 0.29 * u.arcmin)
+  assert geometry.pixel_scale_mismatch(grid, 0.29 * 1.015) is None
+  for trained, ratio in ((0.29 / 1.03, "1.03"), (0.58, "0.5")):
+    words = geometry.pixel_scale_mismatch(grid, trained)
+    assert f"pixels of 0.29 arcmin, {ratio} times as large" in words
+
+
+def test_masks():
+  assert geometry.checked_mask(None, (2, 3)).all()
+  with pytest.raises(ValueError, match=r"must have shape \(2, 3\); got \(3, 2\)"):
+    geometry.checked_mask(np.ones((3, 2)), (2, 3))
+  with pytest.raises(ValueError, match="no pixel is measured"):
+    geometry.checked_mask(np.zeros((2, 3)), (2, 3))

@@ -20,7 +20,7 @@ def _centred(maps):
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype, atol", [("float32", 1e-5), ("float64", 1e-13)])
-def test_unitary_but_for_the_mean(shape, dtype, atol):
+def test_unitary_except_for_the_mean(shape, dtype, atol):
   kappa_e, kappa_b = _random((2, 3, *shape)).astype(dtype)
   shear = lensing.shear_from_convergence(kappa_e, kappa_b)
   assert shear.shape == (3, 2, *shape)
@@ -28,7 +28,7 @@ def test_unitary_but_for_the_mean(shape, dtype, atol):
   back_e, back_b = lensing.convergence_from_shear(shear)
   np.testing.assert_allclose(back_e, _centred(kappa_e), atol=atol)
   np.testing.assert_allclose(back_b, _centred(kappa_b), atol=atol)
-  # And P P' = 1 on shears without a mean.
+  # P P' = 1 holds on shears without a mean, too.
   shear = _centred(_random((2, *shape)).astype(dtype))
   again = lensing.shear_from_convergence(*lensing.convergence_from_shear(shear))
   np.testing.assert_allclose(again, shear, atol=atol)
@@ -80,8 +80,8 @@ def test_overdensity_gives_tangential_shear_of_the_right_size():
 
 def test_signs_of_the_components():
   shear = lensing.shear_from_convergence(_blob((64, 64), (32, 32), 3.0)).numpy()
-  assert shear[0, 32, 44] < 0 < shear[0, 44, 32]  # east of it: stretched north-south
-  assert shear[1, 41, 41] < 0 < shear[1, 41, 23]  # north-east of it: stretched NW-SE
+  assert shear[0, 32, 44] < 0 < shear[0, 44, 32]  # East of it, stretched north-south.
+  assert shear[1, 41, 41] < 0 < shear[1, 41, 23]  # North-east of it, stretched NW-SE.
 
 
 def test_agrees_with_lenspack():
@@ -101,7 +101,8 @@ def test_wrong_sign_of_e2_mixes_e_into_b_evenly():
   shear[1] *= -1
   kappa_e, kappa_b = lensing.convergence_from_shear(shear)
   share = np.var(kappa_b) / (np.var(kappa_e) + np.var(kappa_b))
-  # 1/2 on average over angles. With 5,200 modes its scatter is .005: 6 sigma.
+  # The share is 1/2 on average over angles. With 5,200 modes its scatter is 0.005: 6
+  # sigma.
   assert abs(share - 0.5) < 0.03
 
 

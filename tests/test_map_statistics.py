@@ -11,7 +11,7 @@ RNG = np.random.default_rng(1)
 
 
 def test_moments_of_gamma_variables():
-  """Skewness 2 / sqrt(k), excess kurtosis 6 / k; 5 standard errors."""
+  """They have skewness 2 / sqrt(k) and excess kurtosis 6 / k; 5 standard errors."""
   values = RNG.gamma(4.0, size=[100, 64, 64])
   skewness = map_statistics.skewness(values)
   kurtosis = map_statistics.kurtosis(values)
@@ -33,16 +33,19 @@ def test_smoothing_a_wave():
 
 def test_peaks_are_counted_by_height():
   kappa = np.zeros([2, 64, 64])
-  kappa -= np.hypot(*np.mgrid[-32:32, -32:32])  # slopes have no peak but their top
+  # Slopes have one peak, their top.
+  kappa -= np.hypot(*np.mgrid[-32:32, -32:32])
   for row, column, height in ((10, 10, 0.5), (20, 30, 1.5), (40, 41, 1.7)):
     kappa[0, row, column] = height
-  kappa[0, 0, 5] = 1.2  # at the edge
+  # Peaks at the edge do not count.
+  kappa[0, 0, 5] = 1.2
   counts = map_statistics.peak_counts(kappa, [0.2, 1.0, 2.0])
   np.testing.assert_array_equal(counts, [[1, 2], [0, 0]])
 
 
 def test_l1_norm_of_white_noise_falls_with_scale():
-  """Of unit white noise, scale 1 has standard deviation .889; mean |w| is .798 of it."""
+  """In unit white noise, scale 1 has standard deviation 0.891; mean |w| is 0.798 of
+  it."""
   noise = RNG.standard_normal([8, 64, 64])
   norm = map_statistics.starlet_l1_norm(noise, 3)
   assert norm.shape == (8, 3)

@@ -75,9 +75,10 @@ def test_mean_of_white_noise_has_the_variance_of_any_mode():
 
 
 def test_mean_of_patches_of_a_larger_map(fiducial):
-  """64 patches each of 200 maps 8 times as wide, which lack the longest waves; 10 %.
+  """Compares 64 patches of each of 200 maps, which are 8 times as wide.
 
-  The scatter is 1.5 % at most; the longest wave that fits has a fifth of the variance.
+  The maps lack waves longer than themselves, whose variance is subtracted. The scatter
+  is 1.5 % at most; the longest wave that fits has a fifth of the variance.
   """
   large, patch = _grid((256, 256)), _grid((32, 32))
   fields = spectra.gaussian_field(

@@ -1,4 +1,4 @@
-"""Source planes of kappaTNG and the weights that make an n(z) of them."""
+"""Source planes of kappaTNG, and the weights that combine them to an n(z)."""
 
 from astropy import units as u
 from astropy.cosmology import z_at_value
@@ -14,14 +14,6 @@ def test_published_weights_follow_from_the_catalogue_histogram(cosmos_data):
   counts = np.floor(np.load(cosmos_data / "hist_n_z.npy"))
   weights = source_planes.weights_from_redshifts(redshifts, counts)
   np.testing.assert_allclose(weights, source_planes.COSMOS_WEIGHTS, atol=1e-5)
-
-
-def test_distances_against_astropy():
-  redshifts = np.array([0.01, 0.5, 2.568, 9.0])
-  expected = cosmology.BACKGROUND.comoving_distance(redshifts).to_value(u.Mpc)
-  distances = cosmology.comoving_distance(redshifts)
-  np.testing.assert_allclose(distances, expected * cosmology.HUBBLE, rtol=1e-9)
-  np.testing.assert_allclose(cosmology.redshift_at(distances), redshifts, rtol=1e-9)
 
 
 def test_planes_lie_where_the_suite_puts_them():
@@ -47,7 +39,7 @@ def test_a_galaxy_counts_for_the_plane_of_its_slab():
 
 def test_smooth_density_lies_near_the_published_weights():
   weights = source_planes.weights_from_density(source_planes.cosmos_redshift_density)
-  # The fit smooths the structure of the photometric redshifts; their mean it keeps.
+  # The fit smooths the structure of the photometric redshifts but keeps their mean.
   redshifts = source_planes.source_redshifts()
   published = np.dot(source_planes.COSMOS_WEIGHTS, redshifts)
   assert abs(np.dot(weights, redshifts) / published - 1) < 0.02
@@ -74,6 +66,12 @@ def test_bad_weights(weights):
     source_planes.check_weights(weights)
 
 
-def test_redshift_outside_the_table():
-  with pytest.raises(ValueError, match="between 0 and 12"):
-    cosmology.comoving_distance(13.0)
+def test_weights_by_any_description():
+  density = source_planes.cosmos_redshift_density
+  for given, expected in (
+    (None, source_planes.COSMOS_WEIGHTS),
+    (density, source_planes.weights_from_density(density)),
+    (2 * np.eye(40)[3], np.eye(40)[3]),
+  ):
+    expected = source_planes.check_weights(expected)
+    np.testing.assert_array_equal(source_planes.resolve_weights(given), expected)
