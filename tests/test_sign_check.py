@@ -40,9 +40,8 @@ def test_handedness_of_mock_surveys():
     assert bad.verdict == "wrong sign of e2"
     assert "has the wrong sign of e2." in str(bad)
     assert bad.difference == pytest.approx(-good.difference, rel=1e-4)
-    np.testing.assert_array_equal(
-      wrong.shear, mock.shear * flip
-    )  # It is left as it was.
+    # The map is left as it was.
+    np.testing.assert_array_equal(wrong.shear, mock.shear * flip)
 
 
 def test_handedness_without_signal_is_undecided():

@@ -19,8 +19,10 @@ def test_defaults_of_sampling_are_those_of_the_library():
   for words in (["demo"], ["reconstruct", "shapes.fits", "-o", "out"]):
     options = arguments.parse(words)
     assert options.command == words[0]
-    assert options.method == sampler.method and options.method in samplers.METHODS
+    assert options.method == sampler.method
     assert options.batch_size == sampler.batch_size
+  for method in samplers.METHODS:
+    assert arguments.parse(["demo", "--method", method]).method == method
 
 
 def test_settings_of_training_are_those_of_the_library():

@@ -35,7 +35,7 @@ SCHRABBACK2010_FILES = {
 # astropy unpacks these by itself, so that the suffix of the format stands before them.
 _COMPRESSED = (".bz2", ".gz", ".xz")
 
-# As many bytes as show the first lines of a text, under comments.
+# Bytes that are read first: enough for the comments and the first lines of a text.
 _HEAD_BYTES = 2**16
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -255,7 +255,7 @@ def _plain_errors(path):
     reason = lines[0].rstrip(".:") if lines else "no detail"
     raise ValueError(
       f"astropy cannot read {path} as a table ({type(error).__name__}: {reason}). Give"
-      " the file the suffix of its format: .fits, .csv, .txt, .ecsv or .parquet."
+      f" the file the suffix of its format: .fits, {', '.join(READERS)}."
     ) from error
 
 

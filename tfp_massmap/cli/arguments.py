@@ -1,4 +1,4 @@
-"""The options of the sub-commands."""
+"""The options of the sub-commands: one function adds those of each."""
 
 import argparse
 from collections.abc import Callable
