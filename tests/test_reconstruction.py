@@ -15,7 +15,7 @@ from tfp_massmap.samplers import runs
 GRID = geometry.PixelGrid((24, 24), 1 * u.arcmin)
 
 
-def _reconstruct(prior=None, **options):
+def _reconstruct(prior=None, *, num_samples=2, seed=0, **options):
   survey = simulate.uniform_survey(60 / u.arcmin**2, 0.3)
   shear_map = simulate.mock_observation(
     np.zeros(GRID.shape), GRID, survey=survey, seed=0
@@ -23,8 +23,8 @@ def _reconstruct(prior=None, **options):
   return reconstruction.reconstruct(
     shear_map,
     prior or spectra.PowerSpectrum.fiducial_cosmos(),
-    num_samples=2,
-    seed=0,
+    num_samples=num_samples,
+    seed=seed,
     progress=False,
     **options,
   )
@@ -38,6 +38,14 @@ def test_shapes_may_be_of_reduced_shear():
   difference = reduced.sample_set.samples - shear.sample_set.samples
   # The difference is of second order in a convergence of 0.02.
   assert 0 < np.abs(difference).max() < 0.01
+
+
+def test_samples_depend_on_the_seed_alone():
+  first, same, other = (
+    _reconstruct(seed=seed).sample_set.samples for seed in (1, 1, 2)
+  )
+  np.testing.assert_array_equal(first, same)
+  assert (first != other).all()
 
 
 def test_a_prior_of_a_user_is_taken(tmp_path):
@@ -61,6 +69,7 @@ def test_a_prior_of_a_user_is_taken(tmp_path):
       "reduced shear is singular",
     ),
     (dict(truth=np.zeros([3, 3])), "truth must have shape"),
+    (dict(num_samples=0), "must be positive"),
   ],
 )
 def test_bad_requests_are_refused_before_sampling(options, message, monkeypatch):
