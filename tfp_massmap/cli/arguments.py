@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import typing
 
 import tfp_massmap
+from tfp_massmap.cli import console
 
 
 class _SubParser(argparse.ArgumentParser):
@@ -155,10 +156,10 @@ def _add_catalogue_options(parser):
 
 
 def _add_train_options(parser):
-  from tfp_massmap.cli import console
+  # The next import loads TensorFlow.
+  console.start_tensorflow()
   from tfp_massmap.cli import train_options
 
-  console.start_tensorflow()
   parser.add_argument(
     "--dataset",
     required=True,
