@@ -75,7 +75,7 @@ def cut(kappa):
   return crops - crops.mean(axis=(1, 2), keepdims=True)
 
 
-def measure(crops, unit, num_noise=4):
+def measure(crops, unit, *, num_noise=4):
   """Returns the statistics of each crop, `[n, m]`, in the order of NAMES."""
   smooth = [map_statistics.smooth(crops, CROP_GRID, scale=s * u.arcmin) for s in (1, 2)]
   rng = np.random.default_rng(0)
@@ -113,7 +113,7 @@ def peak_unit(crops):
   return float(smooth.std(axis=(1, 2)).mean())
 
 
-def simulate_statistics(simulator, num_maps, unit):
+def simulate_statistics(simulator, num_maps, *, unit):
   """Returns statistics of all crops, power of maps over the target, CPU-seconds a
   map."""
   simulator.map(0)  # makes the templates
@@ -160,7 +160,7 @@ def print_comparison(title, rows):
     )
 
 
-def fit(crops, unit, num_maps):
+def fit(crops, num_maps, *, unit):
   """Prints the recipes of a grid by chi^2 of the fitted crops' statistics."""
   genuine, error = mean_and_error(measure(crops[:NUM_FITTED], unit, num_noise=100))
   results = []
@@ -171,7 +171,7 @@ def fit(crops, unit, num_maps):
       shift=shift, mass_range=(3e11, heaviest), concentration_factor=factor
     )
     simulator = simulate.ConvergenceSimulator(MAP_GRID, UNIFORM, recipe=recipe)
-    statistics, _, _ = simulate_statistics(simulator, num_maps, unit)
+    statistics, _, _ = simulate_statistics(simulator, num_maps, unit=unit)
     mean, own_error = mean_and_error(statistics)
     chi2 = (((mean - genuine) ** 2) / (error**2 + own_error**2)).sum()
     results.append((chi2, recipe))
@@ -223,10 +223,10 @@ def print_halofit_ratios(crops):
     print(f"{ell:>7.0f}        {mean:.3f} +- {error:.3f}             {used:.3f}")
 
 
-def compare_mode(mode, num_maps, unit, genuine):
+def compare_mode(mode, num_maps, *, unit, genuine):
   """Prints the comparison of one mode, and returns its figures."""
   simulator = simulate.ConvergenceSimulator(MAP_GRID, UNIFORM, mode=mode)
-  statistics, power, seconds = simulate_statistics(simulator, num_maps, unit)
+  statistics, power, seconds = simulate_statistics(simulator, num_maps, unit=unit)
   print(f"\n{mode} mode: {seconds:.2f} CPU-seconds a map of 1024 x 1024 pixels")
   print("ell     " + " ".join(f"{ell:>7.0f}" for ell in BAND_CENTERS))
   print("power   " + " ".join(f"{p:>7.3f}" for p in power.mean(axis=0)))
@@ -261,13 +261,13 @@ def main():
     return
   unit = peak_unit(crops)
   if arguments.fit:
-    fit(crops, unit, num_maps // 2)
+    fit(crops, num_maps // 2, unit=unit)
     return
   genuine = measure(crops, unit, num_noise=100)
   figures = {"start_up_seconds": start_up()}
   print(f"start-up {figures['start_up_seconds']:.2f} s")
   for mode in ("quality", "fast"):
-    figures[mode] = compare_mode(mode, num_maps, unit, genuine)
+    figures[mode] = compare_mode(mode, num_maps, unit=unit, genuine=genuine)
   if arguments.json:
     arguments.json.write_text(json.dumps(figures, indent=2), encoding="utf-8")
 

@@ -10,8 +10,12 @@ from tfp_massmap.simulate import painting
 
 
 def _haloes(pixel, angle, concentration, amplitude):
-  arrays = (np.atleast_1d(a) for a in (pixel, angle, concentration, amplitude))
-  return halo_population.Haloes(*arrays)
+  return halo_population.Haloes(
+    np.atleast_1d(pixel),
+    np.atleast_1d(angle),
+    concentration=np.atleast_1d(concentration),
+    amplitude=np.atleast_1d(amplitude),
+  )
 
 
 @pytest.mark.parametrize("elliptical", [False, True])
@@ -33,7 +37,7 @@ def test_painting_keeps_mass(elliptical):
 
 
 def test_painted_halo_is_an_nfw_halo():
-  """Of the mean template, between whose nodes haloes are assigned at random."""
+  """The mean over haloes, which go to neighbouring templates at random, is compared."""
   painter = painting.HaloPainter((64, 64), 1e-4, elliptical=False)
   rng = np.random.default_rng(5)
   radius, concentration = 12.0, 4.0
@@ -43,7 +47,7 @@ def test_painted_halo_is_an_nfw_halo():
     many * radius * 1e-4,
     many * concentration,
     many / many.size,
-  )  # pyformat: disable
+  )
   modes = painter.paint(
     painter.assign(haloes, rng), haloes.pixel, amplitude=haloes.amplitude
   )
