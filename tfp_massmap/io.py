@@ -5,7 +5,7 @@ in the primary header, so that DS9 and astropy open them as they are.
 
 The functions here make single HDUs. Where a product is saved, its HDUs are listed: for
 another extension of the posterior's FITS file add an `image_hdu` in
-`reconstruction.Reconstruction._hdus`; for one of a shear map, in `ShearMap.save` and
+`reconstruction.Reconstruction._extensions`; for one of a shear map, in `ShearMap.save` and
 `ShearMap.load`.
 """
 

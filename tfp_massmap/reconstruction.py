@@ -1,4 +1,7 @@
-"""From a shear map to products: samples, mean and standard deviation, FITS, figure."""
+"""From a shear map to products: samples, mean and standard deviation, FITS, figure.
+
+Another extension of the FITS file is an entry of `Reconstruction._extensions`.
+"""
 
 import dataclasses
 import os

@@ -1,4 +1,7 @@
-"""Reference methods, one module each, with `estimate(shear_map, ...) -> MassMap`."""
+"""Reference methods, one module each, with `estimate(shear_map, ...) -> MassMap`.
+
+Another baseline is a module with `estimate` and `standard_deviation`, and a line here.
+"""
 
 from tfp_massmap.baselines import deepmass
 from tfp_massmap.baselines import glimpse

@@ -1,5 +1,8 @@
 """Annealed Hamiltonian Monte Carlo, then the probability-flow ODE to temperature zero.
 
+Another cooling schedule is a setting of `AnnealedSettings` that `make_kernel` hands to
+`mcmc.TemperedMC`, which takes any falling ladder of sigmas.
+
 After Remy et al. (2022), section 4.3: start from white noise at a high temperature, cool
 geometrically while Hamiltonian Monte Carlo with path-integral acceptance follows the
 smoothed posterior, and carry the last state to sigma = 0 by the ODE. Every chain gives

@@ -1,4 +1,8 @@
-"""Surveys: footprint, galaxy density, shape noise and holes around bright stars."""
+"""Surveys: footprint, galaxy density, shape noise and holes around bright stars.
+
+Another footprint is an outline of a `Survey`, and a function such as
+`cosmos_like_survey` that makes it.
+"""
 
 import dataclasses
 
