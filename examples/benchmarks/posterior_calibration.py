@@ -30,7 +30,7 @@ def run(
     grid=survey.grid,
     # The truths are without their mean.
     settings=calibration.Settings(remove_mean=True),
-    folder=options.samples and options.samples / "calibration",
+    path=options.samples and options.samples / "calibration.npz",
     label=setup.run_label(survey, prior, num=num, settings=guided.GuidedSettings()),
   )
   rows = calibration.table(records)
