@@ -254,7 +254,9 @@ def test_an_untrained_network_is_the_wiener_filter_and_has_its_noise(
 def test_models_of_other_pixels_or_kinds_are_refused(whole):
   grid = geometry.PixelGrid((32, 32), 0.5 * u.arcmin)
   other = simulate.mock_observation(np.zeros(grid.shape), grid, survey=SURVEY, seed=0)
-  with pytest.raises(ValueError, match=r"pixels of 1 arcmin; got 0.5 arcmin"):
+  with pytest.raises(
+    ValueError, match=r"pixels of 1 arcmin and is used on pixels of 0\.5 arcmin"
+  ):
     deepmass.estimate(other, whole / "model")
   with pytest.raises(ValueError, match="card of a deepmass, not of a prior"):
     network_file.find(whole / "model", "prior", needed=())

@@ -39,8 +39,6 @@ from tfp_massmap.nn import training_loop
 _CARD = ("architecture", "spectrum", "pixel_scale_arcmin", "pixel_std")
 # Relative residual of the Wiener filter: far below the error of the network.
 _RTOL = 1e-4
-# Pixels may differ from those of the training by this share of their side.
-_PIXEL_TOLERANCE = 0.02
 _CLIP_NORM = 1.0  # Gradients are scaled down to this global norm.
 # Fields that the standard deviation of a pixel is estimated from, and their seed.
 _NUM_FIELDS, _FIELD_SEED = 8, (0, 0)
@@ -151,11 +149,10 @@ def _reconstructor(shear_map, model, compute_dtype):
   """Returns the function of shear `[batch, 2, ny, nx]` to convergence, and the card."""
   mass_map.check_shear_map(shear_map, "DeepMass")
   card, weights_path = network_file.find(model, "deepmass", needed=_CARD)
-  given = shear_map.grid.pixel_scale.to_value(u.arcmin)
-  if abs(given / card["pixel_scale_arcmin"] - 1) > _PIXEL_TOLERANCE:
+  mismatch = geometry.pixel_scale_mismatch(shear_map.grid, card["pixel_scale_arcmin"])
+  if mismatch is not None:
     raise ValueError(
-      f"The model was trained on pixels of {card['pixel_scale_arcmin']:.4g} arcmin;"
-      f" got {given:.4g} arcmin. Bin the catalogue again, or train a model."
+      f"The model was {mismatch}. Bin the catalogue again, or train a model."
     )
   architecture = architectures.Architecture(**card["architecture"])
   network = architectures.build(
