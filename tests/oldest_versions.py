@@ -22,9 +22,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 def declared() -> list[str]:
   """Returns the requirements that `setup.py` declares, with those of the tests."""
-  with mock.patch("setuptools.setup") as setup:
+  # A stand-in: setuptools refuses to load where another module has loaded distutils.
+  setuptools = mock.MagicMock()
+  with mock.patch.dict(sys.modules, {"setuptools": setuptools}):
     runpy.run_path(str(ROOT / "setup.py"))
-  arguments = setup.call_args.kwargs
+  arguments = setuptools.setup.call_args.kwargs
   return [*arguments["install_requires"], *arguments["extras_require"]["test"]]
 
 
