@@ -63,7 +63,7 @@ def coverage(
   records: Sequence[ranks.Record],
   name: str,
   *,
-  levels: Sequence[float] = LEVELS,
+  levels: Sequence[float] | np.ndarray = LEVELS,
 ) -> estimates.Estimate:
   """Returns the share of truths within central intervals of the posterior.
 
