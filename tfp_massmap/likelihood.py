@@ -208,7 +208,9 @@ class ShearLikelihood:
     del kappa
     return self.shear, self.inverse_variance()
 
-  def linearised(self, kappa: tf.Tensor | None = None) -> "ShearLikelihood":
+  def linearised(
+    self, kappa: tf.Tensor | None = None
+  ) -> "ShearLikelihood | _LinearisedLikelihood":
     """Returns this likelihood, which is linear."""
     del kappa
     return self

@@ -4,6 +4,8 @@ They are the skewness and kurtosis of smoothed maps, peak counts, and the l1 nor
 starlet coefficients (Ajani et al. 2021).
 """
 
+from collections.abc import Sequence
+
 from astropy import units as u
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +44,9 @@ def kurtosis(kappa: npt.ArrayLike) -> np.ndarray:
   return stats.kurtosis(_flat(kappa), axis=-1)
 
 
-def peak_counts(kappa: npt.ArrayLike, edges: npt.ArrayLike) -> np.ndarray:
+def peak_counts(
+  kappa: npt.ArrayLike, edges: Sequence[float] | np.ndarray
+) -> np.ndarray:
   """Returns the numbers of local maxima in bins of height.
 
   A peak is a pixel that is not lower than its eight neighbours. Pixels at the edge of

@@ -149,7 +149,7 @@ class Reconstruction:
       extensions["SAMPLES"] = (self.sample_set.samples, "convergence")
     extensions["WIENER"] = (self.wiener.kappa, "convergence")
     extensions["KAISER_SQUIRES"] = (self.kaiser_squires.kappa, "convergence")
-    maps = {
+    maps: dict[str, tuple[np.ndarray, str, str]] = {
       name: (np.asarray(values, np.float32), description, "")
       for name, (values, description) in extensions.items()
     }
@@ -323,7 +323,7 @@ def _check_request(shear_map, products, truth):
 _WIENER_ITERATIONS = 5000
 
 
-def _make_prior(prior, grid, sources):
+def _make_prior(prior, grid, sources) -> priors.Prior:
   """The prior on a grid, of all that `reconstruct` accepts for one."""
   if isinstance(prior, spectra.PowerSpectrum):
     return priors.GaussianPrior.from_spectrum(prior, grid)

@@ -102,13 +102,16 @@ def run_steps(
     if path is not None and path.exists():
       results.append(_load(path, made))
       continue
-    arrays = {name: np.asarray(value) for name, value in step(index).items()}
+    arrays: dict[str, typing.Any] = {
+      name: np.asarray(value) for name, value in step(index).items()
+    }
     objects = [name for name, array in arrays.items() if array.dtype.hasobject]
     if objects:
       raise TypeError(f"A step must give arrays of numbers or text; {objects} are not.")
     if path is not None:
       with io.atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **arrays, **{_MADE: np.array(json.dumps(made))})
+        note: dict[str, typing.Any] = {_MADE: np.array(json.dumps(made))}
+        np.savez_compressed(file, **arrays, **note)
     results.append(arrays)
   return results
 

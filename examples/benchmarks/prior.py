@@ -40,12 +40,12 @@ from tfp_massmap import mcmc
 from tfp_massmap import priors
 from tfp_massmap import simulate
 from tfp_massmap import spectra
+from tfp_massmap.priors import measurement
 from tfp_massmap.samplers import probability_flow
 
 GRID = geometry.PixelGrid((360, 360), 0.29 * u.arcmin)
 SIGMAS = (0.02, 0.05, 0.1, 0.2, 0.5)
 SEED = 20_000_000  # Seed of the simulator; trainings use small ones.
-LADDER = np.geomspace(0.02, 0.3, 7)  # Noise levels that the guided sampler passes.
 SMALL_SIGMAS = (0.006, 0.012, 0.025, 0.05)  # Where errors of the denoiser drive chains.
 # Multipoles where the map stands out of the noise at all of them.
 SIGNAL_ELL = (400.0, 5000.0)
@@ -111,20 +111,6 @@ def loop_integral(score, clean, sigma, num_loops):
   return float(rms(loops) / rms(sides))
 
 
-def typical_variance(prior, denoise, clean):
-  """Returns the median over pixels and noise levels of the squared relative error."""
-  medians = []
-  for index, sigma in enumerate(LADDER.astype(np.float32)):
-    squares = []
-    for number, kappa in enumerate(clean):
-      noise = tf.random.stateless_normal(kappa.shape, (index, number))
-      denoised = denoise((kappa + sigma * noise)[tf.newaxis], tf.constant([sigma]))
-      error = prior.relative_error(denoised, tf.constant(sigma))
-      squares.append(np.square(np.broadcast_to(error, denoised.shape)))
-    medians.append(np.median(squares))
-  return float(np.median(medians))
-
-
 def residual_scatter(prior, clean, sigma):
   """Returns the variance of the residual over the symmetries, over sigma^2, per mode.
 
@@ -148,11 +134,11 @@ def residual_scatter(prior, clean, sigma):
   return np.mean(scatter, axis=0) / sigma**2
 
 
-def print_constants(prior, denoise, clean, figures):
+def print_constants(prior, clean, figures):
   ell = GRID.multipoles()
   has_signal = (ell > SIGNAL_ELL[0]) & (ell < SIGNAL_ELL[1])
   found = dict(
-    typical_variance=typical_variance(prior, denoise, clean),
+    typical_variance=measurement.typical_variance(prior, clean),
     residual_error=float(
       np.mean([residual_scatter(prior, clean, s)[has_signal] for s in SMALL_SIGMAS])
     ),
@@ -293,7 +279,7 @@ def main():
   fields = prior.gaussian.sample([num_maps], seed=(1, 2)).numpy()
   print_errors("Gaussian fields", denoise, prior, fields, figures, "gaussian_fields")
   print_loop_integrals(prior, clean, 8 if options.full else 6, figures)
-  print_constants(prior, denoise, clean, figures)
+  print_constants(prior, clean, figures)
   print_samples(prior, 2 * num_maps, crops, figures)
   print_seconds(prior, denoise, tf.constant(clean[:1]), figures)
   if options.json:

@@ -53,6 +53,7 @@ def test_termination_by_a_batch_system_is_an_interruption(capsys, monkeypatch):
   assert status == 130 and "interrupted" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("default")
 def test_warnings_are_one_plain_line_each(capsys, monkeypatch):
   def warn(_):
     warnings.warn("of numbers\nin the input", stacklevel=1)

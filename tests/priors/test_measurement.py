@@ -21,6 +21,11 @@ def test_cards_get_response_and_error_scale(toys, tmp_path):
   measurement.measure_card(path, maps, side=32)
   after = load()
   assert after.error_scale is not None and before.linear_response is None
+  # Another noise on the same maps gives the typical variance again, to 5 %.
+  assert before.constants.typical_variance == 1.0
+  found = measurement.typical_variance(after, maps[:8, :32, :32], seed=1)
+  assert after.constants.typical_variance == pytest.approx(found, rel=0.05)
+  assert after.card["constants_source"]["typical_variance"].startswith("measured")
   largest = []
   for prior in (before, after):
     residual_fn = lambda x, sigma, p=prior: (

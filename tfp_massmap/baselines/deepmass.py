@@ -48,7 +48,7 @@ ARCHITECTURE = architectures.Architecture(channels=(32, 64, 96), num_blocks=(1, 
 
 @dataclasses.dataclass(frozen=True)
 class DeepMassSettings:
-  """How to train a model.
+  """The settings with which a model is trained.
 
   Attributes:
     num_steps: Length of the training.

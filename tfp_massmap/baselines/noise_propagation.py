@@ -6,6 +6,7 @@ thresholds is not included, so that it is smaller than the error.
 
 from collections.abc import Callable
 from collections.abc import Sequence
+import typing
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +37,7 @@ def filtered_variance(
   impulse = np.zeros([2, 2, *sides])
   impulse[[0, 1], [0, 1], 0, 0] = 1
   response = lensing.modes_from_shear(tf.constant(impulse)).numpy()
-  variance = 0.0
+  variance: typing.Any = 0.0
   for modes, noise in zip(response, pixel_variance):
     kernel = np.fft.irfft2(np.asarray(transfer) * modes, s=sides)
     product = np.fft.rfft2(kernel**2) * np.fft.rfft2(noise)

@@ -24,10 +24,10 @@ class Estimate:
     p_value: Share of calibrated samples that deviate as much; None if not computed.
   """
 
-  value: np.ndarray
-  error: np.ndarray
+  value: float | np.ndarray
+  error: float | np.ndarray
   _: dataclasses.KW_ONLY
-  expected: np.ndarray
+  expected: float | np.ndarray
   p_value: float | None = None
 
   def scalars(self) -> list["Estimate"]:

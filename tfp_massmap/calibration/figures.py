@@ -1,9 +1,11 @@
 """Figures of calibration. Every function that plots returns `(figure, axes)`."""
 
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import os
 import pathlib
+import typing
 
 from matplotlib import axes as mpl_axes
 from matplotlib import figure as mpl_figure
@@ -129,7 +131,7 @@ def plot_ranks(
   figure, axis = _one_panel(baseline=1)
   for index, (label, records) in enumerate(runs.items()):
     estimate = statistics.rank_histogram(records, name)
-    ratio = estimate.value / estimate.expected
+    ratio = np.asarray(estimate.value / estimate.expected)
     axis.errorbar(
       (np.arange(len(ratio)) + 0.5) / len(ratio),
       ratio,
@@ -236,11 +238,12 @@ def save_all(folder: str | os.PathLike, runs: Runs) -> None:
     for label, records in runs.items()
     if records[0].settings.num_bands and records[0].settings.patch
   }
+  figures: dict[str, tuple[Callable[..., tuple[mpl_figure.Figure, typing.Any]], Runs]]
   figures = {"coverage": (plot_coverage, runs), "ranks": (plot_ranks, runs)}
   for statistic in statistics.STATISTICS:
     if statistic.figure:
-      plot = lambda shown, statistic=statistic: plot_classes(shown, statistic)
-      figures[statistic.figure] = plot, everything
+      plot_one = lambda shown, statistic=statistic: plot_classes(shown, statistic)
+      figures[statistic.figure] = plot_one, everything
   figures["tarp"] = plot_tarp, everything
   figures["band_power"] = plot_band_power, everything
   for name, (plot, shown) in figures.items():

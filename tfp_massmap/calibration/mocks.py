@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import dataclasses
+import typing
 
 import numpy as np
 import tensorflow as tf
@@ -130,7 +131,7 @@ def guided_sampler(
   jit_compile = devices.resolve_jit_compile(
     jit_compile, has_network=not prior.is_gaussian
   )
-  compiled = {}
+  compiled: dict[str, typing.Any] = {}
 
   def compile_for(shear_map):
     likelihood = likelihood_lib.ShearLikelihood(shear_map, dtype=prior.dtype)

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 import dataclasses
 import itertools
 import json
+import typing
 
 from astropy import units as u
 import numpy as np
@@ -127,7 +128,7 @@ class Record:
   def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Record":
     """Returns the record that `to_arrays` took apart."""
     header = json.loads(str(arrays["header"]))
-    parts = dict(ranks={}, residuals={})
+    parts: dict[str, typing.Any] = dict(ranks={}, residuals={})
     for name, values in arrays.items():
       if "/" in name:
         kind, test = name.split("/", 1)

@@ -44,12 +44,12 @@ def table(
         rows += [_row(title, one) for title, one in zip(titles, each)]
   if records[0].band_power.size:
     bands = [n.split(": ")[1] for n in statistics.names(records, "band power")]
-    for statistic in band_powers.STATISTICS:
-      estimate = statistic.compute(records, population)
+    for of_bands in band_powers.STATISTICS:
+      estimate = of_bands.compute(records, population)
       if estimate is not None:
-        titles = [statistic.row]
+        titles = [of_bands.row]
         if np.ndim(estimate.value):
-          titles = [f"{statistic.row}, {band}" for band in bands]
+          titles = [f"{of_bands.row}, {band}" for band in bands]
         rows += [_row(title, one) for title, one in zip(titles, estimate.scalars())]
   return rows
 
@@ -116,9 +116,9 @@ def compare(
     for statistic in statistics.STATISTICS:
       cells += [_cell(statistic, records, part) for part in statistic.columns.values()]
     population = (populations or {}).get(label)
-    for statistic in band_powers.STATISTICS:
-      if statistic.column:
-        cells.append(_range(statistic.compute(records, population)))
+    for of_bands in band_powers.STATISTICS:
+      if of_bands.column:
+        cells.append(_range(of_bands.compute(records, population)))
     lines.append("| " + " | ".join(cells) + " |")
   return "\n".join(lines)
 
@@ -142,6 +142,6 @@ def _cell(statistic, records, part):
 
 
 def _range(estimate: estimates.Estimate | None) -> str:
-  if estimate is None or not estimate.value.size:
+  if estimate is None or not np.size(estimate.value):
     return ""
-  return f"{estimate.value.min():.2f} to {estimate.value.max():.2f}"
+  return f"{np.min(estimate.value):.2f} to {np.max(estimate.value):.2f}"

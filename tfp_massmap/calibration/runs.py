@@ -123,12 +123,12 @@ def population(
     num_bands=settings.num_bands,
     remove_mean=settings.remove_mean,
   )
-  found = []
+  found: Sequence[np.ndarray] | np.ndarray = []
   if path is not None and os.path.exists(path):
     found, made_found = _load_population(path)
     resumable.check_same_run(path, made_found, made=made)
   if len(found) >= num_maps:
-    return found[:num_maps]
+    return np.asarray(found[:num_maps])
 
   def step(index):
     if index < len(found):

@@ -63,7 +63,7 @@ def coverage(
   records: Sequence[ranks.Record],
   name: str,
   *,
-  levels: Sequence[float] = LEVELS,
+  levels: Sequence[float] | np.ndarray = LEVELS,
 ) -> estimates.Estimate:
   """Returns the share of truths within central intervals of the posterior.
 
@@ -199,7 +199,9 @@ def std_over_error(records: Sequence[ranks.Record], name: str) -> estimates.Esti
   def ratio(q):
     truth, sample = q[..., 0], q[..., 1:].mean(axis=-1)
     variance = (sample - truth / num**2) * num / (num - 1)
-    return np.sqrt(variance / (truth * (1 + 1 / num) ** 2 - variance / num))
+    # With very few truths the denominator can be negative: there is no ratio, but NaN.
+    with np.errstate(invalid="ignore"):
+      return np.sqrt(variance / (truth * (1 + 1 / num) ** 2 - variance / num))
 
   error = estimates.jackknife(ratio, squares)
   return estimates.Estimate(ratio(squares.sum(axis=0)), error, expected=1.0)

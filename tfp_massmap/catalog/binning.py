@@ -62,18 +62,19 @@ def tangent_grid(
     middle = [(x.min() + x.max()) / 2 for x in (row, column)]
     ra, dec = probe.pixel_to_world(*middle)
     center = (float(ra), float(dec))
-    size = tuple(
+    ny, nx = (
       scipy.fft.next_fast_len(int(np.ceil(np.ptp(x) * (1 + 2 * margin))) + 2, True)
       for x in (row, column)
     )
-  elif np.ndim(size) == 0:
-    size = (size, size)
-  if np.prod(np.asarray(size, float)) > _MAX_PIXELS:
+    shape = (ny, nx)
+  else:
+    shape = typing.cast(tuple[int, int], (size, size) if np.ndim(size) == 0 else size)
+  if np.prod(np.asarray(shape, float)) > _MAX_PIXELS:
     raise ValueError(
-      f"A map of {size[0]} x {size[1]} pixels has more than {_MAX_PIXELS:.0e} pixels."
+      f"A map of {shape[0]} x {shape[1]} pixels has more than {_MAX_PIXELS:.0e} pixels."
       f" Choose larger pixels (now {probe.pixel_scale:.3g}) or a smaller size."
     )
-  return geometry.PixelGrid.tangent(center, size, pixel_scale=pixel_scale)
+  return geometry.PixelGrid.tangent(center, shape, pixel_scale=pixel_scale)
 
 
 def bin_catalogue(
@@ -154,7 +155,7 @@ def bin_catalogue(
   )
 
 
-def _checked_sigma_e(catalogue, sigma_e):
+def _checked_sigma_e(catalogue, sigma_e) -> np.ndarray:
   """Returns the standard deviations of e1 and e2, measured if they are None."""
   sigma_e = catalogue.ellipticity_std() if sigma_e is None else sigma_e
   sigma_e = np.broadcast_to(np.asarray(sigma_e, np.float64), (2,))

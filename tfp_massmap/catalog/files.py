@@ -12,6 +12,7 @@ import logging
 import os
 import pathlib
 import re
+import typing
 
 from astropy.io import fits
 from astropy.table import Table
@@ -89,7 +90,7 @@ def read_schrabback2010(folder: str | os.PathLike) -> galaxies.ShearCatalogue:
     FileNotFoundError: If one of the files is missing.
   """
   folder = pathlib.Path(folder)
-  values = {}
+  values: dict[str, typing.Any] = {}
   for role, name in SCHRABBACK2010_FILES.items():
     path = folder / name
     if not path.is_file():

@@ -25,7 +25,7 @@ class _SubParser(argparse.ArgumentParser):
     super().__init__(formatter_class=argparse.ArgumentDefaultsHelpFormatter, **kwargs)
     self._add_options = add_options
 
-  def parse_known_args(
+  def parse_known_args(  # type: ignore[override]  # The overloads add nothing here.
     self,
     args: Sequence[str] | None = None,
     namespace: argparse.Namespace | None = None,

@@ -186,6 +186,7 @@ def sample_and_save(
     paths.fits, paths.figure, overwrite=options.overwrite, title=title
   )
   samples = result.sample_set
+  assert samples.path is not None  # The products have a path of the samples.
   accepted = ""
   if samples.acceptance is not None:
     accepted = (

@@ -38,7 +38,9 @@ class Config(tfds.core.BuilderConfig):
     return {n: getattr(self, n) for n in names if n not in shared | self.FREE}
 
 
-class PackagedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class PackagedBuilder(  # type: ignore[call-arg]  # tfds has no types.
+  tfds.core.GeneratorBasedBuilder, skip_registration=True
+):
   """A builder in a folder of this package, whose configurations are `Config`s.
 
   Prepared data are found by the name of their configuration alone, so that data with
@@ -93,9 +95,8 @@ def plane_weights(
   Raises:
     ValueError: If there are not 40 weights, or they are negative or all zero.
   """
-  if callable(given):
-    given = source_planes.weights_from_density(given)
-  return tuple(source_planes.check_weights(given).tolist())
+  weights = source_planes.weights_from_density(given) if callable(given) else given
+  return tuple(source_planes.check_weights(weights).tolist())
 
 
 @contextlib.contextmanager

@@ -20,7 +20,9 @@ DEFAULT_SCALE = 3
 _BLOCK_VALUES = 2**21
 
 
-def aperture_mass(maps: np.ndarray, scale: int = DEFAULT_SCALE) -> np.ndarray:
+def aperture_mass(
+  maps: np.ndarray | Sequence[np.ndarray], scale: int = DEFAULT_SCALE
+) -> np.ndarray:
   """Returns the aperture mass: the starlet coefficients of one scale.
 
   Args:

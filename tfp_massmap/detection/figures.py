@@ -1,6 +1,7 @@
 """Figures of detections. Every function that plots returns `(figure, axes)`."""
 
 from collections.abc import Mapping
+import typing
 
 from astropy import table as astropy_table
 from matplotlib import axes as mpl_axes
@@ -37,7 +38,8 @@ def plot_coefficients(
   figure = mpl_figure.Figure(figsize=(7, 4.4), layout="constrained")
   axes = figure.subplots()
   highest = max(np.max(values) for values in clusters.values()) if clusters else 0
-  bins = np.arange(_LOWEST, max(_HIGHEST, highest) + 2 * _WIDTH, _WIDTH)
+  # The types of matplotlib leave out that edges may be an array.
+  bins: typing.Any = np.arange(_LOWEST, max(_HIGHEST, highest) + 2 * _WIDTH, _WIDTH)
   hatches = ("////", "....")
   for hatch, (label, values) in zip(hatches, backgrounds.items()):
     axes.hist(
@@ -160,7 +162,7 @@ def pooled_rate(
   detected, num_samples = np.broadcast_arrays(np.atleast_1d(detected), num_samples)
   total = num_samples.sum()
   share = detected.sum() / total
-  low, high = criterion.binomial_interval(detected.sum(), total)
+  low, high = map(float, criterion.binomial_interval(detected.sum(), total))
   if len(detected) > 1:
     error = stats.sem(detected / num_samples)
     low, high = max(min(low, share - error), 0), min(max(high, share + error), 1)

@@ -45,11 +45,12 @@ def inject_cluster(
     source_redshift=source_redshift,
     center=center,
   )
-  duffy = concentration is None
   given = dict(
     mass_msun=float(mass.to_value(u.Msun)),
     redshift=float(redshift),
-    concentration="Duffy et al. 2008" if duffy else float(concentration),
+    concentration=(
+      "Duffy et al. 2008" if concentration is None else float(concentration)
+    ),
     source_redshift=float(source_redshift),
     center="middle" if center is None else f"{center[0]:g}, {center[1]:g}",
   )

@@ -11,7 +11,7 @@ from tfp_massmap.mcmc import path_integral
 from tfp_massmap.mcmc import state_parts
 from tfp_massmap.mcmc import target
 
-State = tf.Tensor | collections.abc.Sequence[tf.Tensor]
+State: typing.TypeAlias = tf.Tensor | collections.abc.Sequence[tf.Tensor]
 ShardAxisNames = str | collections.abc.Sequence[typing.Any] | None
 
 
@@ -29,7 +29,7 @@ class ScoreKernel(tfp.mcmc.TransitionKernel):
   # Subclasses say here whether they leave their target invariant.
   calibrated: typing.ClassVar[bool]
 
-  def __init__(self, parameters: dict[str, typing.Any]):
+  def __init__(self, parameters: dict[str, typing.Any]) -> None:
     self._parameters = parameters
 
   @property
@@ -39,7 +39,7 @@ class ScoreKernel(tfp.mcmc.TransitionKernel):
 
   @property
   def is_calibrated(self) -> bool:
-    """Whether chains converge to the target without a further Metropolis test."""
+    """True if chains converge to the target without a further Metropolis test."""
     return self.calibrated
 
   @property
@@ -74,7 +74,7 @@ class TargetKernel(ScoreKernel):
     ValueError: If one of these is missing or of the wrong kind.
   """
 
-  def __init__(self, parameters: dict[str, typing.Any]):
+  def __init__(self, parameters: dict[str, typing.Any]) -> None:
     state_parts.check_event_ndims(parameters["event_ndims"])
     if parameters["step_size"] is None:
       raise ValueError("step_size is missing: a number or tensor, or one per part.")

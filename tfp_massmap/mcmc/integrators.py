@@ -182,6 +182,7 @@ class _Walk:
 
   def in_pairs(self, parts, motion, scores) -> Trajectory:
     """Takes an even number of steps, with a parabola over each two of them."""
+    assert self.bound is not None  # `run` knows that the number is even.
 
     def pair(i, parts, motion, scores, known, sums):
       middle, motion, middle_scores = self._step(parts, motion)
@@ -269,6 +270,7 @@ class _Walk:
     return [] if self.known_score_fn is None else self.known_score_fn(parts)
 
   def _zero_sums(self, parts) -> state_parts.Parts:
+    assert self.local_sums is not None  # Without it, `run` asks for no sums.
     return [tf.zeros_like(value) for value in self.local_sums(parts)]
 
 

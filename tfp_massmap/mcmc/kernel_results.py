@@ -39,7 +39,7 @@ def with_num_score_evaluations(results: typing.Any, count: tf.Tensor) -> typing.
     return results
   changes = {"num_score_evaluations": count}
   for name in ("accepted_results", "proposed_results"):
-    nested = fields(results).get(name)
+    nested: typing.Any = fields(results).get(name)
     if "num_score_evaluations" in fields(nested):
       changes[name] = nested._replace(num_score_evaluations=count)
   return results._replace(**changes)

@@ -32,7 +32,7 @@ class MassMatrix(typing.Protocol):
     ...
 
 
-class FourierDiagonalNormal(tfd.Distribution):
+class FourierDiagonalNormal(tfp.distributions.Distribution):
   """Gaussian field whose covariance is diagonal in Fourier space.
 
   As the momentum distribution of Hamiltonian Monte Carlo its covariance is the mass
@@ -63,7 +63,7 @@ class FourierDiagonalNormal(tfd.Distribution):
     validate_args: bool = False,
     allow_nan_stats: bool = True,
     name: str = "FourierDiagonalNormal",
-  ):
+  ) -> None:
     parameters = dict(locals())
     self._mode_variance = tf.convert_to_tensor(mode_variance)
     self._sides = tuple(int(n) for n in event_shape)
@@ -160,7 +160,7 @@ class FourierDiagonalNormal(tfd.Distribution):
     )
 
 
-class LinearOperatorNormal(tfd.Distribution):
+class LinearOperatorNormal(tfp.distributions.Distribution):
   """Gaussian vector whose covariance is a linear operator.
 
   As a momentum distribution its covariance is the mass matrix. Kernels that are given a
@@ -190,7 +190,7 @@ class LinearOperatorNormal(tfd.Distribution):
     validate_args: bool = False,
     allow_nan_stats: bool = True,
     name: str = "LinearOperatorNormal",
-  ):
+  ) -> None:
     parameters = dict(locals())
     if (
       not isinstance(operator, tf.linalg.LinearOperator) or operator.is_square is False

@@ -59,7 +59,7 @@ class ScoreMetropolisHastings(base.ScoreKernel):
 
   calibrated = True
 
-  def __init__(self, inner_kernel: base.ScoreProposal, name: str | None = None):
+  def __init__(self, inner_kernel: base.ScoreProposal, name: str | None = None) -> None:
     if inner_kernel.is_calibrated:
       raise ValueError(
         f"inner_kernel must be uncalibrated; {type(inner_kernel).__name__} has a"

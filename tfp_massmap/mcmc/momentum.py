@@ -1,5 +1,6 @@
 """Momenta of a list of state parts: their draws, velocities and log-density."""
 
+import collections.abc
 import typing
 
 import tensorflow as tf
@@ -38,16 +39,17 @@ class Momenta:
     parts: state_parts.Parts,
     *,
     events: state_parts.Events,
-  ):
+  ) -> None:
     self._parts = parts
     self._events = events
-    self._joint = distribution if _is_joint(distribution) else None
+    self._joint: typing.Any = distribution if _is_joint(distribution) else None
     self._each = self._one_per_part(distribution)
 
   def sample(self, seed: typing.Any) -> state_parts.Parts:
     """Returns the momenta of all chains, one tensor per part."""
     if self._joint is not None and not self._events.shard_axis_names:
       return self._sample_jointly(seed)
+    assert self._each is not None  # Sharded parts are independent.
     seeds = tfp.random.split_seed(seed, n=len(self._parts))
     return [
       _sample_part(d, part, num_event_axes=len(axes), seed=state_parts.shard_seed(s, n))
@@ -108,17 +110,20 @@ class Momenta:
     """Returns independent distributions, one per part, or None if there are none."""
     if distribution is None:
       return [None] * len(self._parts)
-    given = distribution if isinstance(distribution, (list, tuple)) else [distribution]
+    given: collections.abc.Sequence[typing.Any] = [distribution]
+    if isinstance(distribution, (list, tuple)):
+      given = distribution
     if self._joint is not None:
-      given = _independent_parts(self._joint)
-      if given is None and self._events.shard_axis_names:
+      independent = _independent_parts(self._joint)
+      if independent is None and self._events.shard_axis_names:
         raise ValueError(
           "The momenta of sharded parts must be independent: give"
           " momentum_distribution a list with one distribution per part; got"
           f" {distribution!r}."
         )
-      if given is None:
+      if independent is None:
         return None
+      given = independent
     if len(given) != len(self._parts):
       raise ValueError(
         f"momentum_distribution has {len(given)} entries for {len(self._parts)}"
@@ -147,7 +152,7 @@ class Momenta:
 
 def standard_normal_composite(
   parts: state_parts.Parts, log_prob_like: tf.Tensor
-) -> tfd.Distribution:
+) -> tfp.distributions.Distribution:
   """Returns a standard normal of the class that TFP's adaptations can update.
 
   TFP's mass-matrix adaptation updates distributions of one private class only. TFP's own
@@ -182,7 +187,9 @@ def _is_joint(distribution: typing.Any) -> bool:
   )
 
 
-def _independent_parts(joint: tfd.Distribution) -> list[tfd.Distribution] | None:
+def _independent_parts(
+  joint: tfp.distributions.Distribution,
+) -> collections.abc.Sequence[tfp.distributions.Distribution] | None:
   """Returns the distributions of a joint one of independent parts, or else None."""
   model = joint.model if isinstance(joint, _SEQUENTIAL) else None
   if not isinstance(model, (list, tuple)):
@@ -214,7 +221,7 @@ def _velocity_of_part(distribution: typing.Any, momentum: tf.Tensor) -> tf.Tenso
 
 
 def _check_shapes(
-  distribution: tfd.Distribution, part: tf.Tensor, num_event_axes: int
+  distribution: tfp.distributions.Distribution, part: tf.Tensor, num_event_axes: int
 ) -> None:
   """Raises ValueError unless each chain draws an event of its own."""
   split = len(part.shape) - num_event_axes

@@ -107,7 +107,9 @@ def gauss_lobatto(num_nodes: int = 4) -> PathIntegralRule:
   if num_nodes < 2:
     raise ValueError(f"num_nodes must be at least 2; got {num_nodes}.")
   legendre = np.polynomial.legendre.Legendre.basis(num_nodes - 1)
-  inner = np.sort(np.real(legendre.deriv().roots())) if num_nodes > 2 else []
+  inner: np.ndarray | list[float] = []
+  if num_nodes > 2:
+    inner = np.sort(np.real(legendre.deriv().roots()))
   nodes = np.concatenate([[-1.0], inner, [1.0]])
   weights = 1 / (num_nodes * (num_nodes - 1) * legendre(nodes) ** 2)
   return _quadrature((nodes + 1) / 2, weights)

@@ -113,19 +113,20 @@ class ScoreReplicaExchangeMC(base.KernelOfSigma):
     num_intervals: int = 8,
     experimental_shard_axis_names: base.ShardAxisNames = None,
     name: str | None = None,
-  ):
+  ) -> None:
     state_parts.check_event_ndims(event_ndims)
     if np.ndim(sigmas) != 1 or len(sigmas) < 2:
       raise ValueError(
         f"sigmas must be a list of at least two; got {sigmas!r}. For one"
         " temperature use the inner kernel by itself."
       )
-    self._rule = path_integral_lib.resolve(path_integral, num_intervals)
-    if self._rule is None:
+    rule = path_integral_lib.resolve(path_integral, num_intervals)
+    if rule is None:
       raise ValueError(
         "A swap has no trajectory: path_integral must be 'straight' or a rule such"
         " as mcmc.gauss_lobatto(4)."
       )
+    self._rule = rule
     super().__init__(
       dict(
         target_score_fn=target_score_fn,

@@ -80,7 +80,7 @@ class ScoreHamiltonianKernel(base.TargetKernel):
     experimental_shard_axis_names: base.ShardAxisNames = None,
     target_log_prob_fn: collections.abc.Callable[..., tf.Tensor] | None = None,
     name: str | None = None,
-  ):
+  ) -> None:
     """Makes the kernel.
 
     Args:

@@ -69,7 +69,7 @@ class ScoreLangevinKernel(base.TargetKernel):
     experimental_shard_axis_names: base.ShardAxisNames = None,
     target_log_prob_fn: collections.abc.Callable[..., tf.Tensor] | None = None,
     name: str | None = None,
-  ):
+  ) -> None:
     """Makes the kernel.
 
     Arguments that are not described here are those of `ScoreHamiltonianMonteCarlo`.
@@ -137,6 +137,7 @@ class ScoreUncalibratedLangevin(ScoreLangevinKernel, base.ScoreProposal):
     seed: typing.Any = None,
   ) -> tuple[base.State, ScoreUncalibratedLangevinResults]:
     """Returns the proposed state and its results; see `tfp.mcmc.TransitionKernel`."""
+    assert self._rule is not None  # The constructor replaces the trajectory.
     with tf.name_scope(f"{self._parameters['name']}/one_step"):
       previous = previous_kernel_results
       parts, unflatten = state_parts.as_parts(current_state)
@@ -188,7 +189,7 @@ class ScoreUncalibratedLangevin(ScoreLangevinKernel, base.ScoreProposal):
       parts, _ = state_parts.as_parts(init_state)
       zero = self._events(parts).zeros(parts)
       volatility, gradients = self._volatility(parts)
-      step_size = []
+      step_size: state_parts.Parts = []
       if self._parameters["store_parameters_in_results"]:
         step_size = state_parts.stored_step_size(self._parameters["step_size"], parts)
       return ScoreUncalibratedLangevinResults(

@@ -43,8 +43,9 @@ class Events:
       ValueError: If a part has fewer axes than its events, or a list has another length
         than `parts`.
     """
-    listed = isinstance(event_ndims, (list, tuple))
-    ndims = list(event_ndims) if listed else [event_ndims] * len(parts)
+    ndims: list[typing.Any] = [event_ndims] * len(parts)
+    if isinstance(event_ndims, (list, tuple)):
+      ndims = list(event_ndims)
     if len(ndims) != len(parts):
       raise ValueError(
         f"event_ndims has {len(ndims)} entries for {len(parts)} state parts; give one"

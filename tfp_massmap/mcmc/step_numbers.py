@@ -8,7 +8,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 # An integer, an integer tensor, or a pair (smallest, largest).
-NumSteps = int | tf.Tensor | collections.abc.Sequence[int]
+NumSteps: typing.TypeAlias = int | tf.Tensor | collections.abc.Sequence[int]
 
 
 def check(num_leapfrog_steps: typing.Any) -> None:

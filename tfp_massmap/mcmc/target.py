@@ -41,15 +41,15 @@ class ScoreAsLogProb:
     self,
     target_score_fn: ScoreFn,
     event_ndims: int | collections.abc.Sequence[int],
-  ):
+  ) -> None:
     self.target_score_fn = target_score_fn
     self.event_ndims = event_ndims
 
   def __call__(self, *parts: tf.Tensor) -> tf.Tensor:
     """Returns zeros of the shape of the chains."""
-    parts = [tf.convert_to_tensor(part) for part in parts]
+    tensors = [tf.convert_to_tensor(part) for part in parts]
     _CALLS.count += 1
-    events = state_parts.Events.of(parts, self.event_ndims)
+    events = state_parts.Events.of(tensors, self.event_ndims)
 
     @tf.custom_gradient
     def zero(*parts):
@@ -68,7 +68,7 @@ class ScoreAsLogProb:
       value = tf.zeros(chains, parts[0].dtype)
       return tf.ensure_shape(value, events.static_chain_shape(parts)), gradient
 
-    return zero(*parts)
+    return zero(*tensors)
 
 
 def evaluate(target_score_fn: ScoreFn, parts: state_parts.Parts) -> state_parts.Parts:

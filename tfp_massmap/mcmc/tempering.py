@@ -18,7 +18,9 @@ from tfp_massmap.mcmc import state_parts
 from tfp_massmap.mcmc import target as target_lib
 
 # A sigma for all chains, or one for each of them.
-_Sigma = float | collections.abc.Sequence[float] | np.ndarray | tf.Tensor
+_Sigma: typing.TypeAlias = (
+  float | collections.abc.Sequence[float] | np.ndarray | tf.Tensor
+)
 
 
 class TemperedMCResults(typing.NamedTuple):
@@ -113,7 +115,7 @@ class TemperedMC(base.KernelOfSigma):
     chain_ndims: int = 1,
     experimental_shard_axis_names: base.ShardAxisNames = None,
     name: str | None = None,
-  ):
+  ) -> None:
     _check_schedule(sigmas, (initial_sigma, min_sigma, cooling))
     if min_steps < 1:
       raise ValueError(f"min_steps must be at least 1; got {min_steps}.")

@@ -51,7 +51,8 @@ class Muon(keras.optimizers.Optimizer):
     **kwargs: typing.Any,
   ) -> None:
     super().__init__(learning_rate=learning_rate, name=name, **kwargs)
-    self._momentums, self._velocities = [], []
+    self._momentums: list[typing.Any] = []
+    self._velocities: list[typing.Any] = []
 
   def build(self, variables: list) -> None:
     """Makes the optimizer's variables for those of a network, once."""

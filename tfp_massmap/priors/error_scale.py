@@ -50,7 +50,7 @@ class ErrorScale:
 
   def __post_init__(self) -> None:
     table = np.asarray(self.log_scale, float)
-    ok = table.ndim == 2 and len(table) == len(self.sigmas) >= 2
+    ok: bool | np.bool_ = table.ndim == 2 and len(table) == len(self.sigmas) >= 2
     ok = ok and np.isfinite(table).all() and np.all(np.diff(self.sigmas) > 0)
     if not ok or len(self.kappas) != 2 or not self.kappas[0] < self.kappas[1]:
       raise ValueError(
@@ -75,9 +75,9 @@ class ErrorScale:
 
 def measure(
   prior: "interface.Prior",
-  maps: np.ndarray,
+  maps: np.ndarray | Sequence[np.ndarray],
   *,
-  sigmas: Sequence[float] = SIGMAS,
+  sigmas: Sequence[float] | np.ndarray = SIGMAS,
   seed: int = 0,
   batch_size: int = 8,
 ) -> ErrorScale:
@@ -126,7 +126,7 @@ def measure(
   ]
   return ErrorScale(
     tuple(float(s) for s in sigmas),
-    tuple(float(k) for k in kappas),
+    (float(kappas[0]), float(kappas[1])),
     log_scale=tuple(tuple(np.round(row, 4).tolist()) for row in table),
   )
 

@@ -49,7 +49,8 @@ class GaussianPrior:
     description: str = "Gaussian",
   ) -> None:
     mode_variance = np.asarray(mode_variance, np.float64)
-    shape = tuple(int(n) for n in shape)
+    ny, nx = shape
+    shape = (int(ny), int(nx))
     wanted = (shape[0], shape[1] // 2 + 1)
     if mode_variance.shape != wanted:
       raise ValueError(

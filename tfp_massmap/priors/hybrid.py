@@ -78,7 +78,8 @@ class HybridPrior:
   ) -> None:
     self.gaussian = gaussian
     self.residual = residual
-    self.sigma_range = tuple(float(s) for s in sigma_range)
+    smallest, largest = sigma_range
+    self.sigma_range = (float(smallest), float(largest))
     self.card = dict(card or {})
     self.error_scale = error_scale
     self.linear_response = linear_response
@@ -98,8 +99,8 @@ class HybridPrior:
   @property
   def network(self) -> residual_lib.ResidualDenoiser | None:
     """The residual if it is a Keras network; None for another callable."""
-    is_network = isinstance(self.residual, residual_lib.ResidualDenoiser)
-    return self.residual if is_network else None
+    residual = self.residual
+    return residual if isinstance(residual, residual_lib.ResidualDenoiser) else None
 
   @property
   def compute_dtype(self) -> str | None:

@@ -93,7 +93,7 @@ def measure(
   maps: Iterable[np.ndarray],
   *,
   grid: geometry.PixelGrid,
-  sigmas: Sequence[float],
+  sigmas: Sequence[float] | np.ndarray,
   seed: int = 0,
 ) -> LinearResponse:
   """Measures beta in bands of multipoles of equal ratio.

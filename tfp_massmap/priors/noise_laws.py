@@ -74,4 +74,7 @@ class HalfNormalSigma(NoiseLaw):
     return self.high * tf.abs(tf.random.stateless_normal([], seed))
 
 
-LAWS = {"log_uniform": LogUniformSigma, "half_normal": HalfNormalSigma}
+LAWS: dict[str, type[NoiseLaw]] = {
+  "log_uniform": LogUniformSigma,
+  "half_normal": HalfNormalSigma,
+}

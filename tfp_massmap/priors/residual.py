@@ -65,7 +65,9 @@ class Scales:
       low: Smallest sigma of the table; smaller than in any training by default.
       high: Largest sigma of the table, likewise.
     """
-    grid = geometry.PixelGrid([_REFERENCE_PIXELS] * 2, u.Quantity(pixel_scale))
+    grid = geometry.PixelGrid(
+      (_REFERENCE_PIXELS, _REFERENCE_PIXELS), u.Quantity(pixel_scale)
+    )
     variance = spectrum.mode_variance(grid)
     weights = np.broadcast_to(
       geometry.half_plane_multiplicity(grid.shape), variance.shape

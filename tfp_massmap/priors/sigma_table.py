@@ -1,6 +1,7 @@
 """Values tabulated at noise levels, interpolated linearly in log sigma."""
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 # Places of an even axis end this far below its last point, so that the point above the
@@ -18,7 +19,7 @@ class SigmaTable:
   """
 
   def __init__(
-    self, log_sigma: np.ndarray, values: np.ndarray, *, is_even: bool = False
+    self, log_sigma: npt.ArrayLike, values: npt.ArrayLike, *, is_even: bool = False
   ) -> None:
     self._log_sigma = np.asarray(log_sigma, np.float64)
     self._values = np.asarray(values, np.float64)

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import pathlib
+import typing
 
 from astropy import units as u
 import keras
@@ -119,7 +120,8 @@ class Trainer:
       dtype = "bfloat16" if settings.mixed_precision else "float32"
       network = architectures.build(architecture, dtype)
       if origin.start is not None:
-        network.set_weights(origin.start.residual.network.get_weights())
+        start = typing.cast(residual.ResidualDenoiser, origin.start.residual)
+        network.set_weights(start.network.get_weights())
       optimizer = _make_optimizer(settings)
     self.denoiser = residual.ResidualDenoiser(
       network,

@@ -20,7 +20,7 @@ _NUM_CHOICES = 5
 
 @dataclasses.dataclass(frozen=True)
 class ExampleSettings:
-  """How examples are made of maps.
+  """The settings with which examples are made of maps.
 
   Attributes:
     crop_shape: `(height, width)` of the crops, equal, since crops are also transposed.

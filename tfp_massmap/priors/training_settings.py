@@ -29,7 +29,7 @@ def _field(default: typing.Any, text: str, **metadata: typing.Any) -> typing.Any
 
 @dataclasses.dataclass(frozen=True)
 class TrainingSettings:
-  """How to train a prior.
+  """The settings with which a prior is trained.
 
   Attributes:
     num_steps: Length of the training, in batches.

@@ -168,6 +168,7 @@ class AnnealedSettings:
   @property
   def num_steps(self) -> int:
     """HMC steps of a chain, once resolved."""
+    assert self.final_sigma is not None, "Only `resolve` makes the last sigma."
     ratio = np.log(self.final_sigma / self.initial_sigma) / np.log(self.cooling)
     num_coolings = int(np.ceil(ratio - 1e-9))
     return num_coolings * self.min_steps + self.min_steps + self.final_steps

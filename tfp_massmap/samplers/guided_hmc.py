@@ -163,6 +163,7 @@ def sample(
     FloatingPointError, FileExistsError, ValueError: As `guided.sample`.
   """
   settings = (settings or GuidedHmcSettings()).resolve(posterior)
+  assert settings.sigmas is not None  # `resolve` sets them.
   _warn_of_little_noise(posterior.likelihood, settings.sigmas[0])
   draw_batch = _compiled_draw(posterior, settings, num_samples, options)
   run = runs.run(

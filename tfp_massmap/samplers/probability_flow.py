@@ -63,8 +63,8 @@ def sigma_ladder(largest: float, smallest: float, *, num_steps: int) -> np.ndarr
       "A ladder needs largest > smallest > 0 and two steps or more; got"
       f" {largest}, {smallest} and {num_steps}."
     )
-  ends = np.array([largest, smallest]) ** (1 / _EXPONENT)
-  return np.linspace(*ends, num_steps) ** _EXPONENT
+  first, last = np.array([largest, smallest]) ** (1 / _EXPONENT)
+  return np.linspace(first, last, num_steps) ** _EXPONENT
 
 
 def smallest_sigma(prior: "priors.Prior", scale: float) -> float:

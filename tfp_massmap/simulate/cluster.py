@@ -1,6 +1,7 @@
 """Convergence and shear of one NFW halo on a map, to inject a cluster."""
 
 import dataclasses
+import typing
 
 from astropy import units as u
 import numpy as np
@@ -66,11 +67,11 @@ def nfw_cluster(
   if mass_definition == "200c":
     density = cosmology.critical_density(redshift)
   if concentration is None:
-    concentration = nfw.duffy_concentration(mass, redshift)
+    concentration = float(nfw.duffy_concentration(mass, redshift))
   concentration = _positive("concentration", concentration)
   distance = float(cosmology.comoving_distance(redshift))
   kernel = _lensing_kernel(distance, redshift, source_redshift, plane_weights)
-  radius = nfw.outer_radius(mass, density)
+  radius = typing.cast(float, nfw.outer_radius(mass, density))  # Of one mass.
   surface_density = mass / (2 * np.pi * radius**2) / nfw.mass_factor(concentration)
   amplitude = kernel * concentration**2 * surface_density / cosmology.MEAN_DENSITY
   scale = radius / concentration / distance / grid.pixel_radians
@@ -140,7 +141,7 @@ def _lensing_kernel(distance, redshift, source_redshift, plane_weights):
   return shells.kernel_prefactor(distance) * reach
 
 
-def _positive(name, value):
+def _positive(name, value) -> float:
   value = float(value)
   if not (np.isfinite(value) and value > 0):
     raise ValueError(f"{name} must be positive; got {value}.")

@@ -15,6 +15,7 @@ substructure.
 from collections.abc import Callable
 from collections.abc import Iterator
 import dataclasses
+import typing
 
 import numpy as np
 import numpy.typing as npt
@@ -76,7 +77,7 @@ class ConvergenceSimulator:
     tables: cosmology_tables.CosmologyTables | None = None,
     recipe: recipe_lib.Recipe = recipe_lib.Recipe(),
     power: Callable[[np.ndarray], np.ndarray] | None = None,
-  ):
+  ) -> None:
     if mode not in MODES:
       raise ValueError(f"mode must be one of {MODES}; got {mode!r}.")
     if seed < 0:
@@ -113,7 +114,7 @@ class ConvergenceSimulator:
   def raw_power(self) -> np.ndarray:
     """Returns the halo model's power before the last filter, in steradian, `[n]`."""
     profiles, squares = self._painter.profiles(self._frequency)
-    total = 0.0
+    total: typing.Any = 0.0
     for layer in self._layers:
       factor = layer.smooth
       for mass_bin in layer.population.bins:

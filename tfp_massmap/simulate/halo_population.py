@@ -68,7 +68,7 @@ class MassBin:
     *,
     bias: np.ndarray,
     field: shells.LognormalField,
-  ):
+  ) -> None:
     step = log_mass[1] - log_mass[0]
     self.mass = np.exp(log_mass)
     self.density = abundance * step
@@ -121,14 +121,15 @@ class HaloPopulation:
     pixel_radians: float,
     tables: cosmology_tables.CosmologyTables,
     recipe: recipe_lib.Recipe,
-  ):
+  ) -> None:
     self.shell = shell
     self.recipe = recipe
     nearest = max(shell.near, _NEAREST * shell.far)
     self._distance = np.linspace(nearest, shell.far, _NUM_DISTANCES)
     self._lensing = lensing_kernel(self._distance)
     self.pixel_radians = pixel_radians
-    log_mass = np.linspace(*np.log(recipe.mass_range), _NUM_MASSES + 1)
+    lowest, highest = np.log(recipe.mass_range)
+    log_mass = np.linspace(lowest, highest, _NUM_MASSES + 1)
     nodes = np.log(tables.mass)
     abundance = tables.abundance_at(shell.redshift)
     logarithm = np.log(np.maximum(abundance, cosmology_tables.LEAST_ABUNDANCE))
@@ -158,7 +159,9 @@ class HaloPopulation:
     """
     return nfw.outer_radius(mass) / distance
 
-  def amplitude(self, mass: npt.ArrayLike, distance: npt.ArrayLike) -> np.ndarray:
+  def amplitude(
+    self, mass: float | np.ndarray, distance: float | np.ndarray
+  ) -> np.ndarray:
     """Returns the sum over pixels of the convergence of a halo.
 
     Args:

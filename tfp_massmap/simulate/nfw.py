@@ -52,7 +52,7 @@ def duffy_concentration(mass: npt.ArrayLike, redshift: float) -> np.ndarray:
   return 10.14 * (mass / 2e12) ** -0.081 * (1 + redshift) ** -1.01
 
 
-def mass_factor(concentration: npt.ArrayLike) -> np.ndarray:
+def mass_factor(concentration: float | np.ndarray) -> np.ndarray:
   """Returns ln(1 + c) - c / (1 + c), the mass in units of 4 pi rho_s r_s^3."""
   return np.log1p(concentration) - concentration / (1 + concentration)
 

@@ -65,14 +65,16 @@ class HaloPainter:
     shape: As given.
   """
 
-  def __init__(self, shape: tuple[int, int], pixel_radians: float, *, elliptical: bool):
+  def __init__(
+    self, shape: tuple[int, int], pixel_radians: float, *, elliptical: bool
+  ) -> None:
     self.shape = shape
     self._pixel_radians = pixel_radians
     self._num_orientations = len(_ELLIPTICITIES) if elliptical else 1
     largest = min(_LARGEST_ANGLE, min(shape) / 2)
     self._num_angles = _num_nodes(_SMALLEST_ANGLE, largest, _LOG_ANGLE_STEP)
     self._num_concentrations = _num_nodes(*_CONCENTRATIONS, _LOG_CONCENTRATION_STEP)
-    self._transforms = {}
+    self._transforms: dict[tuple, np.ndarray] = {}
 
   def __getstate__(self):
     # Templates are made again faster than they travel between processes.

@@ -24,9 +24,9 @@ if typing.TYPE_CHECKING:
 # and within 2.5 standard errors, at all multipoles from 2,500 on. At 1,500 and 2,000 it
 # finds 0.81 +- 0.13 and 0.84 +- 0.10; the simulator's power is lower there, too, by
 # `convergence_power.LARGE_SCALE_POWER`.
-MULTIPOLES = (1500, 2000, 2500, 3100, 4100, 5300, 6900)
+MULTIPOLES: tuple[int, ...] = (1500, 2000, 2500, 3100, 4100, 5300, 6900)
 MULTIPOLES += (8900, 11600, 15000, 19500, 25300, 32800, 46000)
-_RATIOS = (1.0, 0.95, 0.92, 0.88, 0.86, 0.835, 0.81)
+_RATIOS: tuple[float, ...] = (1.0, 0.95, 0.92, 0.88, 0.86, 0.835, 0.81)
 _RATIOS += (0.78, 0.74, 0.695, 0.645, 0.595, 0.575, 0.55)
 # Gauss-Hermite nodes over the scatter of concentrations, which a halo's power depends
 # on smoothly.

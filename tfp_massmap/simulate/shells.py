@@ -17,6 +17,7 @@ log(1 + xi / shift^2), where xi is that of delta (Coles and Jones 1991).
 
 import dataclasses
 import itertools
+import typing
 
 import numpy as np
 import numpy.typing as npt
@@ -134,7 +135,7 @@ class Shell:
       damping: Length R in Mpc/h. The matter power is damped by exp(-k R), which removes
         the power that the haloes add.
     """
-    power = 0.0
+    power: typing.Any = 0.0
     for distance in self.distances():
       matter_power = tables.power_at(float(cosmology.redshift_at(distance)))
       wavenumber = ell / distance
@@ -167,7 +168,9 @@ class LognormalField:
     variance: Variance of the Gaussian field g.
   """
 
-  def __init__(self, power: np.ndarray, shape: tuple[int, int], *, shift: float):
+  def __init__(
+    self, power: np.ndarray, shape: tuple[int, int], *, shift: float
+  ) -> None:
     self.shape = shape
     self.shift = shift
     correlation = fft.irfft2(power.astype(np.float32), s=shape)

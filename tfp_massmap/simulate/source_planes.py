@@ -98,7 +98,7 @@ def mean_redshift(weights: npt.ArrayLike) -> float:
   Args:
     weights: Weights of the planes, `[40]`.
   """
-  return float(np.average(source_redshifts(), weights=weights))
+  return float(np.average(source_redshifts(), weights=np.asarray(weights)))
 
 
 def weights_from_redshifts(

@@ -16,6 +16,7 @@ The mass of a halo is that within the radius of 200 times the mean density of ma
 import argparse
 import json
 import pathlib
+import typing
 
 import numpy as np
 
@@ -74,7 +75,9 @@ def main() -> None:
   io.check_writable(arguments.output, arguments.overwrite)
   import pyccl
 
-  tables = {name: table.astype(np.float32) for name, table in compute().items()}
+  tables: dict[str, typing.Any] = {
+    name: table.astype(np.float32) for name, table in compute().items()
+  }
   card = dict(
     command="python -m tfp_massmap.tables.build_simulator",
     tfp_massmap=tfp_massmap.__version__,
