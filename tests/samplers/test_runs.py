@@ -13,7 +13,7 @@ from tfp_massmap import posterior as posterior_lib
 from tfp_massmap import priors
 from tfp_massmap import samplers
 from tfp_massmap import summary
-from tfp_massmap.nn import unet
+from tfp_massmap.nn import architectures
 from tfp_massmap.priors import residual
 from tfp_massmap.samplers import runs
 
@@ -218,8 +218,8 @@ def test_networks_without_a_card_have_fingerprints(fiducial, make_shear_map):
   """A run must not be resumed with a network of which one weight has changed."""
   shear_map = make_shear_map((12, 10))
   gaussian = priors.GaussianPrior.from_spectrum(fiducial, shear_map.grid)
-  architecture = unet.Architecture(channels=(2,), num_blocks=(1,))
-  network = unet.build(architecture)
+  architecture = architectures.Architecture(channels=(2,), num_blocks=(1,))
+  network = architectures.build(architecture)
   scales = residual.Scales.from_spectrum(fiducial, shear_map.grid.pixel_scale)
   denoiser = residual.ResidualDenoiser(network, architecture, scales=scales)
 
