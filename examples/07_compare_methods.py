@@ -3,11 +3,11 @@
 #
 #     python examples/07_compare_methods.py [--data DIR] [--full]
 #
-# This example repeats Table 1 and Fig. G.1 of the paper over simulated truths, on which
-# no method was tuned or trained, and with `--data` over noise seeds of the genuine
-# kappaTNG field. Methods share their mocks, so differences are paired. The scores of
-# the posterior mean are corrected for the error of a mean of n samples, their variance
-# over n.
+# This example repeats Table 1 and Fig. G.1 of Remy et al. (2022) on simulated truths
+# that were used neither for tuning nor for training. With `--data` it also repeats them
+# over noise seeds of the genuine kappaTNG field. Methods share their mocks, so
+# differences are paired. The scores of the posterior mean are corrected for the error
+# of a mean of n samples, their variance over n.
 
 # %%
 import argparse

@@ -1,5 +1,8 @@
 """Differences of a log-density from its score, along a path.
 
+Another rule is a function that returns a `PathIntegralRule`, as `simpson` does; kernels
+take it as `path_integral=`.
+
   log p(b) - log p(a) = integral from a to b of score(x) . dx
 
 (Remy et al. 2022, Eq. A.1). Every rule here replaces score and path by polynomials

@@ -8,7 +8,7 @@ geometrically while Hamiltonian Monte Carlo with path-integral acceptance follow
 smoothed posterior, and carry the last state to sigma = 0 by the ODE. Every chain gives
 one sample; chains run in batches.
 
-It differs from the procedure of the paper where the defaults of `AnnealedSettings` and
+It differs from their procedure where the defaults of `AnnealedSettings` and
 `posterior.Posterior` do: the smoothed posterior instead of smoothed factors, a
 Fourier-diagonal mass matrix instead of the identity, Simpson's rule along the trajectory
 instead of the straight line, faster cooling, and the corrections below. The mode k = 0,

@@ -125,7 +125,7 @@ def draw(
     `(samples, counts)`: `[num_samples, ny, nx]`, and the `split_gibbs.Counts` of the
     `settings.num_solutions` solutions.
   """
-  # The second seed is unused; it keeps the samples of a seed as they have been.
+  # Three seeds, of which the second is unused: other splits would draw other samples.
   field_seed, _, sweep_seed = tfp.random.split_seed(seed, n=3, salt="guided")
   samples, counts = _gaussian_draw(posterior, num_samples, field_seed, settings)
   return split_gibbs.sweeps(
