@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfp_massmap import devices
 from tfp_massmap import geometry
 from tfp_massmap import shear_map as shear_map_lib
 from tfp_massmap import spectra
@@ -60,6 +61,15 @@ def kappatng_data():
 @pytest.fixture(scope="session")
 def fiducial():
   return spectra.PowerSpectrum.fiducial_cosmos()
+
+
+@pytest.fixture
+def without_xla(monkeypatch):
+  """Leaves out XLA where no option asks for it: it compiles for longer than a test runs.
+
+  This is for tests of names, files and messages; others compile the same samplers.
+  """
+  monkeypatch.setattr(devices, "resolve_jit_compile", lambda *_, **__: False)
 
 
 @pytest.fixture

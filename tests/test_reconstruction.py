@@ -15,6 +15,11 @@ from tfp_massmap.samplers import runs
 GRID = geometry.PixelGrid((24, 24), 1 * u.arcmin)
 
 
+# Compiling a sampler by XLA takes far longer than two samples of so small a map. The
+# command `reconstruct` compiles, in its own tests.
+_SAMPLER = reconstruction.Sampler(jit_compile=False)
+
+
 def _reconstruct(prior=None, *, num_samples=2, seed=0, **options):
   survey = simulate.uniform_survey(60 / u.arcmin**2, 0.3)
   shear_map = simulate.mock_observation(
@@ -26,7 +31,7 @@ def _reconstruct(prior=None, *, num_samples=2, seed=0, **options):
     num_samples=num_samples,
     seed=seed,
     progress=False,
-    **options,
+    **{"sampler": _SAMPLER, **options},
   )
 
 

@@ -36,6 +36,7 @@ def test_products_of_a_catalogue(tmp_path, catalogue, capsys, header_settings):
     assert abs(ra - 30) < 0.1 and abs(dec - 60) < 0.05
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_annealed_samples_of_a_file_with_an_odd_name(
   tmp_path, catalogue, capsys, monkeypatch, header_settings
 ):

@@ -35,6 +35,7 @@ def test_priors_are_names_or_spectra(tmp_path):
     sampling.choose_prior(str(tmp_path))
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_interruption_leaves_samples_and_nothing_half_written(
   tmp_path, capsys, monkeypatch
 ):

@@ -10,12 +10,18 @@ from tfp_massmap import cli
 from tfp_massmap import geometry
 from tfp_massmap import priors
 from tfp_massmap.datasets.halo_kappa import halo_kappa_dataset_builder as halo_kappa
+from tfp_massmap.nn import architectures
 
 GRID = geometry.PixelGrid((32, 32), 1.16 * u.arcmin)
+TINY = architectures.Architecture(channels=(8, 12), num_blocks=(1, 1))
 
 
-def test_maps_are_trained_on_and_the_prior_is_loaded(tmp_path, capsys):
-  """A training on simulated maps, resumed, refused with other settings, and tuned."""
+def test_maps_are_trained_on_and_the_prior_is_loaded(tmp_path, capsys, monkeypatch):
+  """A training on simulated maps, resumed, refused with other settings, and tuned.
+
+  A small network stands for the default one, which only takes longer to be compiled.
+  """
+  monkeypatch.setitem(architectures.PRESETS, "default", TINY)
   config = halo_kappa.HaloKappaConfig(
     name="tiny", num_maps=(3, 2, 0), shape=(48, 48), pixel_scale_arcmin=1.16
   )
@@ -44,6 +50,7 @@ def test_maps_are_trained_on_and_the_prior_is_loaded(tmp_path, capsys):
   )
   prior = priors.HybridPrior.load(tmp_path / "run" / "prior", GRID)
   assert prior.card["training"]["num_steps"] == 2
+  assert prior.card["architecture"]["channels"] == list(TINY.channels)
   data = prior.card["training"]["data"]
   assert data["pixel_scale_arcmin"] == 1.16
   assert data["dataset"] == "halo_kappa/tiny/1.0.0"

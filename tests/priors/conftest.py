@@ -57,11 +57,16 @@ def make_trainer(folder, **changes):
   )
 
 
+def make_short_trainer(folder, **changes):
+  """Returns a trainer of three steps."""
+  return make_trainer(
+    folder, gaussian_share=0.0, num_steps=3, checkpoint_every=3, **changes
+  )
+
+
 def short_training(folder, strategy=None):
   """Returns the validation losses of three steps."""
-  trainer = make_trainer(
-    folder, gaussian_share=0.0, num_steps=3, checkpoint_every=3, strategy=strategy
-  )
+  trainer = make_short_trainer(folder, strategy=strategy)
   return trainer.train(make_maps(), make_maps(seed=5), progress=False)
 
 
@@ -100,6 +105,7 @@ class Toys(typing.NamedTuple):
   make_maps: typing.Callable
   make_settings: typing.Callable
   make_trainer: typing.Callable
+  make_short_trainer: typing.Callable
   short_training: typing.Callable
   make_denoiser: typing.Callable
   save_prior: typing.Callable
@@ -114,6 +120,7 @@ def _toys():
     make_maps,
     make_settings,
     make_trainer,
+    make_short_trainer,
     short_training,
     make_denoiser,
     save_prior,

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -31,22 +32,6 @@ DATA = dict(
 )
 
 
-class _Killed(BaseException):
-  """Stands for the end of a process, which leaves no time to save anything."""
-
-
-def _kill_after(trainer, last):
-  """Makes the training end without a word after some steps."""
-  step = trainer.loop._train_step
-
-  def wrapped(batch):
-    if int(trainer.loop.step) == last:
-      raise _Killed
-    return step(batch)
-
-  trainer.loop._train_step = wrapped
-
-
 def _train(toys, trainer):
   return trainer.train(toys.make_maps(), toys.make_maps(seed=5), progress=False)
 
@@ -59,26 +44,42 @@ def _start(toys, sha256="ab" * 32):
 
 @pytest.fixture(name="whole", scope="module")
 def _whole(toys, tmp_path_factory):
-  """A training of the paper's network, whose spectral bounds have their own state."""
-  folder = tmp_path_factory.mktemp("whole")
+  """A training of the paper's network, whose spectral bounds have their own state.
+
+  With a copy of its folder after five of six steps: what a killed process would leave.
+  """
+  folder, killed = (tmp_path_factory.mktemp(name) for name in ("whole", "killed"))
   trainer = toys.make_trainer(folder, architecture=TINY_PAPER)
-  return trainer, _train(toys, trainer), folder
+  step = trainer.loop._train_step
+
+  def wrapped(batch):
+    if int(trainer.loop.step) == 5:
+      shutil.copytree(folder, killed, dirs_exist_ok=True)
+    return step(batch)
+
+  trainer.loop._train_step = wrapped
+  return trainer, _train(toys, trainer), folder, killed
 
 
-def test_a_killed_training_resumes_where_its_checkpoint_is(whole, toys, tmp_path):
-  killed = toys.make_trainer(tmp_path, architecture=TINY_PAPER)
-  _kill_after(killed, 5)
-  with pytest.raises(_Killed):
-    _train(toys, killed)
-  resumed = toys.make_trainer(tmp_path, architecture=TINY_PAPER)
+@pytest.fixture(name="short", scope="module")
+def _short(toys, tmp_path_factory):
+  """The losses of three steps on one device, and the weights before and after them."""
+  trainer = toys.make_short_trainer(tmp_path_factory.mktemp("short"))
+  before = [np.array(w) for w in trainer.denoiser.network.weights]
+  losses = _train(toys, trainer)
+  return losses, before, [np.array(w) for w in trainer.denoiser.network.weights]
+
+
+def test_a_killed_training_resumes_where_its_checkpoint_is(whole, toys):
+  expected, losses, *folders = whole
+  resumed = toys.make_trainer(folders[1], architecture=TINY_PAPER)
   assert int(resumed.loop.step) == 4  # The last checkpoint.
-  expected, losses, folder = whole
   assert _train(toys, resumed) == pytest.approx(losses, rel=1e-5)
   for one, other in zip(
     expected.denoiser.network.weights, resumed.denoiser.network.weights
   ):
     np.testing.assert_allclose(one, other, atol=1e-6)
-  logs = [(f / "log.csv").read_text().splitlines() for f in (folder, tmp_path)]
+  logs = [(f / "log.csv").read_text().splitlines() for f in folders]
   assert logs[0] == logs[1] and len(logs[0]) == 3
   assert logs[0][0].startswith("step,loss,sigma_0.01")
 
@@ -103,9 +104,12 @@ def test_grids_and_batches_that_do_not_fit_are_refused(toys, tmp_path):
     toys.make_trainer(tmp_path, architecture="large")
 
 
-@pytest.mark.parametrize("optimizer", ["muon", "adam"])
-def test_optimizers_move_the_weights(optimizer, toys, tmp_path):
-  trainer = toys.make_trainer(tmp_path, num_steps=2, optimizer=optimizer)
+def test_optimizers_move_the_weights(short, toys, tmp_path):
+  """Muon, the default, and Adam."""
+  _, before, after = short
+  assert toys.settings.optimizer == "muon"
+  assert any(np.abs(a - b).max() > 1e-5 for a, b in zip(after, before))
+  trainer = toys.make_trainer(tmp_path, num_steps=2, optimizer="adam")
   before = [np.array(w) for w in trainer.denoiser.network.weights]
   _train(toys, trainer)
   after = trainer.denoiser.network.weights
@@ -128,12 +132,12 @@ def test_training_learns_what_is_not_gaussian(toys, tmp_path):
   )
   trainer = toys.make_trainer(tmp_path, **changes)
   validation_maps = toys.make_maps(num=32, seed=7)
-  losses = trainer.train(toys.make_maps(num=32), validation_maps, progress=False)
-  untrained = toys.make_trainer(tmp_path / "none", **changes)
   examples = training.validation_examples(
-    validation_maps, untrained._settings, periodic=False
+    validation_maps, trainer._settings, periodic=False
   )
-  assert losses[0.02] < 0.93 * untrained.validate({0.02: examples[0.02]})[0.02]
+  untrained = trainer.validate({0.02: examples[0.02]})
+  losses = trainer.train(toys.make_maps(num=32), validation_maps, progress=False)
+  assert losses[0.02] < 0.93 * untrained[0.02]
 
 
 def test_fine_tuning_starts_from_the_weights_given(toys, tmp_path):
@@ -149,16 +153,15 @@ def test_fine_tuning_starts_from_the_weights_given(toys, tmp_path):
     toys.make_trainer(tmp_path / "other", origin=origin, architecture=TINY_PAPER)
 
 
-def test_two_devices_train_as_one(toys, tmp_path, two_devices):
+def test_two_devices_train_as_one(short, toys, tmp_path, two_devices):
   """Each takes half of every batch; only the order of sums differs."""
-  alone = toys.short_training(tmp_path / "one")
   together = toys.short_training(tmp_path / "two", two_devices)
-  assert together == pytest.approx(alone, rel=1e-3)
+  assert together == pytest.approx(short[0], rel=1e-3)
   with pytest.raises(ValueError, match="cannot be split over 2"):
     toys.make_trainer(tmp_path / "three", batch_size=3, strategy=two_devices)
 
 
-def test_two_machines_train_as_one(toys, tmp_path):
+def test_two_machines_train_as_one(short, tmp_path):
   """Two processes that meet over the network, as on two machines."""
   ports = []
   for _ in range(2):
@@ -189,20 +192,15 @@ def test_two_machines_train_as_one(toys, tmp_path):
   found = [re.search(r"LOSSES (\[.*\])", out) for out, _ in outputs]
   assert all(found), outputs[0][1][-2000:]
   losses = [json.loads(match[1]) for match in found]
-  alone = list(toys.short_training(tmp_path / "alone").values())
   assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-  assert losses[0] == pytest.approx(alone, rel=1e-3)
+  assert losses[0] == pytest.approx(list(short[0].values()), rel=1e-3)
 
 
-def test_mixed_precision_stays_close(toys, tmp_path):
+def test_mixed_precision_stays_close(short, toys, tmp_path):
   """bfloat16 has 8 bits: losses of three steps agree to some per cent."""
-  losses = []
-  for mixed in (False, True):
-    trainer = toys.make_trainer(
-      tmp_path / str(mixed), num_steps=3, mixed_precision=mixed
-    )
-    losses.append(_train(toys, trainer))
-  assert losses[1] == pytest.approx(losses[0], rel=0.05) and losses[0] != losses[1]
+  trainer = toys.make_short_trainer(tmp_path, mixed_precision=True)
+  losses = _train(toys, trainer)
+  assert losses == pytest.approx(short[0], rel=0.05) and losses != short[0]
   assert trainer.denoiser.network.layers[-1].compute_dtype == "bfloat16"
   assert all(w.dtype == "float32" for w in trainer.denoiser.network.weights)
 

@@ -181,16 +181,8 @@ def test_the_mass_matrix_of_the_paper_mixes_the_mean_too(single, posterior):
   assert abs(np.mean(white**2) - 1) < 0.05
 
 
-def test_annealed_samples_do_not_depend_on_chunks(single, monkeypatch):
-  samples = []
-  for chunk in (5, 16):
-    monkeypatch.setattr(annealed, "_CHUNK_STEPS", chunk)
-    result = annealed.sample(single, 4, seed=3, settings=_SETTINGS, options=QUIET)
-    samples.append(result.samples)
-  np.testing.assert_allclose(*samples, atol=1e-5)
-
-
-def test_seeds_and_batches(single):
+def test_samples_depend_on_the_seed_and_not_on_batches_or_chunks(single, monkeypatch):
+  """Each run is compiled anew, so that equal samples are those of two programs."""
   options = samplers.RunOptions(batch_size=4, progress=False, jit_compile=False)
 
   def run(num_samples, seed):
@@ -200,11 +192,11 @@ def test_seeds_and_batches(single):
 
   samples = run(6, 1)
   assert samples.shape[0] == 6
-  np.testing.assert_array_equal(samples, run(6, 1))
   np.testing.assert_array_equal(samples[:4], run(4, 1))
-  flat = samples.reshape(6, -1)
-  assert len(np.unique(flat, axis=0)) == 6
-  assert np.abs(samples - run(6, 2)).min() > 0
+  assert len(np.unique(samples.reshape(6, -1), axis=0)) == 6
+  assert np.abs(samples[:4] - run(4, 2)).min() > 0
+  monkeypatch.setattr(annealed, "_CHUNK_STEPS", 5)
+  np.testing.assert_allclose(run(6, 1), samples, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -222,25 +214,30 @@ def test_settings_out_of_range_are_refused(settings, message):
 
 
 def test_ode_against_scipy(posterior):
-  x = 0.05 * np.random.default_rng(0).standard_normal(SHAPE)
+  x = tf.constant(0.05 * np.random.default_rng(0).standard_normal(SHAPE))
+  score = tf.function(posterior.score)
 
   def derivative(time, state):
-    score = posterior.score(state.reshape(SHAPE), np.sqrt(max(time, 0.0)))
-    return -0.5 * score.numpy().ravel()
+    state = tf.constant(state.reshape(SHAPE))
+    sigma = tf.constant(np.sqrt(max(time, 0.0)))
+    return -0.5 * score(state, sigma).numpy().ravel()
 
   oracle = integrate.solve_ivp(
-    derivative, (0.03**2, 0.0), x.ravel(), method="DOP853", rtol=1e-8, atol=1e-10
+    derivative, (0.03**2, 0.0), np.ravel(x), method="DOP853", rtol=1e-8, atol=1e-10
   )
   assert oracle.success
-  end, _ = probability_flow.finish_by_ode(
-    posterior.score, x, sigma=0.03, rtol=1e-6, atol=1e-8
+  finish = tf.function(
+    lambda x: probability_flow.finish_by_ode(
+      posterior.score, x, sigma=0.03, rtol=1e-6, atol=1e-8
+    )
   )
+  end, _ = finish(x)
   np.testing.assert_allclose(end, oracle.y[:, -1].reshape(SHAPE), atol=1e-5)
 
 
 def _cosmos_like_problem(fiducial):
-  """A mock survey of 240 x 240 pixels, and its exact posterior."""
-  grid = geometry.PixelGrid((240, 240), 0.29 * u.arcmin)
+  """A mock survey of 128 x 128 pixels, and its exact posterior."""
+  grid = geometry.PixelGrid((128, 128), 0.29 * u.arcmin)
   prior = priors.GaussianPrior.from_spectrum(fiducial, grid)
   truth = prior.sample(seed=(1, 2)).numpy()
   shear_map = simulate.mock_observation(
@@ -251,11 +248,11 @@ def _cosmos_like_problem(fiducial):
 
 
 def test_annealed_samples_of_a_survey_against_conjugate_gradients(fiducial):
-  """Bands of a 240 x 240 map: mean within 3 errors, standard deviation within 5 %.
+  """Bands of a 128 x 128 map: mean within 3 errors, standard deviation within 5 %.
 
-  8 chains; the three widest bands have a Monte-Carlo error of their own of 11, 6 and
-  3 %, so they are compared within 3 of those errors. `examples/benchmarks/annealed.py
-  --full` does it with 64 chains of 360 x 360 pixels.
+  8 chains; the three widest bands have a Monte-Carlo error of their own of XX, XX and
+  X %, so they are compared within 3 of those errors; the others have 1 % at most.
+  `examples/benchmarks/annealed.py --full` does it with 64 chains of 360 x 360 pixels.
   """
   shear_map, posterior = _cosmos_like_problem(fiducial)
   grid, num_samples = shear_map.grid, 8
@@ -267,7 +264,7 @@ def test_annealed_samples_of_a_survey_against_conjugate_gradients(fiducial):
     batch_size=num_samples, jit_compile=True, progress=False
   )
   result = annealed.sample(posterior, num_samples, seed=7, options=options)
-  edges = spectra.band_edges(grid, 8)
+  edges = spectra.band_edges(grid, 6)
 
   def powers(samples):
     return spectra.band_power(samples - mean, grid, edges=edges)

@@ -80,7 +80,12 @@ def test_sigma_of_the_chains_and_its_warning(posterior, caplog):
     likelihood = likelihood_lib.ShearLikelihood(changed, dtype=posterior.dtype)
     return posterior_lib.Posterior(likelihood, posterior.prior)
 
-  settings = samplers.GuidedHmcSettings(num_steps=2, num_leapfrog_steps=2)
+  settings = samplers.GuidedHmcSettings(
+    samplers.GuidedSettings(sweeps=(0.9,), sweep_steps=3),
+    num_steps=2,
+    num_leapfrog_steps=2,
+    num_flow_steps=3,
+  )
   for least, by_typical, by_least in ((0.2, 0.4, 0), (0.08, 0, 0.8), (0.02, 0.25, 0)):
     changed = with_least(least)
     (sigma,) = settings.resolve(changed).sigmas
