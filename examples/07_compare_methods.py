@@ -57,13 +57,13 @@ num_samples = options.num_samples or num_samples
 # The smoothing of Kaiser-Squires is the best one on Gaussian mocks.
 
 # %%
-size = 360 if options.full or options.data else 180
+size, sky = (360, 1024) if options.full or options.data else (180, 512)
 grid = geometry.PixelGrid((size, size), 0.29 * u.arcmin)
 survey = cosmos_survey.released_maps(options.data, grid)
 mask = survey.mask
 prior = priors.HybridPrior.load(options.prior, grid)
 gaussian = prior.gaussian
-large = geometry.PixelGrid((1024, 1024), grid.pixel_scale)
+large = geometry.PixelGrid((sky, sky), grid.pixel_scale)
 simulator = simulate.ConvergenceSimulator(large, seed=options.seed + 60_000_000)
 mocks = [("simulated", index, 1000 + index) for index in range(num_truths)]
 if options.data:

@@ -55,12 +55,13 @@ if options.full:
 # The standard deviation of the background is that of the whole map.
 
 # %%
-large = geometry.PixelGrid((1024, 1024), 0.29 * u.arcmin)
+SKY = 1024 if options.full else 512
+large = geometry.PixelGrid((SKY, SKY), 0.29 * u.arcmin)
 grid = geometry.PixelGrid((SIZE, SIZE), large.pixel_scale)
 simulator = simulate.ConvergenceSimulator(large, seed=40_000_000 + options.seed)
 sky = next(iter(simulator.maps(1)))
 std = detection.background_std(sky, SCALE)
-corners = np.random.default_rng(options.seed).integers(0, 1024 - SIZE, [num_fields, 2])
+corners = np.random.default_rng(options.seed).integers(0, SKY - SIZE, [num_fields, 2])
 survey = simulate.uniform_survey(64.2 / u.arcmin**2, 0.305)
 empty = simulate.mock_observation(
   0 * sky[:SIZE, :SIZE], grid, survey=survey, seed=options.seed

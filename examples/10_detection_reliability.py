@@ -112,9 +112,10 @@ print(
 # The places are the middle of every field, and eight places around it.
 
 # %%
-large = geometry.PixelGrid((1024, 1024), grid.pixel_scale)
+SKY = 1024 if options.full else 512
+large = geometry.PixelGrid((SKY, SKY), grid.pixel_scale)
 simulator = simulate.ConvergenceSimulator(large, seed=50_000_000 + options.seed)
-starts = range(0, 1024 - SIZE, 256)
+starts = range(0, SKY - SIZE, 256)
 corners = [(row, column) for row in starts for column in starts]
 skies = list(simulator.maps(-(-num_fields // len(corners))))
 std = detection.background_std(skies, SCALE)

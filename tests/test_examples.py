@@ -16,7 +16,34 @@ from matplotlib import pyplot as plt
 import numpy as np
 import pytest
 
+from tfp_massmap import simulate
+
 EXAMPLES = pathlib.Path(__file__).resolve().parents[1] / "examples"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _each_map_is_simulated_once():
+  """Several examples look at the same simulated map, which takes seconds to make."""
+  make, made = simulate.ConvergenceSimulator.map, {}
+
+  def map_once(self, index):
+    weights = self.plane_weights.tobytes()
+    key = (
+      repr(self.grid),
+      self.mode,
+      self.recipe,
+      self._shape,
+      weights,
+      self.seed,
+      index,
+    )
+    if key not in made:
+      made[key] = make(self, index)
+    return made[key].copy()
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(simulate.ConvergenceSimulator, "map", map_once)
+    yield
 
 
 @pytest.fixture

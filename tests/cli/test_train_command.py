@@ -13,7 +13,7 @@ from tfp_massmap.datasets.halo_kappa import halo_kappa_dataset_builder as halo_k
 from tfp_massmap.nn import architectures
 
 GRID = geometry.PixelGrid((32, 32), 1.16 * u.arcmin)
-TINY = architectures.Architecture(channels=(8, 12), num_blocks=(1, 1))
+TINY = architectures.Architecture(channels=(8,), num_blocks=(1,))
 
 
 def test_maps_are_trained_on_and_the_prior_is_loaded(tmp_path, capsys, monkeypatch):

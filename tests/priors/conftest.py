@@ -19,6 +19,8 @@ from tfp_massmap.priors import training_settings
 from tfp_massmap.simulate import source_planes
 
 TINY = architectures.Architecture(channels=(8, 12), num_blocks=(1, 1))
+# One level, for trainings that need not learn: half of the time to be compiled.
+TINIEST = architectures.Architecture(channels=(8,), num_blocks=(1,))
 GRID = geometry.PixelGrid((32, 32), 1.16 * u.arcmin)
 SETTINGS = training_settings.TrainingSettings(
   num_steps=6,
@@ -59,9 +61,8 @@ def make_trainer(folder, **changes):
 
 def make_short_trainer(folder, **changes):
   """Returns a trainer of three steps."""
-  return make_trainer(
-    folder, gaussian_share=0.0, num_steps=3, checkpoint_every=3, **changes
-  )
+  arguments = dict(gaussian_share=0.0, num_steps=3, checkpoint_every=3)
+  return make_trainer(folder, architecture=TINIEST, **arguments, **changes)
 
 
 def short_training(folder, strategy=None):
