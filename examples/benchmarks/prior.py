@@ -1,7 +1,7 @@
 """Measures how good a trained prior is.
 
     python examples/benchmarks/prior.py [--prior NAME] [--data DIR] [--full]
-        [--json FILE]
+        [--chains] [--json FILE]
 
 The maps are simulated, of seeds that no training used, with 360 x 360 pixels of 0.29
 arcmin; with --data the genuine field `ktng_kappa360v2.fits` is denoised too.
@@ -21,9 +21,13 @@ arcmin; with --data the genuine field `ktng_kappa360v2.fits` is denoised too.
    component from the same noise ends in a Gaussian field of the simulator's power. The
    power of samples is compared with it, which removes the scatter between fields.
 6. Time of an evaluation, and of its parts.
+7. With --chains alone: what becomes of chains that start at exact draws of their target,
+   by `residual_error` and share of the noise, and the constants that follow
+   (`priors.chain_constants`); half an hour of one core.
 """
 
 import argparse
+import dataclasses
 import json
 import pathlib
 import time
@@ -40,6 +44,7 @@ from tfp_massmap import mcmc
 from tfp_massmap import priors
 from tfp_massmap import simulate
 from tfp_massmap import spectra
+from tfp_massmap.priors import chain_constants
 from tfp_massmap.priors import measurement
 from tfp_massmap.samplers import probability_flow
 
@@ -243,6 +248,27 @@ def print_loop_integrals(prior, clean, num_loops, figures):
     print(f"  sigma {sigma:<5g} {value:.4f}", flush=True)
 
 
+def print_chains(name, crops, figures):
+  """Prints what chains of a prior do, on crops of 128 x 128 pixels."""
+  grid = geometry.PixelGrid((128, 128), GRID.pixel_scale)
+  prior = priors.HybridPrior.load(name, grid)
+  maps = crops[:, :128, :128]
+  print("\nChange of power in five bands and of the highest 0.1 %, in percent")
+  tried = {}
+  for (share, error), outcome in chain_constants.outcomes(prior, maps):
+    tried[share, error] = outcome
+    changes = ", ".join(
+      f"{100 * change:+.0f} +- {100 * scatter:.0f}"
+      for change, scatter in zip(outcome.change, outcome.error)
+    )
+    verdict = "stays" if outcome.stays else "does not stay"
+    print(
+      f"  share {share:g}, residual_error {error:g}: {changes}; {verdict}", flush=True
+    )
+  figures["chains"] = dataclasses.asdict(chain_constants.conclude(prior, tried))
+  print(figures["chains"])
+
+
 def print_seconds(prior, denoise, noisy, figures):
   network = tf.function(lambda x: prior.residual(x, x, tf.constant([0.1])))
   wiener = tf.function(lambda x: prior.gaussian.denoise(x, 0.1))
@@ -262,14 +288,24 @@ def main():
   parser.add_argument("--prior", default="cosmos-halo")
   parser.add_argument("--data", type=pathlib.Path)
   parser.add_argument("--full", action="store_true", help="more maps, noise and loops")
+  parser.add_argument("--chains", action="store_true", help="constants of chains alone")
   parser.add_argument("--json", type=pathlib.Path)
   options = parser.parse_args()
+  figures = {}
+  if options.chains:
+    print_chains(options.prior, simulated_maps(6), figures)
+  else:
+    print_all(options, figures)
+  if options.json:
+    options.json.write_text(json.dumps(figures, indent=2), encoding="utf-8")
+
+
+def print_all(options, figures):
   prior = priors.HybridPrior.load(options.prior, GRID)
   denoise = tf.function(prior.denoise)
   num_maps = 24 if options.full else 8
   crops = simulated_maps(8 * num_maps)
   clean = crops[:num_maps]
-  figures = {}
   print_errors("Simulated maps", denoise, prior, clean, figures, "simulated")
   if options.data is not None:
     path = cosmos_survey.find(options.data, "ktng_kappa360v2.fits")
@@ -282,8 +318,6 @@ def main():
   print_constants(prior, clean, figures)
   print_samples(prior, 2 * num_maps, crops, figures)
   print_seconds(prior, denoise, tf.constant(clean[:1]), figures)
-  if options.json:
-    options.json.write_text(json.dumps(figures, indent=2), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from tfp_massmap import geometry
 from tfp_massmap import priors
 from tfp_massmap import spectra
 from tfp_massmap.nn import architectures
+from tfp_massmap.priors import chain_constants
 from tfp_massmap.priors import hybrid
 from tfp_massmap.priors import residual
 from tfp_massmap.priors import training
@@ -126,3 +127,11 @@ def _toys():
     make_denoiser,
     save_prior,
   )
+
+
+@pytest.fixture
+def short_chains(monkeypatch):
+  """The constants of chains are found among one pair; returns its share of the noise."""
+  monkeypatch.setattr(chain_constants, "SHARES", (0.4,))
+  monkeypatch.setattr(chain_constants, "RESIDUAL_ERRORS", (0.01,))
+  return 0.4

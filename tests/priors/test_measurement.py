@@ -11,7 +11,7 @@ from tfp_massmap.priors import linear_response
 from tfp_massmap.priors import measurement
 
 
-def test_cards_get_response_and_error_scale(toys, tmp_path):
+def test_cards_get_response_and_error_scale(toys, tmp_path, short_chains):
   """Afterwards the residual hardly responds to the maps it was measured on."""
   path = tmp_path / "prior"
   toys.save_prior(path)
@@ -25,7 +25,10 @@ def test_cards_get_response_and_error_scale(toys, tmp_path):
   assert before.constants.typical_variance == 1.0
   found = measurement.typical_variance(after, maps[:8, :32, :32], seed=1)
   assert after.constants.typical_variance == pytest.approx(found, rel=0.05)
-  assert after.card["constants_source"]["typical_variance"].startswith("measured")
+  sources = after.card["constants_source"].values()
+  assert all(source.startswith("measured by priors.") for source in sources)
+  # Weights of chance are no score: chains are asked at the largest share alone.
+  assert after.constants.last_sigma == short_chains
   largest = []
   for prior in (before, after):
     residual_fn = lambda x, sigma, p=prior: (

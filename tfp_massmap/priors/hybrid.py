@@ -135,7 +135,13 @@ class HybridPrior:
     """
     return self.gaussian.score(x, sigma) + self.residual_score(x, sigma)
 
-  def chain_score(self, x: tf.Tensor, sigma: tf.Tensor | float) -> tf.Tensor:
+  def chain_score(
+    self,
+    x: tf.Tensor,
+    sigma: tf.Tensor | float,
+    *,
+    residual_error: tf.Tensor | float | None = None,
+  ) -> tf.Tensor:
     """Returns the score for chains that stay at one sigma, of the shape of `x`.
 
     An error e of the denoiser in a Fourier mode adds e / sigma^2 to the score, while the
@@ -149,10 +155,13 @@ class HybridPrior:
     Args:
       x: `[..., ny, nx]`.
       sigma: Broadcasts with the leading axes of `x`.
+      residual_error: None for that of `constants`.
     """
+    if residual_error is None:
+      residual_error = self.constants.residual_error
     inside = tf.maximum(tf.convert_to_tensor(sigma, self.dtype), self.sigma_range[0])
     variance = tf.square(inside)[..., tf.newaxis, tf.newaxis]
-    error = self.constants.residual_error * self.gaussian.mode_variance
+    error = residual_error * self.gaussian.mode_variance
     weight = variance / (variance + error)
     residual = spectra.fourier_filter(self.residual_score(x, sigma), weight)
     return self.gaussian.score(x, sigma) + residual

@@ -1,10 +1,9 @@
 """Numbers that belong to a trained network, for its card.
 
-The linear response, the error scale and the typical variance are measured on validation
-maps. The other constants of samplers are not: those of chains are found with chains,
-which stand after priors, and of the residual's error `examples/benchmarks/prior.py`
-measures a lower bound. A new card gets the defaults of these, and `constants_source` says
-where each comes from.
+`measure_card` measures all of them on validation maps: the linear response, the error
+scale and the typical variance by denoising, the constants of chains by chains that start
+at exact draws of their target (`chain_constants`). `constants_source` says so in the
+card. A prior without enough validation maps gets the defaults.
 """
 
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ import tensorflow as tf
 
 from tfp_massmap import geometry
 from tfp_massmap.nn import network_file
+from tfp_massmap.priors import chain_constants
 from tfp_massmap.priors import error_scale
 from tfp_massmap.priors import hybrid
 from tfp_massmap.priors import interface
@@ -30,26 +30,20 @@ _MOST_TYPICAL = 8  # Maps of 192 x 192 pixels fix a median to 1 %.
 # With 192 x 192 pixels each, 4.7 million pixels: a few minutes of one core.
 MOST_CROPS = 128
 
-_DEFAULT_SOURCE = dict(
-  residual_error=(
-    "default, the value of cosmos-halo; examples/benchmarks/prior.py measures a lower"
-    " bound"
-  ),
-  typical_variance=(
-    "default, steps exact for the mean variance, as no validation maps measured it;"
-    " examples/benchmarks/sweeps.py --reference 40 shows what few steps do"
-  ),
-  last_sigma="default, the value of cosmos-halo; examples/benchmarks/posterior.py"
-  " calibration tests samples",
-  last_sigma_of_factors="default, the value of cosmos-halo, as last_sigma",
-  step_size="default, the value of cosmos-halo; annealed samples report the acceptance",
+_DEFAULT = "default, the value of cosmos-halo: no validation maps measured it"
+_SOURCES = dict(
+  residual_error="chain_constants",
+  typical_variance="measurement.typical_variance",
+  last_sigma="chain_constants",
+  last_sigma_of_factors="chain_constants",
+  step_size="chain_constants",
 )
 
 
 def default_constants() -> dict:
   """Returns `constants` and `constants_source`, the entries of a new card."""
   constants = dataclasses.asdict(interface.SamplerConstants())
-  return dict(constants=constants, constants_source=dict(_DEFAULT_SOURCE))
+  return dict(constants=constants, constants_source=dict.fromkeys(constants, _DEFAULT))
 
 
 def measure_card(
@@ -58,14 +52,18 @@ def measure_card(
   *,
   side: int,
   most: int = MOST_CROPS,
+  progress: bool = False,
 ) -> None:
-  """Measures linear response, error scale and typical variance, for the card of a prior.
+  """Measures what samplers need to know of a network, and completes its card.
+
+  It takes some minutes for the tables, and about 20 for the constants of chains.
 
   Args:
     path: Path of the card, the weights, or both without suffix.
     maps: `[n, ny, nx]` of the prior's pixel scale, if possible none of its training.
     side: Side of the crops that are denoised, in pixels.
     most: Largest number of crops.
+    progress: Whether to show a progress bar of the chains on standard error.
 
   Raises:
     FileNotFoundError: If a file of the prior is missing.
@@ -90,12 +88,14 @@ def measure_card(
   prior = hybrid.HybridPrior.load(path, grid)
   card["error_scale"] = dataclasses.asdict(error_scale.measure(prior, crops))
   network_file.rewrite_card(path, card)
-  typical = typical_variance(hybrid.HybridPrior.load(path, grid), crops[:_MOST_TYPICAL])
-  card = default_constants() | card
-  card["constants"] = {**card["constants"], "typical_variance": round(typical, 4)}
+  prior = hybrid.HybridPrior.load(path, grid)
+  constants = dataclasses.replace(
+    chain_constants.measure(prior, crops, progress=progress),
+    typical_variance=round(typical_variance(prior, crops[:_MOST_TYPICAL]), 4),
+  )
+  card["constants"] = dataclasses.asdict(constants)
   card["constants_source"] = {
-    **card["constants_source"],
-    "typical_variance": "measured by priors.measurement.typical_variance",
+    name: f"measured by priors.{source}" for name, source in _SOURCES.items()
   }
   network_file.rewrite_card(path, card)
 

@@ -361,17 +361,17 @@ def train(
       plane_weights=record["data"].get("plane_weights"),
       overwrite=True,
     )
-  _measure(path, validation_maps, settings.crop)
+  _measure(path, validation_maps, settings.crop, progress=progress)
   return hybrid.HybridPrior.load(path, grid)
 
 
-def _measure(path, validation_maps, side):
+def _measure(path, validation_maps, side, *, progress):
   """Completes the card of a new prior."""
   card, _ = network_file.find(path, "prior", needed=())
   network_file.rewrite_card(path, card | measurement.default_constants())
   num_pixels = np.size(measurement.crops_of(validation_maps, side))
   if num_pixels >= error_scale.FEWEST_PIXELS:
-    measurement.measure_card(path, validation_maps, side=side)
+    measurement.measure_card(path, validation_maps, side=side, progress=progress)
     return
   _LOG.warning(
     "The prior gets no linear_response and no error_scale: the validation maps have %d"
