@@ -69,7 +69,7 @@ _MOST_MAPS, _MOST_PIXELS = 16, 6 * 128**2
 
 
 class Outcome(typing.NamedTuple):
-  """What became of chains that started at exact draws.
+  """Changes of chains that started at exact draws.
 
   Attributes:
     change: Change of the power in bands of multipoles, and of the high quantile of the
