@@ -11,6 +11,7 @@ from tfp_massmap import geometry
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 from tfp_massmap.simulate import source_planes
+from tfp_massmap.theory import source_redshifts
 
 GRID = geometry.PixelGrid((128, 128), 1.2 * u.arcmin)
 SMALL = geometry.PixelGrid((48, 40), 1 * u.arcmin)
@@ -78,7 +79,7 @@ def test_nearer_sources_see_less():
 
 
 def test_redshift_density_instead_of_weights():
-  density = source_planes.cosmos_redshift_density
+  density = source_redshifts.cosmos_density
   simulator = simulate.ConvergenceSimulator(SMALL, density)
   np.testing.assert_array_equal(
     simulator.plane_weights, source_planes.weights_from_density(density)

@@ -10,6 +10,7 @@ from tfp_massmap import spectra
 from tfp_massmap.simulate import cosmology_tables
 from tfp_massmap.simulate import shells
 from tfp_massmap.simulate import source_planes
+from tfp_massmap.theory import source_redshifts
 
 TABLES = cosmology_tables.CosmologyTables.load()
 WEIGHTS = np.full(40, 1 / 40)
@@ -27,7 +28,7 @@ def test_lensing_kernel_of_one_plane():
 def test_limber_power_against_the_shipped_spectrum():
   """For the COSMOS n(z), which the planes only sample; another transfer function."""
   fiducial = spectra.PowerSpectrum.fiducial_cosmos()
-  weights = source_planes.weights_from_density(source_planes.cosmos_redshift_density)
+  weights = source_planes.weights_from_density(source_redshifts.cosmos_density)
   ell = np.geomspace(300, 20000, 12)
   power = shells.limber_power(ell, weights, tables=TABLES)
   np.testing.assert_allclose(power, fiducial(ell), rtol=0.06)

@@ -7,6 +7,7 @@ import pytest
 
 from tfp_massmap.simulate import cosmology
 from tfp_massmap.simulate import source_planes
+from tfp_massmap.theory import source_redshifts
 
 
 def test_published_weights_follow_from_the_catalogue_histogram(cosmos_data):
@@ -38,7 +39,7 @@ def test_a_galaxy_counts_for_the_plane_of_its_slab():
 
 
 def test_smooth_density_lies_near_the_published_weights():
-  weights = source_planes.weights_from_density(source_planes.cosmos_redshift_density)
+  weights = source_planes.weights_from_density(source_redshifts.cosmos_density)
   # The fit smooths the structure of the photometric redshifts but keeps their mean.
   redshifts = source_planes.source_redshifts()
   published = np.dot(source_planes.COSMOS_WEIGHTS, redshifts)
@@ -67,7 +68,7 @@ def test_bad_weights(weights):
 
 
 def test_weights_by_any_description():
-  density = source_planes.cosmos_redshift_density
+  density = source_redshifts.cosmos_density
   for given, expected in (
     (None, source_planes.COSMOS_WEIGHTS),
     (density, source_planes.weights_from_density(density)),

@@ -43,5 +43,17 @@ def kappatng_power(
   weights = source_planes.resolve_weights(plane_weights)
   tables = tables or cosmology_tables.CosmologyTables.load()
   halofit = shells.limber_power(ell, weights, tables=tables)
+  return halofit * kappatng_over_halofit(ell, large_scale_power)
+
+
+def kappatng_over_halofit(
+  ell: npt.ArrayLike, large_scale_power: float = LARGE_SCALE_POWER
+) -> np.ndarray:
+  """Returns the power of the simulator's maps over that of halofit, `[n]`.
+
+  Args:
+    ell: Multipoles, `[n]`.
+    large_scale_power: As in `kappatng_power`.
+  """
   large_scales = np.interp(np.log(ell), np.log(_LARGE_SCALES), [large_scale_power, 1.0])
-  return halofit * power_model.kappatng_over_halofit(ell) * large_scales
+  return power_model.kappatng_over_halofit(ell) * large_scales

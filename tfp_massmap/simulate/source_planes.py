@@ -167,19 +167,6 @@ def weights_from_density(
   )
 
 
-def cosmos_redshift_density(redshift: npt.ArrayLike) -> np.ndarray:
-  """Returns n(z) of the catalogue of Schrabback et al. (2010), not normalised.
-
-  It is the fit z^2.966 exp(-(z / 0.07275)^0.6335), for redshifts up to 5.5. The weights
-  that follow from it give a convergence power within 1.2 % of that of `COSMOS_WEIGHTS`.
-
-  Args:
-    redshift: Redshifts of any shape.
-  """
-  redshift = np.asarray(redshift, np.float64)
-  return redshift**2.966 * np.exp(-((redshift / 0.07275) ** 0.6335))
-
-
 def resolve_weights(
   weights: npt.ArrayLike | Callable[[np.ndarray], np.ndarray] | None,
 ) -> np.ndarray:

@@ -17,7 +17,7 @@ import numpy as np
 
 import tfp_massmap
 from tfp_massmap.simulate import cosmology
-from tfp_massmap.simulate import source_planes
+from tfp_massmap.theory import source_redshifts
 
 COSMOLOGY = dict(
   Omega_c=cosmology.OMEGA_MATTER - cosmology.OMEGA_BARYON,
@@ -75,7 +75,7 @@ def main() -> None:
   arguments = parser.parse_args()
   import pyccl
 
-  density = source_planes.cosmos_redshift_density(_REDSHIFT)
+  density = source_redshifts.cosmos_density(_REDSHIFT)
   power = convergence_power(_ELL, _REDSHIFT, density=density)
   table = Table({"ell": _rounded(_ELL), "c_ell": _rounded(power)})
   table["c_ell"].unit = "sr"
