@@ -22,7 +22,6 @@ import pathlib
 import numpy as np
 
 from tfp_massmap import theory
-from tfp_massmap.simulate import convergence_power
 from tfp_massmap.simulate import source_planes
 from tfp_massmap.tables import build_matter_power
 from tfp_massmap.theory import kappatng
@@ -70,7 +69,7 @@ def fit_boost():
     columns.append(theory.convergence_power(ell, sources, boost=hat))
   design = np.stack(columns, axis=1)
   design /= theory.convergence_power(ell, sources)[:, np.newaxis]
-  wanted = convergence_power.kappatng_over_halofit(ell)
+  wanted = kappatng.over_halofit(ell)
   smooth = 0.1 * np.diff(np.eye(len(nodes)), 2, axis=0)
   rows = np.concatenate([design, smooth])
   found, *_ = np.linalg.lstsq(rows, np.append(wanted, np.zeros(len(smooth))))

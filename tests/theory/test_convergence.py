@@ -5,9 +5,6 @@ import pytest
 
 from tfp_massmap import spectra
 from tfp_massmap import theory
-from tfp_massmap.simulate import cosmology_tables
-from tfp_massmap.simulate import shells
-from tfp_massmap.simulate import source_planes
 
 ELL = (30.0, 300.0, 3000.0, 30000.0)
 # C_ell of pyccl 3.3.6 for n(z) of Smail et al. (1994), by Omega_m, sigma_8 and mean
@@ -35,16 +32,6 @@ def test_more_steps_change_nothing():
   np.testing.assert_allclose(few, many, rtol=1e-3)
 
 
-def test_planes_agree_with_the_simulator():
-  """Its integral has steps of its own, and ell for ell + 1/2."""
-  weights = source_planes.resolve_weights(None)
-  sources = theory.SourceRedshifts(source_planes.source_redshifts(), weights)
-  tables = cosmology_tables.CosmologyTables.load()
-  expected = shells.limber_power(np.array(ELL[1:]), weights, tables=tables)
-  found = theory.convergence_power(ELL[1:], sources)
-  np.testing.assert_allclose(found, expected, rtol=5e-3)
-
-
 def test_the_fiducial_table_is_the_theory_for_cosmos():
   """The table has another transfer function, without wiggles in the right places."""
   ell = np.geomspace(300, 3e4, 20)
@@ -58,6 +45,15 @@ def test_a_boost_of_the_matter_is_one_of_the_convergence():
   plain = theory.convergence_power(ELL, sources)
   double = theory.convergence_power(ELL, sources, boost=lambda k: 0 * k + 2)
   np.testing.assert_allclose(double, 2 * plain, rtol=1e-12)
+
+
+def test_lensing_kernel_of_one_plane():
+  """W = 3/2 Omega_m (H0/c)^2 (1 + z) chi (1 - chi/chi_s), and nothing behind."""
+  source = theory.SourceRedshifts([theory.KAPPATNG.redshift_at(1025.0)], [1.0])
+  kernel = theory.lensing_kernel([512.5, 1025.0, 1500.0], source)
+  redshift = theory.KAPPATNG.redshift_at(512.5)
+  expected = 1.5 * 0.3089 / 2997.92458**2 * (1 + redshift) * 512.5 * 0.5
+  np.testing.assert_allclose(kernel, [expected, 0, 0], rtol=1e-6, atol=1e-18)
 
 
 def test_the_mean_lens_of_one_source_lies_in_the_middle():

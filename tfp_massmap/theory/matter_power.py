@@ -77,6 +77,41 @@ class MatterPower:
     return np.exp(log_power)
 
 
+class LinearPower:
+  """Linear matter power at redshift 0, and its growth.
+
+  Args:
+    cosmology: `theory.Cosmology` within the tables.
+
+  Attributes:
+    wavenumber: Wavenumbers at equal ratios, h/Mpc, `[n]`.
+    power: Linear power at redshift 0 in (Mpc/h)^3, of camb, `[n]`.
+
+  Raises:
+    ValueError: If the cosmology lies outside the tables.
+  """
+
+  def __init__(
+    self, cosmology: cosmology_lib.Cosmology = cosmology_lib.KAPPATNG
+  ) -> None:
+    tables = _load()
+    _check_range("Omega_m", cosmology.omega_matter, tables.omega_matter)
+    omega = cosmology.omega_matter
+    log_power = interpolate.CubicSpline(tables.omega_matter, tables.log_linear)(omega)
+    self.wavenumber = tables.wavenumber
+    self.power = np.exp(log_power) * cosmology.sigma_8**2
+    growth = interpolate.CubicSpline(tables.omega_matter, tables.growth)(omega)
+    self._growth = interpolate.CubicSpline(np.log1p(tables.redshift), growth)
+
+  def growth(self, redshift: npt.ArrayLike) -> np.ndarray:
+    """Returns the linear growth factor, 1 at redshift 0, of the shape of the redshift.
+
+    Args:
+      redshift: Redshifts from 0 to 6.
+    """
+    return self._growth(np.log1p(redshift))
+
+
 @dataclasses.dataclass(frozen=True)
 class _Tables:
   """The shipped tables; `log_power` is `[omega_matter, sigma_8, redshift, k]`."""
@@ -86,6 +121,8 @@ class _Tables:
   redshift: np.ndarray
   wavenumber: np.ndarray
   log_power: np.ndarray
+  log_linear: np.ndarray
+  growth: np.ndarray
 
   def by_omega(self, omega_matter: float) -> np.ndarray:
     """Returns the logarithm of the power at one Omega_m, without its first axis."""
@@ -96,7 +133,13 @@ class _Tables:
 def _load() -> _Tables:
   with open(_SHIPPED, "rb") as raw, np.load(raw, allow_pickle=False) as file:
     axes = {n: file[n] for n in ("omega_matter", "sigma_8", "redshift", "wavenumber")}
-    return _Tables(**axes, log_power=np.log(file["matter_power"].astype(np.float64)))
+    power, linear, growth = (
+      file[name].astype(np.float64)
+      for name in ("matter_power", "linear_power", "growth")
+    )
+  return _Tables(
+    **axes, log_power=np.log(power), log_linear=np.log(linear), growth=growth
+  )
 
 
 def ranges() -> dict[str, tuple[float, float]]:
