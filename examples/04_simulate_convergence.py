@@ -23,6 +23,7 @@ from tfp_massmap import io
 from tfp_massmap import map_statistics
 from tfp_massmap import simulate
 from tfp_massmap import spectra
+from tfp_massmap.simulate import source_planes
 
 # The guard is needed because several processes make the maps.
 if __name__ == "__main__":
@@ -47,7 +48,7 @@ if __name__ == "__main__":
   PIXEL = 300 / 1024 * u.arcmin
   grid = geometry.PixelGrid((1024, 1024), PIXEL)
   simulator = simulate.ConvergenceSimulator(
-    grid, plane_weights=np.full(40, 1 / 40), seed=options.seed
+    grid, source_planes.sources(np.full(40, 1 / 40)), seed=options.seed
   )
   maps = list(
     simulator.maps(

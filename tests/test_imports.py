@@ -12,7 +12,8 @@ PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "tfp_massmap"
 # A module may import only what stands in an earlier row; types may come from anywhere.
 LAYERS = [
   {"geometry"},
-  {"io", "lensing", "spectra", "wavelets", "devices"},
+  {"io", "lensing", "theory", "wavelets", "devices"},
+  {"spectra"},
   {"shear_map", "map_statistics", "resumable", "gaussian_posterior"},
   {"likelihood", "catalog", "sign_check", "simulate"},
   {"datasets"},

@@ -7,6 +7,7 @@ import pytest
 
 from tfp_massmap import geometry
 from tfp_massmap import spectra
+from tfp_massmap import theory
 
 
 def _grid(shape=(96, 80), scale=1.0):
@@ -166,3 +167,24 @@ def test_table_that_does_not_cover_the_map():
 def test_maps_of_another_shape():
   with pytest.raises(ValueError, match="like their grid"):
     spectra.band_power(np.zeros((4, 4)), _grid(), edges=[10, 100])
+
+
+def test_spectra_from_theory():
+  """All kinds of n(z) are the same, and kappaTNG has less power at small scales."""
+  sources = theory.SourceRedshifts.of_mean(0.8)
+  spectrum = spectra.PowerSpectrum.theory(sources, theory.Cosmology(0.3, 0.7))
+  assert spectrum.ell[0] == pytest.approx(10) and spectrum.ell[-1] == pytest.approx(3e5)
+  assert spectrum.name.startswith("halofit, Omega_m=0.3, sigma_8=0.7, z^2 exp(-(z")
+  ell = np.array([50.0, 1000.0, 30000.0])
+  cosmology = theory.Cosmology(0.3, 0.7)
+  direct = theory.convergence_power(ell, sources, cosmology=cosmology)
+  np.testing.assert_allclose(spectrum(ell), direct, rtol=2e-3)
+  galaxies = [spectra.PowerSpectrum.theory(s) for s in ([0.5, 1.0], np.array([1, 0.5]))]
+  np.testing.assert_array_equal(galaxies[0].c_ell, galaxies[1].c_ell)
+  plain, baryons = (
+    spectra.PowerSpectrum.theory(sources, small_scales=name)(ell)
+    for name in spectra.SMALL_SCALES
+  )
+  assert baryons[2] < 0.7 * plain[2] and baryons[0] == pytest.approx(plain[0], rel=0.06)
+  with pytest.raises(ValueError, match="small_scales must be one of"):
+    spectra.PowerSpectrum.theory(sources, small_scales="hmcode")

@@ -49,6 +49,7 @@ _SUBMODULES = (
   "simulate",
   "spectra",
   "summary",
+  "theory",
   "wavelets",
 )
 

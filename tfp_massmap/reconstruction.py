@@ -18,6 +18,7 @@ from tfp_massmap import samplers
 from tfp_massmap import shear_map as shear_map_lib
 from tfp_massmap import spectra
 from tfp_massmap import summary as summary_lib
+from tfp_massmap import theory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,19 +63,6 @@ class Products:
   quantiles: tuple[float, ...] = ()
   thresholds: tuple[float, ...] = ()
   header: dict = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Sources:
-  """Redshifts of the galaxies, which are compared with those a prior was trained for.
-
-  Attributes:
-    redshifts: `[num_galaxies]`.
-    counts: Weight of each galaxy; None counts each once.
-  """
-
-  redshifts: np.ndarray
-  counts: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -223,7 +211,7 @@ def reconstruct(
   seed: int,
   sampler: Sampler = Sampler(),
   products: Products = Products(),
-  sources: Sources | None = None,
+  sources: theory.SourceRedshifts | None = None,
   truth: np.ndarray | None = None,
   reduced_shear: bool = False,
   progress: bool = True,
@@ -239,8 +227,8 @@ def reconstruct(
     seed: Integer.
     sampler: `Sampler`.
     products: `Products`.
-    sources: None, or `Sources`. Redshifts that a trained prior was not made for give a
-      warning.
+    sources: None, or the n(z) of the galaxies, `theory.SourceRedshifts`. One that a
+      trained prior was not made for gives a warning.
     truth: `[ny, nx]` of a mock, kept beside the results.
     reduced_shear: Whether to model the shapes as shear / (1 - kappa), which they
       measure, instead of the shear (`likelihood.ReducedShearLikelihood`). It matters in
@@ -329,9 +317,4 @@ def _make_prior(prior, grid, sources) -> priors.Prior:
     return priors.GaussianPrior.from_spectrum(prior, grid)
   if not isinstance(prior, (str, os.PathLike)):
     return prior
-  return priors.HybridPrior.load(
-    prior,
-    grid,
-    source_redshifts=None if sources is None else sources.redshifts,
-    source_counts=None if sources is None else sources.counts,
-  )
+  return priors.HybridPrior.load(prior, grid, sources=sources)

@@ -11,6 +11,7 @@ import tensorflow_datasets as tfds
 
 from tfp_massmap import geometry
 from tfp_massmap import simulate
+from tfp_massmap import theory
 from tfp_massmap.datasets import building
 from tfp_massmap.simulate import source_planes
 
@@ -30,13 +31,14 @@ class HaloKappaConfig(building.Config):
     pixel_scale_arcmin: Side of a pixel in arcmin.
     plane_weights: Weights of the 40 source planes of kappaTNG, or a density of
       redshifts n(z).
+    omega_matter, sigma_8: The cosmology, see `theory.Cosmology`.
     seed: Integer, not negative.
     shape: `(ny, nx)`.
     num_processes: Number of processes that make the maps; it does not change them.
 
   Raises:
-    ValueError: If there are not three numbers of maps, one is negative, or the weights
-      are not 40 or are negative.
+    ValueError: If there are not three numbers of maps, one is negative, the weights are
+      not 40 or are negative, or the cosmology is outside of the tables.
   """
 
   FREE: typing.ClassVar[frozenset[str]] = frozenset({"num_processes"})
@@ -48,6 +50,8 @@ class HaloKappaConfig(building.Config):
   plane_weights: tuple[float, ...] | Callable[[np.ndarray], np.ndarray] = (
     source_planes.COSMOS_WEIGHTS
   )
+  omega_matter: float = theory.KAPPATNG.omega_matter
+  sigma_8: float = theory.KAPPATNG.sigma_8
   seed: int = 0
   shape: tuple[int, int] = (1024, 1024)  # That of kappaTNG.
   num_processes: int = 1
@@ -59,6 +63,12 @@ class HaloKappaConfig(building.Config):
         f" {self.num_maps}."
       )
     self.plane_weights = building.plane_weights(self.plane_weights)
+    theory.MatterPower(self.cosmology)
+
+  @property
+  def cosmology(self) -> theory.Cosmology:
+    """The cosmology."""
+    return theory.Cosmology(self.omega_matter, self.sigma_8)
 
 
 class Builder(building.PackagedBuilder):
@@ -104,7 +114,8 @@ class Builder(building.PackagedBuilder):
     config = self.builder_config
     simulator = simulate.ConvergenceSimulator(
       geometry.PixelGrid(config.shape, config.pixel_scale_arcmin * u.arcmin),
-      plane_weights=config.plane_weights,
+      source_planes.sources(config.plane_weights),
+      cosmology=config.cosmology,
       mode=config.mode,
       seed=config.seed,
       periodic=config.periodic,

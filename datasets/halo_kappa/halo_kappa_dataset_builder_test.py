@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 
 from tfp_massmap import geometry
 from tfp_massmap import simulate
+from tfp_massmap import theory
 from tfp_massmap.datasets.halo_kappa import halo_kappa_dataset_builder as lib
 
 
@@ -32,19 +33,22 @@ def _prepare(data_dir, config):
 
 
 def test_maps_are_the_simulators(tmp_path):
-  builder = _prepare(tmp_path, _config(seed=3))
+  builder = _prepare(tmp_path, _config(seed=3, sigma_8=0.7))
   examples = {
     int(e["index"]): e["kappa"]
     for split in ("train", "validation", "test")
     for e in tfds.as_numpy(builder.as_dataset(split=split))
   }
   simulator = simulate.ConvergenceSimulator(
-    geometry.PixelGrid((32, 24), 2 * u.arcmin), seed=3
+    geometry.PixelGrid((32, 24), 2 * u.arcmin),
+    cosmology=theory.Cosmology(sigma_8=0.7),
+    seed=3,
   )
   assert len(examples) == 6
   for index, kappa in examples.items():
     np.testing.assert_array_equal(kappa, simulator.map(index))
   metadata = tfds.builder_from_directory(builder.data_dir).info.metadata
+  assert metadata["sigma_8"] == 0.7
   assert metadata["seed"] == 3 and metadata["pixel_scale_arcmin"] == 2
 
 
@@ -60,6 +64,7 @@ def test_other_settings_under_the_same_name_are_refused(tmp_path):
     (dict(num_maps=(1, 2)), "num_maps"),
     (dict(num_maps=(1, -2, 1)), "num_maps"),
     (dict(plane_weights=(-1.0,) * 40), "[Ww]eights"),
+    (dict(sigma_8=2.0), "sigma_8 from 0.5 to 1.1; got 2"),
   ],
 )
 def test_impossible_configurations(settings, message):

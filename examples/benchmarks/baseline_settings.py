@@ -19,7 +19,9 @@ from tfp_massmap import baselines
 from tfp_massmap import geometry
 from tfp_massmap import priors
 from tfp_massmap import simulate
+from tfp_massmap import spectra
 from tfp_massmap import summary
+from tfp_massmap.simulate import source_planes
 
 GRID = geometry.PixelGrid((360, 360), 0.29 * u.arcmin)
 MAP_GRID = geometry.PixelGrid((1024, 1024), GRID.pixel_scale)
@@ -75,7 +77,10 @@ def main():
   )
   parser.add_argument("--num-fields", default=8, type=int)
   arguments = parser.parse_args()
-  prior = priors.GaussianPrior.from_spectrum(simulate.convergence_spectrum(), GRID)
+  spectrum = spectra.PowerSpectrum.theory(
+    source_planes.sources(), small_scales="kappatng"
+  )
+  prior = priors.GaussianPrior.from_spectrum(spectrum, GRID)
   simulator = simulate.ConvergenceSimulator(MAP_GRID, seed=70_000_000)
   survey = simulate.cosmos_like_survey()
   methods = variants(prior)

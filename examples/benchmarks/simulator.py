@@ -17,7 +17,7 @@ same weights are cut the same way, and compared crop by crop:
 The recipe was fitted to the first five crops by `--fit`; "held out" are the other five.
 Without flags there are 4 maps (100 deg^2), with `--full` 32 maps (800 deg^2), in both
 modes. `--halofit` prints the power of the genuine crops over that of halofit instead,
-at the multipoles of `power_model.kappatng_over_halofit`.
+at the multipoles of `theory.kappatng.over_halofit`.
 """
 
 import argparse
@@ -36,14 +36,14 @@ from tfp_massmap import geometry
 from tfp_massmap import map_statistics
 from tfp_massmap import simulate
 from tfp_massmap import spectra
-from tfp_massmap.simulate import power_model
-from tfp_massmap.simulate import shells
+from tfp_massmap import theory
+from tfp_massmap.simulate import source_planes
+from tfp_massmap.theory import kappatng
 
 NUM_FITTED = 5
 CROP = 256
 PIXEL = 300 / 1024 * u.arcmin
-TABLES = simulate.CosmologyTables.load()
-UNIFORM = np.full(40, 1 / 40)
+UNIFORM = source_planes.sources(np.full(40, 1 / 40))
 PEAK_EDGES = np.arange(7)
 NUM_SCALES = 5
 POWER_EDGES = np.geomspace(900, 30000, 16)
@@ -117,8 +117,7 @@ def simulate_statistics(simulator, num_maps, *, unit):
   """Returns statistics of all crops, power of maps over the target, CPU-seconds a
   map."""
   simulator.map(0)  # makes the templates
-  halofit = shells.limber_power(ELL, simulator.plane_weights, tables=TABLES)
-  target = halofit * power_model.kappatng_over_halofit(ELL)
+  target = theory.convergence_power(ELL, simulator.sources, boost=theory.kappatng_boost)
   wanted = np.interp(MAP_GRID.multipoles(), ELL, target)
   whiten = (MAP_GRID.pixel_radians / np.sqrt(wanted)).astype(np.float32)
   statistics, power, seconds = [], [], 0.0
@@ -199,7 +198,7 @@ def print_halofit_ratios(crops):
   the expected power is the transform of halofit's correlation function times the
   window's.
   """
-  multipoles = np.array(power_model.MULTIPOLES, float)
+  multipoles = np.array(kappatng.MULTIPOLES, float)
   inner = np.sqrt(multipoles[1:] * multipoles[:-1])
   first, last = multipoles[0] ** 2 / inner[0], multipoles[-1] ** 2 / inner[-1]
   edges = np.array([first, *inner, last])
@@ -207,7 +206,8 @@ def print_halofit_ratios(crops):
   measured = spectra.band_power(window * crops, CROP_GRID, edges=edges)
 
   padded = geometry.PixelGrid((2 * CROP, 2 * CROP), PIXEL)
-  halofit = shells.limber_power(ELL, UNIFORM, tables=TABLES)
+  halofit = theory.convergence_power(ELL, UNIFORM)
+  boosted = theory.convergence_power(ELL, UNIFORM, boost=theory.kappatng_boost)
   power = np.interp(padded.multipoles(), ELL, halofit, left=0, right=0)
   correlation = np.fft.irfft2(power / PIXEL.to_value(u.rad) ** 2, s=padded.shape)
   overlap = np.abs(np.fft.rfft2(window, s=padded.shape)) ** 2
@@ -219,7 +219,7 @@ def print_halofit_ratios(crops):
   ratios = measured / spectra.band_power(expected, CROP_GRID, edges=edges)
   print("    ell  kappaTNG over halofit  in the simulator")
   for ell, mean, error in zip(multipoles, *mean_and_error(ratios)):
-    used = power_model.kappatng_over_halofit(ell)
+    used = np.interp(ell, ELL, boosted / halofit)
     print(f"{ell:>7.0f}        {mean:.3f} +- {error:.3f}             {used:.3f}")
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tfp_massmap import cli
 from tfp_massmap import reconstruction
+from tfp_massmap import theory
 from tfp_massmap.samplers import annealed
 
 
@@ -16,6 +17,7 @@ def test_products_of_a_catalogue(tmp_path, catalogue, capsys, header_settings):
   out = tmp_path / "field.fits"
   arguments = ["reconstruct", str(catalogue), "-o", str(out), "--pixel-scale", "1.5"]
   arguments += ["--num-samples", "2", "--prior", "gaussian", "--quiet"]
+  arguments += ["--mean-redshift", "1.4"]
   assert cli.main(arguments) == 0
   printed = capsys.readouterr()
   assert "consistent" in printed.out and "WARNING" not in printed.err
@@ -166,20 +168,13 @@ def test_redshifts_are_those_of_the_galaxies_used(tmp_path, capsys, given):
   assert "redshift ('z') is NaN" in error and "in 2 of 400 rows" in error
   assert cli.main([*arguments, "--drop-invalid"]) == 1
   assert "Dropped 2 of 400 rows" in capsys.readouterr().err
-  sources = given["sources"]
-  np.testing.assert_array_equal(sources.redshifts, np.delete(redshift, [7, 9]))
-  np.testing.assert_array_equal(sources.counts, np.delete(weight, [7, 9]))
+  kept = [np.delete(values, [7, 9]) for values in (redshift, weight)]
+  expected = theory.SourceRedshifts.from_galaxies(*kept)
+  np.testing.assert_array_equal(given["sources"].redshift, expected.redshift)
+  np.testing.assert_array_equal(given["sources"].weight, expected.weight)
   assert given["shear_map"].settings["column redshift"] == "z"
   assert given["products"].header["drop_invalid"] is True
   assert given["products"].header["num_rows_dropped"] == 2
   assert given["reduced_shear"] is False
-
-
-def test_redshifts_are_ignored_with_a_gaussian_prior(tmp_path, capsys, given):
-  path = _save(tmp_path, **_shapes(400), z=np.full(400, np.nan))
-  arguments = ["reconstruct", path, "-o", str(tmp_path / "out"), "--redshift", "z"]
-  assert cli.main([*arguments, "--prior", "gaussian", "--reduced-shear"]) == 1
-  assert "--redshift is for a trained prior" in capsys.readouterr().err
-  assert given["sources"] is None
-  assert "column redshift" not in given["shear_map"].settings
+  assert cli.main([*arguments, "--drop-invalid", "--reduced-shear"]) == 1
   assert given["reduced_shear"] is True

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tfp_massmap import cli
-from tfp_massmap import simulate
 from tfp_massmap import spectra
+from tfp_massmap import theory
 from tfp_massmap.priors import from_dataset
 from tfp_massmap.priors import training
 from tfp_massmap.priors import training_settings
@@ -51,10 +51,21 @@ def test_settings_and_data_reach_the_training(tmp_path, capsys, given, metadata)
   assert given["pixel_scale"] == SCALE and given["periodic"] is True
   assert given["data"] == metadata and given["folder"] == str(tmp_path / "run")
   assert given["start"] is None and given["progress"] is False
-  expected = simulate.convergence_spectrum(source_planes.COSMOS_WEIGHTS)
+  expected = spectra.PowerSpectrum.theory(
+    source_planes.sources(), small_scales="kappatng"
+  )
   np.testing.assert_array_equal(given["spectrum"].c_ell, expected.c_ell)
   out = capsys.readouterr().out
   assert "sigma 0.1: mean squared error 0.5000" in out and "prior.json" in out
+
+
+def test_the_power_is_that_of_the_cosmology_of_the_maps(tmp_path, given, metadata):
+  metadata |= dict(omega_matter=0.25, sigma_8=0.9)
+  assert _train(tmp_path) == 0
+  expected = spectra.PowerSpectrum.theory(
+    source_planes.sources(), theory.Cosmology(0.25, 0.9), small_scales="kappatng"
+  )
+  np.testing.assert_array_equal(given["spectrum"].c_ell, expected.c_ell)
 
 
 def test_the_power_may_be_given(tmp_path, capsys, given, metadata):

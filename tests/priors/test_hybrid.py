@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfp_massmap import geometry
 from tfp_massmap import priors
 from tfp_massmap import simulate
+from tfp_massmap import theory
 from tfp_massmap.simulate import source_planes
 
 
@@ -77,23 +78,23 @@ def test_other_pixels_give_a_warning_with_numbers(path):
 
 
 def test_other_redshifts_give_a_warning_with_numbers(toys, path, recwarn):
-  load = lambda **sources: priors.HybridPrior.load(path, toys.grid, **sources)
-  # The redshifts of the training: the planes, each as often as its weight.
-  counts = np.round(1e4 * np.array(source_planes.COSMOS_WEIGHTS)).astype(int)
-  planes = source_planes.source_redshifts()[:-1]
-  load(source_redshifts=np.repeat(planes, counts[:-1]).tolist() + [2.57] * counts[-1])
-  load(source_redshifts=[*planes, 2.57], source_counts=counts)
+  load = lambda sources: priors.HybridPrior.load(path, toys.grid, sources=sources)
+  # The redshifts of the training: the planes, each as often as its weight, or the n(z)
+  # that these stand for.
+  counts = np.round(1e4 * np.array(source_planes.COSMOS_WEIGHTS))
+  load(theory.SourceRedshifts(source_planes.source_redshifts(), counts))
+  load(theory.SourceRedshifts.cosmos())
   assert not [w for w in recwarn if "redshift" in str(w.message)]
-  message = r"redshift 1.35 and is used for 0.5\d: .* 0.2"
+  message = r"redshift 1.35 and is used for 0.50: .* 0.2"
   with pytest.warns(UserWarning, match=message):
-    load(source_redshifts=np.full(100, 0.5))
+    load(theory.SourceRedshifts.from_galaxies(np.full(100, 0.5)))
 
 
 def test_unknown_redshifts_of_the_training_give_a_warning(toys, tmp_path):
   toys.save_prior(tmp_path / "prior", plane_weights=None)
   with pytest.warns(UserWarning, match="source redshifts"):
     priors.HybridPrior.load(
-      tmp_path / "prior", toys.grid, source_redshifts=np.full(100, 0.5)
+      tmp_path / "prior", toys.grid, sources=theory.SourceRedshifts.of_mean(0.5)
     )
 
 

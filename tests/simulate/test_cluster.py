@@ -10,15 +10,17 @@ from scipy import ndimage
 from tfp_massmap import geometry
 from tfp_massmap import lensing
 from tfp_massmap import simulate
-from tfp_massmap.simulate import cosmology
 from tfp_massmap.simulate import source_planes
+from tfp_massmap.theory import cosmology
 
 GRID = geometry.PixelGrid((96, 96), 0.25 * u.arcmin)
 
 
 def test_cluster_in_physical_units(projected_nfw):
   """The reference is the projected proper density over Sigma_crit, all by astropy."""
-  universe = FlatLambdaCDM(H0=100 * cosmology.HUBBLE, Om0=cosmology.OMEGA_MATTER)
+  universe = FlatLambdaCDM(
+    H0=100 * cosmology.HUBBLE, Om0=cosmology.KAPPATNG.omega_matter
+  )
   mass, redshift, c, source_redshift = 5e14 * u.Msun, 0.3, 4.0, 1.2
   kappa, _ = simulate.nfw_cluster(
     GRID,
@@ -61,7 +63,7 @@ def test_cluster_shear_is_that_of_its_convergence():
 def test_cluster_before_source_planes():
   weights = np.eye(40)[19]
   by_weights = simulate.nfw_cluster(
-    GRID, 1e14 * u.Msun, redshift=0.2, plane_weights=weights
+    GRID, 1e14 * u.Msun, redshift=0.2, sources=source_planes.sources(weights)
   )
   redshift = source_planes.source_redshifts()[19]
   by_redshift = simulate.nfw_cluster(

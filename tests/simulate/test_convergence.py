@@ -10,17 +10,19 @@ import pytest
 from tfp_massmap import geometry
 from tfp_massmap import simulate
 from tfp_massmap import spectra
+from tfp_massmap import theory
 from tfp_massmap.simulate import source_planes
+from tfp_massmap.theory import source_redshifts
 
 GRID = geometry.PixelGrid((128, 128), 1.2 * u.arcmin)
 SMALL = geometry.PixelGrid((48, 40), 1 * u.arcmin)
-WEIGHTS = np.full(40, 1 / 40)
+SOURCES = source_planes.sources(np.full(40, 1 / 40))
 
 
 @pytest.mark.parametrize("mode", simulate.MODES)
 def test_maps_have_the_wanted_power(mode):
   """Mean of 24 maps (157 deg^2) within 8 %, or 4.5 standard errors where larger."""
-  simulator = simulate.ConvergenceSimulator(GRID, WEIGHTS, mode=mode, seed=1)
+  simulator = simulate.ConvergenceSimulator(GRID, SOURCES, mode=mode, seed=1)
   maps = np.stack([simulator.map(index) for index in range(24)])
   assert maps.dtype == np.float32 and abs(maps.mean()) < 1e-6
   wanted = np.interp(
@@ -71,18 +73,40 @@ def test_a_map_that_is_no_torus():
 
 def test_nearer_sources_see_less():
   near, far = (
-    simulate.ConvergenceSimulator(SMALL, np.eye(40)[plane]).map(0).std()
-    for plane in (9, 39)
+    simulate.ConvergenceSimulator(SMALL, np.full(9, z)).map(0).std()
+    for z in (0.35, 2.5)
   )
   assert near < 0.5 * far
 
 
-def test_redshift_density_instead_of_weights():
-  density = source_planes.cosmos_redshift_density
+def test_redshift_density_of_a_user():
+  density = source_redshifts.cosmos_density
   simulator = simulate.ConvergenceSimulator(SMALL, density)
-  np.testing.assert_array_equal(
-    simulator.plane_weights, source_planes.weights_from_density(density)
+  assert simulator.sources.mean == pytest.approx(1.4, abs=0.02)
+
+
+@pytest.mark.parametrize(
+  "omega_matter, sigma_8, mean, pixel_scale",
+  [(0.2, 1.0, 0.4, 5.0), (0.4, 0.6, 1.6, 0.15), (0.3, 0.9, 1.0, 1.0)],
+)
+def test_any_cosmology_sources_and_pixels(omega_matter, sigma_8, mean, pixel_scale):
+  """Power of 16 maps in three bands: within 12 %, or 4.5 standard errors if larger."""
+  grid = geometry.PixelGrid((64, 64), pixel_scale * u.arcmin)
+  cosmology = theory.Cosmology(omega_matter, sigma_8)
+  sources = theory.SourceRedshifts.of_mean(mean)
+  simulator = simulate.ConvergenceSimulator(
+    grid, sources, cosmology=cosmology, mode="fast", seed=3
   )
+  maps = np.stack([simulator.map(index) for index in range(16)])
+  wanted = spectra.PowerSpectrum.theory(sources, cosmology, small_scales="kappatng")
+  white = spectra.fourier_filter(
+    maps, (1 / np.sqrt(wanted(np.maximum(grid.multipoles(), 10)))).astype(np.float32)
+  )
+  ell = grid.multipoles()
+  edges = np.geomspace(3 * ell[0, 1], ell.max() / 1.5, 4)
+  ratio = spectra.band_power(white, grid, edges=edges)
+  error = ratio.std(axis=0, ddof=1) / 4
+  assert (np.abs(ratio.mean(axis=0) - 1) < np.maximum(0.12, 4.5 * error)).all(), ratio
 
 
 def test_simulator_starts_without_tensorflow():
@@ -101,7 +125,8 @@ def test_simulator_starts_without_tensorflow():
   [
     (dict(mode="best"), "fast.*quality"),
     (dict(seed=-1), "seed"),
-    (dict(plane_weights=np.ones(39)), "40"),
+    (dict(sources=[-1.0, -2.0]), "redshifts outside"),
+    (dict(cosmology=theory.Cosmology(0.1, 0.8)), "Omega_m from 0.15"),
     (dict(recipe=simulate.Recipe(mass_range=(1e9, 1e15))), "mass_range"),
   ],
 )

@@ -7,42 +7,32 @@ from scipy import fft
 
 from tfp_massmap import geometry
 from tfp_massmap import spectra
-from tfp_massmap.simulate import cosmology_tables
+from tfp_massmap import theory
 from tfp_massmap.simulate import shells
 from tfp_massmap.simulate import source_planes
 
-TABLES = cosmology_tables.CosmologyTables.load()
-WEIGHTS = np.full(40, 1 / 40)
+SOURCES = source_planes.sources(np.full(40, 1 / 40))
 
 
-def test_lensing_kernel_of_one_plane():
-  """W = 3/2 Omega_m (H0/c)^2 (1 + z) chi (1 - chi/chi_s), and nothing behind."""
-  plane = np.eye(40)[9]
-  kernel = shells.lensing_kernel([512.5, 1025.0, 1500.0], plane)
-  redshift = source_planes.source_redshifts()[4]
-  expected = 1.5 * 0.3089 / 2997.92458**2 * (1 + redshift) * 512.5 * 0.5
-  np.testing.assert_allclose(kernel, [expected, 0, 0], rtol=1e-6)
-
-
-def test_limber_power_against_the_shipped_spectrum():
-  """For the COSMOS n(z), which the planes only sample; another transfer function."""
-  fiducial = spectra.PowerSpectrum.fiducial_cosmos()
-  weights = source_planes.weights_from_density(source_planes.cosmos_redshift_density)
-  ell = np.geomspace(300, 20000, 12)
-  power = shells.limber_power(ell, weights, tables=TABLES)
-  np.testing.assert_allclose(power, fiducial(ell), rtol=0.06)
-
-
-def test_shells_have_the_power_of_all_matter():
+@pytest.mark.parametrize("parameters", [(0.3089, 0.8159), (0.25, 1.0)])
+def test_shells_have_the_power_of_all_matter(parameters):
   """Without damping, the sum of W^2 width^2 C(ell) is Limber's integral."""
+  cosmology = theory.Cosmology(*parameters)
+  matter_power = theory.MatterPower(cosmology)
   ell = np.array([400.0, 3000.0, 20000.0])
   total = 0.0
-  for shell in shells.shells_before(4100, 40):
-    kernel = shells.lensing_kernel(shell.distances(), WEIGHTS).mean()
-    power = shell.overdensity_power(ell, TABLES, damping=0.0)
-    total = total + (kernel * shell.width) ** 2 * power
-  expected = shells.limber_power(ell, WEIGHTS, tables=TABLES)
+  for shell in shells.shells_before(4100, 100.0, cosmology=cosmology):
+    kernel = theory.lensing_kernel(shell.distances(), SOURCES, cosmology=cosmology)
+    power = shell.overdensity_power(ell, matter_power, damping=0.0)
+    total = total + (kernel.mean() * shell.width) ** 2 * power
+  expected = theory.convergence_power(ell, SOURCES, cosmology=cosmology)
   np.testing.assert_allclose(total, expected, rtol=0.02)
+
+
+def test_shells_are_as_wide_as_a_whole_number_allows():
+  found = shells.shells_before(1000.0, 205.0)
+  assert len(found) == 5 and found[0].near == 0 and found[-1].far == 1000
+  assert len(shells.shells_before(90.0, 205.0)) == 1
 
 
 def test_lognormal_field_has_its_power_and_bound(make_field):

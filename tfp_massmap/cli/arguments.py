@@ -105,8 +105,9 @@ def _add_reconstruct_options(parser):
     "--spectrum",
     metavar="TABLE",
     help="table with columns ell and c_ell (steradian) of a Gaussian prior; with"
-    " --prior gaussian the default is the spectrum for the fiducial COSMOS n(z)",
+    " --prior gaussian alone, the spectrum follows from n(z) and cosmology",
   )
+  _add_theory_options(parser)
   _add_sampling_options(parser)
 
 
@@ -129,7 +130,8 @@ def _add_catalogue_options(parser):
   parser.add_argument(
     "--redshift",
     metavar="COLUMN",
-    help="column of redshifts, which are compared with those the prior was trained for",
+    help="column of redshifts: n(z) of a Gaussian prior; for a trained one, compared"
+    " with that of its training",
   )
   parser.add_argument(
     "--flip-e2",
@@ -152,6 +154,32 @@ def _add_catalogue_options(parser):
     action="store_true",
     help="leave out rows with NaN, infinite or masked values, |e| > 10, or redshifts"
     " that are not positive, instead of stopping",
+  )
+
+
+def _add_theory_options(parser):
+  parser.add_argument(
+    "--nz",
+    metavar="TABLE",
+    help="n(z) of the galaxies: a table with columns z and nz, or two columns",
+  )
+  parser.add_argument(
+    "--mean-redshift",
+    type=float,
+    metavar="Z",
+    help="mean redshift of the galaxies, for an n(z) like z^2 exp(-(z / z0)^1.5)",
+  )
+  parser.add_argument(
+    "--cosmology",
+    metavar="TEXT",
+    help="cosmology of --prior gaussian, for example sigma_8=0.80,Omega_m=0.31; by"
+    " default that of kappaTNG",
+  )
+  parser.add_argument(
+    "--small-scales",
+    choices=["halofit", "kappatng"],
+    help="matter power of --prior gaussian: halofit, the default, or with the baryons of"
+    " kappaTNG",
   )
 
 

@@ -27,8 +27,11 @@ def run(options: argparse.Namespace) -> None:
 
   from tfp_massmap import geometry
   from tfp_massmap import simulate
+  from tfp_massmap import spectra
 
   prior = sampling.choose_prior(options.prior)
+  if prior == "gaussian":
+    prior = spectra.PowerSpectrum.fiducial_cosmos()
   grid = geometry.PixelGrid.tangent(_CENTER, shape, pixel_scale=_PIXEL_SCALE * u.arcmin)
   simulator = simulate.ConvergenceSimulator(
     geometry.PixelGrid(grid.shape, grid.pixel_scale), seed=options.seed

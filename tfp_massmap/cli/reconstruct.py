@@ -8,6 +8,7 @@ import typing
 
 from tfp_massmap.cli import console
 from tfp_massmap.cli import sampling
+from tfp_massmap.cli import sources as sources_lib
 
 if typing.TYPE_CHECKING:
   from tfp_massmap import catalog
@@ -30,19 +31,22 @@ def run(options: argparse.Namespace) -> None:
   """
   paths = sampling.product_paths(options.output, options.overwrite)
   size = _checked_size(options)
+  sources_lib.check(options)
   console.start_tensorflow()
   from astropy import units as u
 
   from tfp_massmap import catalog
-  from tfp_massmap import reconstruction
   from tfp_massmap import sign_check
 
   prior = sampling.choose_prior(options.prior, options.spectrum)
-  columns = _columns(options, has_redshifts=isinstance(prior, str))
+  columns = _columns(options)
   table = catalog.read_table(options.catalogue, options.hdu, columns=columns)
   catalogue = catalog.catalogue_from_table(
     table, columns, drop_invalid=options.drop_invalid
   )
+  sources = sources_lib.of(options, catalogue)
+  if prior == "gaussian":
+    prior = sources_lib.gaussian_spectrum(options, sources)
   grid = catalog.tangent_grid(catalogue, options.pixel_scale * u.arcmin, size=size)
   sampling.require_size(grid.shape, options.pixel_scale, remedy=_SMALL_FIELD)
   shear_map = catalog.bin_catalogue(
@@ -59,9 +63,6 @@ def run(options: argparse.Namespace) -> None:
   }
   if options.hdu is not None:
     header["hdu"] = options.hdu
-  sources = None
-  if catalogue.redshift is not None:
-    sources = reconstruction.Sources(catalogue.redshift, catalogue.weight)
   sampling.sample_and_save(
     shear_map,
     prior,
@@ -85,7 +86,7 @@ def _checked_size(options):
   return size
 
 
-def _columns(options, has_redshifts):
+def _columns(options):
   """Returns the names of columns that were given, by role; None for the others."""
   columns = dict(
     ra=options.ra,
@@ -93,13 +94,11 @@ def _columns(options, has_redshifts):
     e1=options.e1,
     e2=options.e2,
     weight=options.weight,
+    redshift=options.redshift,
   )
-  if has_redshifts:
-    columns["redshift"] = options.redshift
-  elif options.redshift:
-    _LOG.warning(
-      "--redshift is for a trained prior: with a Gaussian one it is ignored."
-    )
+  if options.spectrum and options.redshift:
+    _LOG.warning("--redshift is ignored: --spectrum says what the prior is.")
+    del columns["redshift"]
   return columns
 
 

@@ -10,9 +10,9 @@ import typing
 if typing.TYPE_CHECKING:
   import numpy as np
 
-  from tfp_massmap import reconstruction
   from tfp_massmap import shear_map as shear_map_lib
   from tfp_massmap import spectra
+  from tfp_massmap import theory
 
 # Pixels a side. Fewer are hardly a map, and the network's convolutions do not fit.
 MIN_SIZE = 16
@@ -72,7 +72,7 @@ def product_paths(output: str | os.PathLike, overwrite: bool) -> Paths:
 def choose_prior(
   name: str | None, spectrum: str | None = None
 ) -> "str | spectra.PowerSpectrum":
-  """Returns the name of a trained prior, or the spectrum of a Gaussian one.
+  """Returns the name of the prior, or the spectrum of a table for a Gaussian one.
 
   Args:
     name: `--prior`: name or path of a trained prior, "gaussian", or None.
@@ -89,9 +89,7 @@ def choose_prior(
     )
   if spectrum:
     return spectra.PowerSpectrum.read(spectrum)
-  if name == "gaussian":
-    return spectra.PowerSpectrum.fiducial_cosmos()
-  if name:
+  if name and name != "gaussian":
     require_no_folder("--prior", name)
   return name or "cosmos-halo"
 
@@ -144,7 +142,7 @@ def sample_and_save(
   header: dict,
   title: str,
   truth: "np.ndarray | None" = None,
-  sources: "reconstruction.Sources | None" = None,
+  sources: "theory.SourceRedshifts | None" = None,
   reduced_shear: bool = False,
 ) -> None:
   """Samples the posterior of a shear map, and writes the products.
@@ -157,7 +155,7 @@ def sample_and_save(
     header: Further entries for the headers of the products.
     title: Title of the figure.
     truth: Convergence of a mock, `[ny, nx]`, or None.
-    sources: Redshifts of the galaxies, or None.
+    sources: n(z) of the galaxies, or None.
     reduced_shear: Whether the shapes measure the reduced shear.
   """
   from tfp_massmap import reconstruction

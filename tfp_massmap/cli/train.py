@@ -53,8 +53,9 @@ def run(options: argparse.Namespace) -> None:
 
 def _spectrum(options, metadata):
   """Returns the power spectrum of the maps."""
-  from tfp_massmap import simulate
   from tfp_massmap import spectra
+  from tfp_massmap import theory
+  from tfp_massmap.simulate import source_planes
 
   if options.spectrum:
     return spectra.PowerSpectrum.read(options.spectrum)
@@ -63,4 +64,8 @@ def _spectrum(options, metadata):
       f"The metadata of {options.dataset} have no plane_weights, by which the power of"
       " its maps would be computed. Give their power with --spectrum TABLE."
     )
-  return simulate.convergence_spectrum(metadata["plane_weights"])
+  sources = source_planes.sources(metadata["plane_weights"])
+  # Data sets of kappaTNG have its cosmology, and need not say so.
+  given = {n: metadata[n] for n in ("omega_matter", "sigma_8") if n in metadata}
+  cosmology = theory.Cosmology(**given)
+  return spectra.PowerSpectrum.theory(sources, cosmology, small_scales="kappatng")

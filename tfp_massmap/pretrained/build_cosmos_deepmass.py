@@ -10,8 +10,10 @@ is resumed.
 import argparse
 
 from tfp_massmap import simulate
+from tfp_massmap import spectra
 from tfp_massmap.baselines import deepmass
 from tfp_massmap.priors import from_dataset
+from tfp_massmap.simulate import source_planes
 
 
 def main() -> None:
@@ -28,7 +30,8 @@ def main() -> None:
   options = parser.parse_args()
   builder = from_dataset.open_dataset(options.dataset)
   maps, pixel_scale, metadata = from_dataset.read_maps(builder)
-  spectrum = simulate.convergence_spectrum(metadata["plane_weights"])
+  sources = source_planes.sources(metadata["plane_weights"])
+  spectrum = spectra.PowerSpectrum.theory(sources, small_scales="kappatng")
   settings = deepmass.DeepMassSettings(
     num_steps=options.num_steps, mixed_precision=options.mixed_precision
   )

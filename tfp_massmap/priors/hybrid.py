@@ -16,6 +16,7 @@ import tensorflow as tf
 from tfp_massmap import devices
 from tfp_massmap import geometry
 from tfp_massmap import spectra
+from tfp_massmap import theory
 from tfp_massmap.nn import architectures
 from tfp_massmap.nn import network_file
 from tfp_massmap.priors import error_scale as error_scale_lib
@@ -23,7 +24,6 @@ from tfp_massmap.priors import gaussian as gaussian_prior
 from tfp_massmap.priors import interface
 from tfp_massmap.priors import linear_response as linear_response_lib
 from tfp_massmap.priors import residual as residual_lib
-from tfp_massmap.simulate import convergence_power
 from tfp_massmap.simulate import source_planes
 
 _CARD = (
@@ -240,8 +240,7 @@ class HybridPrior:
     grid: geometry.PixelGrid,
     *,
     compute_dtype: str = "auto",
-    source_redshifts: np.ndarray | None = None,
-    source_counts: np.ndarray | None = None,
+    sources: theory.SourceRedshifts | None = None,
   ) -> "HybridPrior":
     """Reads a trained prior.
 
@@ -252,9 +251,8 @@ class HybridPrior:
       compute_dtype: Dtype of the network's convolutions, "float32" or "bfloat16", which
         changes the denoiser by about 1e-3 of its error; maps stay float32. "auto" is
         bfloat16 on processors that have it and float32 elsewhere (`devices`).
-      source_redshifts: None, or redshifts of the galaxies, which are compared with those
-        the prior was trained for.
-      source_counts: Weight of each galaxy; None counts each once.
+      sources: None, or the n(z) of the galaxies, which is compared with that of the
+        training.
 
     Returns:
       A `HybridPrior`, float32. Pixels or redshifts that the network was not trained for
@@ -267,8 +265,8 @@ class HybridPrior:
     """
     card, weights_path = network_file.find(path, "prior", needed=_CARD)
     _check_pixel_scale(card, grid)
-    if source_redshifts is not None:
-      _check_redshifts(card, source_redshifts, source_counts)
+    if sources is not None:
+      _check_redshifts(card, sources)
     spectrum = spectra.PowerSpectrum(**card["spectrum"])
     architecture = architectures.Architecture(**card["architecture"])
     dtype = devices.resolve_compute_dtype(compute_dtype)
@@ -362,7 +360,7 @@ def _check_pixel_scale(card, grid):
     )
 
 
-def _check_redshifts(card, redshifts, counts):
+def _check_redshifts(card, sources):
   """Warns if the galaxies give another convergence power than those of the training."""
   if card["plane_weights"] is None:
     warnings.warn(
@@ -371,18 +369,18 @@ def _check_redshifts(card, redshifts, counts):
       stacklevel=3,
     )
     return
-  weights = source_planes.weights_from_redshifts(redshifts, counts=counts)
-  given, trained = (
-    convergence_power.kappatng_power(np.array([_POWER_ELL]), planes)[0]
-    for planes in (weights, np.array(card["plane_weights"]))
+  trained = theory.SourceRedshifts(
+    source_planes.source_redshifts(), np.array(card["plane_weights"])
   )
-  ratio = given / trained
+  powers = [
+    theory.convergence_power([_POWER_ELL], n_of_z)[0] for n_of_z in (sources, trained)
+  ]
+  ratio = powers[0] / powers[1]
   if abs(ratio - 1) > _POWER_TOLERANCE:
     warnings.warn(
-      "The prior was trained for sources of mean redshift"
-      f" {source_planes.mean_redshift(card['plane_weights']):.2f} and is used for"
-      f" {source_planes.mean_redshift(weights):.2f}: at ell = {_POWER_ELL:.0f} the"
-      f" power of their convergence is {ratio:.2f} times that of the training. Train"
-      " a prior for them: halo_kappa takes their redshifts.",
+      f"The prior was trained for sources of mean redshift {trained.mean:.2f} and is used"
+      f" for {sources.mean:.2f}: at ell = {_POWER_ELL:.0f} the power of their convergence"
+      f" is {ratio:.2f} times that of the training. Train a prior for them: halo_kappa"
+      " takes their redshifts.",
       stacklevel=3,
     )

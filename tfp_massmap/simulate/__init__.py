@@ -11,25 +11,19 @@ if typing.TYPE_CHECKING:
   from tfp_massmap.simulate.cluster import nfw_cluster
   from tfp_massmap.simulate.convergence import MODES
   from tfp_massmap.simulate.convergence import ConvergenceSimulator
-  from tfp_massmap.simulate.convergence_power import kappatng_power
-  from tfp_massmap.simulate.cosmology_tables import CosmologyTables
   from tfp_massmap.simulate.observation import mock_observation
   from tfp_massmap.simulate.observation import observe_like
   from tfp_massmap.simulate.recipe import Recipe
-  from tfp_massmap.simulate.spectrum import convergence_spectrum
   from tfp_massmap.simulate.survey import Survey
   from tfp_massmap.simulate.survey import cosmos_like_survey
   from tfp_massmap.simulate.survey import uniform_survey
 
 _HOMES = {
   "ConvergenceSimulator": "convergence",
-  "CosmologyTables": "cosmology_tables",
   "MODES": "convergence",
   "Recipe": "recipe",
   "Survey": "survey",
-  "convergence_spectrum": "spectrum",
   "cosmos_like_survey": "survey",
-  "kappatng_power": "convergence_power",
   "mock_observation": "observation",
   "nfw_cluster": "cluster",
   "observe_like": "observation",
@@ -39,12 +33,9 @@ _HOMES = {
 __all__ = [
   "MODES",
   "ConvergenceSimulator",
-  "CosmologyTables",
   "Recipe",
   "Survey",
-  "convergence_spectrum",
   "cosmos_like_survey",
-  "kappatng_power",
   "mock_observation",
   "nfw_cluster",
   "observe_like",

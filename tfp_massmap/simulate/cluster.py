@@ -5,13 +5,11 @@ import typing
 
 from astropy import units as u
 import numpy as np
-import numpy.typing as npt
 
 from tfp_massmap import geometry
-from tfp_massmap.simulate import cosmology
+from tfp_massmap import theory
 from tfp_massmap.simulate import nfw
-from tfp_massmap.simulate import shells
-from tfp_massmap.simulate import source_planes
+from tfp_massmap.theory.cosmology import HUBBLE
 
 _DEFINITIONS = ("200m", "200c")
 # Distance from the centre, in pixels, within which 8 x 8 points of a pixel are
@@ -29,9 +27,10 @@ def nfw_cluster(
   redshift: float,
   concentration: float | None = None,
   source_redshift: float | None = None,
-  plane_weights: npt.ArrayLike | None = None,
+  sources: theory.SourceRedshifts | None = None,
   center: tuple[float, float] | None = None,
   mass_definition: str = "200m",
+  cosmology: theory.Cosmology = theory.KAPPATNG,
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns convergence and shear of an NFW halo, averaged over pixels.
 
@@ -43,11 +42,12 @@ def nfw_cluster(
     redshift: Redshift of the halo, between 0 and that of the sources.
     concentration: Outer over scale radius; None for the relation of Duffy et al.
       (2008).
-    source_redshift: One redshift of all sources; or give `plane_weights`.
-    plane_weights: Weights of the 40 source planes of kappaTNG, `[40]`.
+    source_redshift: One redshift of all sources; or give `sources`.
+    sources: The n(z) of the sources, `theory.SourceRedshifts`.
     center: Fractional `(row, column)`; None for the middle of the map.
     mass_definition: "200m" or "200c". The halo ends at the outer radius, within which
       the density is 200 times the mean matter or the critical density of its redshift.
+    cosmology: `theory.Cosmology`.
 
   Returns:
     `(kappa, shear)`: float64 `[ny, nx]` and `[2, ny, nx]`, in the conventions of
@@ -57,23 +57,23 @@ def nfw_cluster(
     ValueError: If mass, redshift or concentration are not positive, the halo is not in
       front of the sources, or the sources are given in no way or in two.
   """
-  mass = _positive("mass", mass.to_value(u.Msun)) * cosmology.HUBBLE
+  mass = _positive("mass", mass.to_value(u.Msun)) * HUBBLE
   redshift = _positive("redshift", redshift)
   if mass_definition not in _DEFINITIONS:
     raise ValueError(
       f"mass_definition must be one of {_DEFINITIONS}; got {mass_definition!r}."
     )
-  density = cosmology.MEAN_DENSITY
+  density = cosmology.mean_density
   if mass_definition == "200c":
-    density = cosmology.critical_density(redshift)
+    density = float(cosmology.critical_density(redshift))
   if concentration is None:
     concentration = float(nfw.duffy_concentration(mass, redshift))
   concentration = _positive("concentration", concentration)
   distance = float(cosmology.comoving_distance(redshift))
-  kernel = _lensing_kernel(distance, redshift, source_redshift, plane_weights)
+  kernel = _lensing_kernel(cosmology, redshift, source_redshift, sources)
   radius = typing.cast(float, nfw.outer_radius(mass, density))  # Of one mass.
   surface_density = mass / (2 * np.pi * radius**2) / nfw.mass_factor(concentration)
-  amplitude = kernel * concentration**2 * surface_density / cosmology.MEAN_DENSITY
+  amplitude = kernel * concentration**2 * surface_density / cosmology.mean_density
   scale = radius / concentration / distance / grid.pixel_radians
   ny, nx = grid.shape
   center = ((ny - 1) / 2, (nx - 1) / 2) if center is None else center
@@ -124,21 +124,22 @@ class _Profile:
     )
 
 
-def _lensing_kernel(distance, redshift, source_redshift, plane_weights):
-  if (source_redshift is None) == (plane_weights is None):
+def _lensing_kernel(cosmology, redshift, source_redshift, sources):
+  """W(chi) at the halo."""
+  if (source_redshift is None) == (sources is None):
     raise ValueError(
-      "Give either source_redshift, one redshift of all sources, or plane_weights."
+      "Give either source_redshift, one redshift of all sources, or sources, their n(z)."
     )
-  if plane_weights is not None:
-    weights = source_planes.check_weights(plane_weights)
-    return float(shells.lensing_kernel(distance, weights))
-  if not source_redshift > redshift:
-    raise ValueError(
-      f"The halo, at redshift {redshift}, must be in front of the sources; they are at"
-      f" {source_redshift}."
-    )
-  reach = 1 - distance / float(cosmology.comoving_distance(source_redshift))
-  return shells.kernel_prefactor(distance) * reach
+  distance = cosmology.comoving_distance(redshift)
+  if sources is None:
+    if not source_redshift > redshift:
+      raise ValueError(
+        f"The halo, at redshift {redshift}, must be in front of the sources; they are"
+        f" at {source_redshift}."
+      )
+    reach = 1 - distance / cosmology.comoving_distance(source_redshift)
+    return float(cosmology.lensing_prefactor(distance) * reach)
+  return float(theory.lensing_kernel(distance, sources, cosmology=cosmology))
 
 
 def _positive(name, value) -> float:

@@ -1,6 +1,6 @@
 """Convergence maps that look like those of kappaTNG, in a second or two each.
 
-A map is the sum over 20 shells of matter of a lognormal field and of haloes that follow
+A map is the sum over shells of matter of a lognormal field and of haloes that follow
 it, after an isotropic filter:
 
   kappa = T * [sum_s W_s (1 - B_s) delta_s (b_s - a_s) + sum_h kappa_h - mean].
@@ -8,8 +8,7 @@ it, after an isotropic filter:
 B_s is the mean of bias times matter fraction of the haloes of shell s. Reducing the
 smooth part by it keeps the large-scale power that of all matter. T(ell) takes the
 power, known from the halo model, to the wanted one. The maps are in the Born
-approximation and of one cosmology; there are no filaments, and haloes have no
-substructure.
+approximation; there are no filaments, and haloes have no substructure.
 """
 
 from collections.abc import Callable
@@ -23,8 +22,7 @@ from scipy import fft
 import tqdm
 
 from tfp_massmap import geometry
-from tfp_massmap.simulate import convergence_power
-from tfp_massmap.simulate import cosmology_tables
+from tfp_massmap import theory
 from tfp_massmap.simulate import halo_population
 from tfp_massmap.simulate import painting
 from tfp_massmap.simulate import power_model
@@ -32,8 +30,12 @@ from tfp_massmap.simulate import processes
 from tfp_massmap.simulate import recipe as recipe_lib
 from tfp_massmap.simulate import shells
 from tfp_massmap.simulate import source_planes
+from tfp_massmap.theory import haloes as haloes_lib
+from tfp_massmap.theory import source_redshifts
 
 MODES = ("fast", "quality")
+# Share of the sources before which no shells are made.
+_FEWEST_SOURCES = 1e-3
 
 
 class ConvergenceSimulator:
@@ -45,36 +47,41 @@ class ConvergenceSimulator:
   Args:
     grid: Grid of the maps, up to about 10 deg wide, with pixels from 0.1 to a few
       arcmin.
-    plane_weights: Weights of the 40 source planes of kappaTNG, `[40]`, or a function
-      n(z); None for the shape catalogue of COSMOS (`source_planes.COSMOS_WEIGHTS`).
+    sources: The n(z): `theory.SourceRedshifts`, redshifts of galaxies `[n]`, or a
+      function n(z); None for COSMOS on the source planes of kappaTNG
+      (`source_planes.sources`).
+    cosmology: `theory.Cosmology`, Omega_m from 0.15 to 0.45 and sigma_8 from 0.5 to 1.1.
     mode: "quality", or "fast", with round haloes.
     seed: Seed of the maps, not negative.
     periodic: Whether the map may be a torus, whose opposite edges fit together. If not,
       it is cut from a torus that is larger by half.
-    tables: Tables of the cosmology; None for that of kappaTNG.
     recipe: Numbers that no theory gives.
     power: Wanted power spectrum, a function of multipoles `[n]` that returns C_ell in
-      steradian; None for that of kappaTNG.
+      steradian; None for theory with the small scales of kappaTNG.
 
   Attributes:
-    grid, plane_weights, mode, seed, recipe: As given.
+    grid, cosmology, mode, seed, recipe: As given.
+    sources: `theory.SourceRedshifts`.
     wanted_power: Function, the power spectrum of the maps; None in a copy that came
       from another process.
 
   Raises:
-    ValueError: If the mode is unknown, the seed negative, the weights are not 40 or
-      some are negative, or the range of masses exceeds the tables.
+    ValueError: If the mode is unknown, the seed negative, the sources are no n(z), the
+      cosmology is outside of the tables, or so is the range of masses.
   """
 
   def __init__(
     self,
     grid: geometry.PixelGrid,
-    plane_weights: npt.ArrayLike | Callable[[np.ndarray], np.ndarray] | None = None,
+    sources: theory.SourceRedshifts
+    | npt.ArrayLike
+    | Callable[[np.ndarray], npt.ArrayLike]
+    | None = None,
     *,
+    cosmology: theory.Cosmology = theory.KAPPATNG,
     mode: str = "quality",
     seed: int = 0,
     periodic: bool = True,
-    tables: cosmology_tables.CosmologyTables | None = None,
     recipe: recipe_lib.Recipe = recipe_lib.Recipe(),
     power: Callable[[np.ndarray], np.ndarray] | None = None,
   ) -> None:
@@ -86,10 +93,14 @@ class ConvergenceSimulator:
     self.mode = mode
     self.seed = int(seed)
     self.recipe = recipe
-    self.plane_weights = source_planes.resolve_weights(plane_weights)
-    self._tables = tables or cosmology_tables.CosmologyTables.load()
+    if sources is None:
+      sources = source_planes.sources()
+    self.sources = source_redshifts.resolve(sources)
+    self.cosmology = cosmology
+    self._matter_power = theory.MatterPower(cosmology)
+    self._haloes = theory.HaloStatistics(cosmology)
     self._shape = grid.shape if periodic else _larger(grid.shape)
-    _check_mass_range(recipe.mass_range, self._tables.mass)
+    _check_mass_range(recipe.mass_range, haloes_lib.MASSES)
     self._painter = painting.HaloPainter(
       self._shape, grid.pixel_radians, elliptical=mode == "quality"
     )
@@ -97,7 +108,7 @@ class ConvergenceSimulator:
     self._frequency = frequencies
     self._multipole = frequencies / grid.pixel_radians
     self._layers = [self._layer(shell) for shell in self._shells()]
-    self.wanted_power = power or self._kappatng_power
+    self.wanted_power = power or self._theory_power
     transfer = np.sqrt(self.wanted_power(self._multipole) / self.raw_power())
     self._transfer = self._radial(transfer).astype(np.float32)
     self._transfer[0, 0] = 0
@@ -188,13 +199,18 @@ class ConvergenceSimulator:
         bar.update()
 
   def _shells(self):
-    farthest = source_planes.source_distances()[np.flatnonzero(self.plane_weights)[-1]]
-    return shells.shells_before(farthest, self.recipe.num_shells)
+    # Lenses before the last of the sources hardly count.
+    behind = np.cumsum(self.sources.weight[::-1])[::-1]
+    last = self.sources.redshift[behind > _FEWEST_SOURCES][-1]
+    farthest = float(self.cosmology.comoving_distance(last))
+    return shells.shells_before(
+      farthest, self.recipe.shell_width, cosmology=self.cosmology
+    )
 
   def _layer(self, shell):
     recipe = self.recipe
     power = shell.overdensity_power(
-      self._multipole, self._tables, damping=recipe.damping
+      self._multipole, self._matter_power, damping=recipe.damping
     )
     modes = self._radial(power) / self.grid.pixel_radians**2
     modes[0, 0] = 0
@@ -204,7 +220,7 @@ class ConvergenceSimulator:
       field,
       lensing_kernel=self._lensing_kernel,
       pixel_radians=self.grid.pixel_radians,
-      tables=self._tables,
+      haloes=self._haloes,
       recipe=recipe,
     )
     kernel = self._lensing_kernel(shell.distances()).mean()
@@ -212,7 +228,7 @@ class ConvergenceSimulator:
     return _Layer(field, population, power, smooth)
 
   def _lensing_kernel(self, distance):
-    return shells.lensing_kernel(distance, self.plane_weights)
+    return theory.lensing_kernel(distance, self.sources, cosmology=self.cosmology)
 
   def _radial(self, values):
     """Returns a function of `multipoles` on the modes of `rfft2`, float64."""
@@ -224,12 +240,9 @@ class ConvergenceSimulator:
     nodes = np.arange(self._frequency.size)
     return np.interp(place, nodes, values)
 
-  def _kappatng_power(self, ell):
-    return convergence_power.kappatng_power(
-      ell,
-      self.plane_weights,
-      tables=self._tables,
-      large_scale_power=self.recipe.large_scale_power,
+  def _theory_power(self, ell):
+    return theory.convergence_power(
+      ell, self.sources, cosmology=self.cosmology, boost=theory.kappatng_boost
     )
 
 

@@ -11,8 +11,7 @@ import itertools
 import numpy as np
 import numpy.typing as npt
 
-from tfp_massmap.simulate import cosmology
-from tfp_massmap.simulate import cosmology_tables
+from tfp_massmap import theory
 from tfp_massmap.simulate import nfw
 from tfp_massmap.simulate import recipe as recipe_lib
 from tfp_massmap.simulate import shells
@@ -53,6 +52,7 @@ class MassBin:
     abundance: dn/dlnM in (Mpc/h)^-3, `[n]`.
     bias: Linear halo bias, `[n]`.
     field: The shell's overdensity.
+    mean_density: Comoving density of all matter in h^2 Msun/Mpc^3.
 
   Attributes:
     expected: Mean number per comoving volume, (Mpc/h)^-3.
@@ -68,7 +68,9 @@ class MassBin:
     *,
     bias: np.ndarray,
     field: shells.LognormalField,
+    mean_density: float,
   ) -> None:
+    self._mean_density = mean_density
     step = log_mass[1] - log_mass[0]
     self.mass = np.exp(log_mass)
     self.density = abundance * step
@@ -93,7 +95,7 @@ class MassBin:
   @property
   def matter_fraction(self) -> float:
     """Fraction of all matter that is in these haloes."""
-    return self.density @ self.mass / cosmology.MEAN_DENSITY
+    return self.density @ self.mass / self._mean_density
 
 
 class HaloPopulation:
@@ -104,7 +106,7 @@ class HaloPopulation:
     field: The shell's overdensity.
     lensing_kernel: Function of distances in Mpc/h that returns W(chi).
     pixel_radians: Side of a pixel in radians.
-    tables: Tables of the cosmology.
+    haloes: `theory.HaloStatistics` of the cosmology.
     recipe: Range of masses, and concentrations.
 
   Attributes:
@@ -119,7 +121,7 @@ class HaloPopulation:
     *,
     lensing_kernel: Callable[[np.ndarray], np.ndarray],
     pixel_radians: float,
-    tables: cosmology_tables.CosmologyTables,
+    haloes: theory.HaloStatistics,
     recipe: recipe_lib.Recipe,
   ) -> None:
     self.shell = shell
@@ -128,17 +130,23 @@ class HaloPopulation:
     self._distance = np.linspace(nearest, shell.far, _NUM_DISTANCES)
     self._lensing = lensing_kernel(self._distance)
     self.pixel_radians = pixel_radians
-    lowest, highest = np.log(recipe.mass_range)
+    self._haloes = haloes
+    self._mean_density = haloes.cosmology.mean_density
+    lowest, highest = np.log(_mass_range(recipe, haloes))
     log_mass = np.linspace(lowest, highest, _NUM_MASSES + 1)
-    nodes = np.log(tables.mass)
-    abundance = tables.abundance_at(shell.redshift)
-    logarithm = np.log(np.maximum(abundance, cosmology_tables.LEAST_ABUNDANCE))
-    abundance = np.exp(np.interp(log_mass, nodes, logarithm))
-    bias = np.interp(log_mass, nodes, tables.bias_at(shell.redshift))
+    abundance = haloes.abundance(np.exp(log_mass), shell.redshift)
+    bias = haloes.bias(np.exp(log_mass), shell.redshift)
     edges = np.linspace(0, _NUM_MASSES, _NUM_BIAS_BINS + 1).astype(int)
     ranges = [slice(i, j + 1) for i, j in itertools.pairwise(edges)]
     self.bins = [
-      MassBin(log_mass[r], abundance[r], bias=bias[r], field=field) for r in ranges
+      MassBin(
+        log_mass[r],
+        abundance[r],
+        bias=bias[r],
+        field=field,
+        mean_density=self._mean_density,
+      )
+      for r in ranges
     ]
 
   def mean_bias(self) -> float:
@@ -147,7 +155,12 @@ class HaloPopulation:
 
   def concentration(self, mass: npt.ArrayLike) -> np.ndarray:
     """Returns the median concentration, of the shape of the mass in Msun/h."""
-    duffy = nfw.duffy_concentration(mass, self.shell.redshift)
+    redshift = self.shell.redshift
+    if self._haloes.cosmology != theory.KAPPATNG:
+      # Concentrations are nearly a function of the height of the peak alone.
+      sigma = self._haloes.sigma(mass, redshift)
+      mass = theory.kappatng_haloes().mass_of(sigma, redshift)
+    duffy = nfw.duffy_concentration(mass, redshift)
     return self.recipe.concentration_factor * duffy
 
   def angle(self, mass: npt.ArrayLike, distance: npt.ArrayLike) -> np.ndarray:
@@ -157,7 +170,7 @@ class HaloPopulation:
       mass: Masses in Msun/h.
       distance: Comoving distances in Mpc/h, broadcast with the masses.
     """
-    return nfw.outer_radius(mass) / distance
+    return nfw.outer_radius(mass, self._mean_density) / distance
 
   def amplitude(
     self, mass: float | np.ndarray, distance: float | np.ndarray
@@ -170,7 +183,7 @@ class HaloPopulation:
     """
     kernel = np.interp(distance, self._distance, self._lensing)
     area = (distance * self.pixel_radians) ** 2
-    return kernel * mass / (cosmology.MEAN_DENSITY * area)
+    return kernel * mass / (self._mean_density * area)
 
   def sample(self, overdensity: np.ndarray, rng: np.random.Generator) -> list[Haloes]:
     """Draws the haloes.
@@ -211,3 +224,12 @@ def _sample_pixels(overdensity, slope, num, rng):
   ordered = np.cumsum(rng.standard_exponential(num + 1))
   ordered = ordered[:-1] * (cumulative[-1] / ordered[-1])
   return np.minimum(np.searchsorted(cumulative, ordered), overdensity.size - 1)
+
+
+def _mass_range(recipe, haloes):
+  """The range of masses; the largest is a peak as rare as in the recipe's cosmology."""
+  smallest, largest = recipe.mass_range
+  if haloes.cosmology == theory.KAPPATNG:
+    return smallest, largest
+  sigma = theory.kappatng_haloes().sigma(largest, 0.0)
+  return smallest, float(haloes.mass_of(sigma, 0.0))

@@ -14,8 +14,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from tfp_massmap.simulate import cosmology
-
 OVERDENSITY = 200
 # Fraction of the outer radius by which its edge is rounded, so that x = c, which
 # several expressions can round to, is outside.
@@ -24,19 +22,17 @@ _EDGE = 1e-12
 _LEAST_DISTANCE = 1e-6
 
 
-def outer_radius(
-  mass: npt.ArrayLike, density: float = cosmology.MEAN_DENSITY
-) -> np.ndarray:
+def outer_radius(mass: npt.ArrayLike, density: npt.ArrayLike) -> np.ndarray:
   """Returns the radius within which the mean density is 200 times `density`.
 
   Args:
     mass: Masses in Msun/h, of any shape.
-    density: Comoving density in h^2 Msun/Mpc^3.
+    density: Comoving density in h^2 Msun/Mpc^3, broadcasts with the masses.
 
   Returns:
     Comoving radii in Mpc/h.
   """
-  return np.cbrt(3 * np.asarray(mass) / (4 * np.pi * OVERDENSITY * density))
+  return np.cbrt(3 * np.asarray(mass) / (4 * np.pi * OVERDENSITY * np.asarray(density)))
 
 
 def duffy_concentration(mass: npt.ArrayLike, redshift: float) -> np.ndarray:

@@ -11,38 +11,14 @@ filter.
 import typing
 
 import numpy as np
-import numpy.typing as npt
 
 if typing.TYPE_CHECKING:
   from tfp_massmap.simulate import halo_population
   from tfp_massmap.simulate import painting
 
-# Convergence power of kappaTNG over that of halofit: baryons and the softening of the
-# ray tracing reduce it at small scales. The numbers are those of the simulator's
-# prototype; the maps and the command behind them are not recorded. On ten genuine
-# crops, `examples/benchmarks/simulator.py --halofit` finds ratios within 7 % of them,
-# and within 2.5 standard errors, at all multipoles from 2,500 on. At 1,500 and 2,000 it
-# finds 0.81 +- 0.13 and 0.84 +- 0.10; the simulator's power is lower there, too, by
-# `convergence_power.LARGE_SCALE_POWER`.
-MULTIPOLES: tuple[int, ...] = (1500, 2000, 2500, 3100, 4100, 5300, 6900)
-MULTIPOLES += (8900, 11600, 15000, 19500, 25300, 32800, 46000)
-_RATIOS: tuple[float, ...] = (1.0, 0.95, 0.92, 0.88, 0.86, 0.835, 0.81)
-_RATIOS += (0.78, 0.74, 0.695, 0.645, 0.595, 0.575, 0.55)
 # Gauss-Hermite nodes over the scatter of concentrations, which a halo's power depends
 # on smoothly.
 _SCATTER_NODES = 5
-
-
-def kappatng_over_halofit(ell: npt.ArrayLike) -> np.ndarray:
-  """Returns the power of kappaTNG over that of halofit, `[n]`.
-
-  It is constant below ell 1,500 and beyond 46,000. Averages of genuine maps agree with
-  it to about 5 %.
-
-  Args:
-    ell: Multipoles, `[n]`.
-  """
-  return np.exp(np.interp(np.log(ell), np.log(MULTIPOLES), np.log(_RATIOS)))
 
 
 def halo_moments(

@@ -1,14 +1,10 @@
 """The matter before the sources, cut into shells with one projected overdensity each.
 
 A shell between comoving distances a and b adds W delta (b - a) to the convergence, with
-the lensing kernel of sources at distances chi_n and weights w_n
+the lensing kernel W (`theory.lensing_kernel`). Limber's approximation gives the power of
+delta, the overdensity averaged over the shell,
 
-  W(chi) = 3/2 Omega_m (H0/c)^2 (1 + z) chi sum_n w_n max(0, 1 - chi/chi_n).
-
-Limber's approximation gives the power of delta, the overdensity averaged over the
-shell,
-
-  C(ell) = (b - a)^-2 int_a^b dchi chi^-2 P(ell / chi, z).
+  C(ell) = (b - a)^-2 int_a^b dchi chi^-2 P((ell + 1/2) / chi, z).
 
 delta is a lognormal field with the lower bound -shift,
 delta = shift (exp(g - var/2) - 1). The correlation of the Gaussian field g is
@@ -17,21 +13,16 @@ log(1 + xi / shift^2), where xi is that of delta (Coles and Jones 1991).
 
 import dataclasses
 import itertools
-import typing
 
 import numpy as np
-import numpy.typing as npt
 from scipy import fft
 
 from tfp_massmap import geometry
-from tfp_massmap.simulate import cosmology
-from tfp_massmap.simulate import cosmology_tables
-from tfp_massmap.simulate import source_planes
+from tfp_massmap import theory
 
-# Distances in a shell and before the last plane at which integrands are evaluated: with
-# them, shells and Limber's integral agree to 2 % (tests/simulate/test_shells.py).
+# Distances in a shell at which integrands are evaluated: with them, shells and Limber's
+# integral agree to 2 % (tests/simulate/test_shells.py).
 _NUM_STEPS = 8
-_NUM_LIMBER_STEPS = 300
 # Smallest correlation over shift^2, where the logarithm diverges at -1. Only grids much
 # coarser than the field come near it.
 _LEAST_CORRELATION = -0.9
@@ -40,62 +31,19 @@ _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(121)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 
 
-def lensing_kernel(distance: npt.ArrayLike, plane_weights: np.ndarray) -> np.ndarray:
-  """Returns W(chi) in h/Mpc, of the shape of the distance.
-
-  Args:
-    distance: Comoving distances in Mpc/h, of any shape.
-    plane_weights: Weights of the source planes, `[40]`.
-  """
-  distance = np.asarray(distance, np.float64)
-  reach = np.maximum(1 - distance[..., None] / source_planes.source_distances(), 0)
-  return kernel_prefactor(distance) * (reach @ plane_weights)
-
-
-def kernel_prefactor(distance: npt.ArrayLike) -> np.ndarray:
-  """Returns W(chi) in h/Mpc for sources infinitely far, of the shape of the distance.
-
-  Args:
-    distance: Comoving distances in Mpc/h, of any shape.
-  """
-  prefactor = 1.5 * cosmology.OMEGA_MATTER / cosmology.HUBBLE_DISTANCE**2
-  return prefactor * (1 + cosmology.redshift_at(distance)) * distance
-
-
-def limber_power(
-  ell: npt.ArrayLike,
-  plane_weights: np.ndarray,
-  *,
-  tables: cosmology_tables.CosmologyTables,
-) -> np.ndarray:
-  """Returns Limber's power spectrum of the convergence, in steradian, `[n]`.
-
-  Args:
-    ell: Multipoles, `[n]`.
-    plane_weights: Weights of the source planes, `[40]`.
-    tables: Tables of the cosmology.
-  """
-  farthest = source_planes.source_distances()[-1]
-  steps = np.arange(_NUM_LIMBER_STEPS) + 0.5
-  distances = steps * farthest / _NUM_LIMBER_STEPS
-  kernel = lensing_kernel(distances, plane_weights)
-  power = 0.0
-  for distance, weight in zip(distances, kernel):
-    matter_power = tables.power_at(float(cosmology.redshift_at(distance)))
-    power = power + weight**2 / distance**2 * matter_power(ell / distance)
-  return power * farthest / _NUM_LIMBER_STEPS
-
-
 @dataclasses.dataclass(frozen=True)
 class Shell:
   """A shell of matter between two comoving distances.
 
   Attributes:
     near, far: The distances in Mpc/h.
+    cosmology: `theory.Cosmology`.
   """
 
   near: float
   far: float
+  _: dataclasses.KW_ONLY
+  cosmology: theory.Cosmology = theory.KAPPATNG
 
   @property
   def width(self) -> float:
@@ -105,7 +53,8 @@ class Shell:
   @property
   def redshift(self) -> float:
     """Redshift of the distance that halves the volume."""
-    return float(cosmology.redshift_at(np.cbrt((self.near**3 + self.far**3) / 2)))
+    middle = np.cbrt((self.near**3 + self.far**3) / 2)
+    return float(self.cosmology.redshift_at(middle))
 
   def distances(self) -> np.ndarray:
     """Returns distances at equal steps within the shell, `[8]`."""
@@ -123,7 +72,7 @@ class Shell:
   def overdensity_power(
     self,
     ell: np.ndarray,
-    tables: cosmology_tables.CosmologyTables,
+    matter_power: theory.MatterPower,
     *,
     damping: float,
   ) -> np.ndarray:
@@ -131,28 +80,34 @@ class Shell:
 
     Args:
       ell: Multipoles, `[n]`.
-      tables: Tables of the cosmology.
+      matter_power: `theory.MatterPower` of the cosmology.
       damping: Length R in Mpc/h. The matter power is damped by exp(-k R), which removes
         the power that the haloes add.
     """
-    power: typing.Any = 0.0
-    for distance in self.distances():
-      matter_power = tables.power_at(float(cosmology.redshift_at(distance)))
-      wavenumber = ell / distance
-      damped = matter_power(wavenumber) * np.exp(-wavenumber * damping)
-      power = power + damped / distance**2
-    return power / (_NUM_STEPS * self.width)
+    distance = self.distances()[:, np.newaxis]
+    wavenumber = (ell + 0.5) / distance
+    power = matter_power(wavenumber, self.cosmology.redshift_at(distance))
+    damped = power * np.exp(-wavenumber * damping)
+    return (damped / distance**2).sum(axis=0) / (_NUM_STEPS * self.width)
 
 
-def shells_before(distance: float, num_shells: int) -> list[Shell]:
+def shells_before(
+  distance: float,
+  width: float,
+  *,
+  cosmology: theory.Cosmology = theory.KAPPATNG,
+) -> list[Shell]:
   """Returns shells of equal width from the observer to a distance in Mpc/h.
 
   Args:
     distance: The end of the last shell.
-    num_shells: Number of shells.
+    width: About the width of a shell: as near to it as a whole number of shells allows.
+    cosmology: `theory.Cosmology`.
   """
-  edges = np.linspace(0, distance, num_shells + 1)
-  return [Shell(near, far) for near, far in itertools.pairwise(edges)]
+  edges = np.linspace(0, distance, max(1, round(distance / width)) + 1)
+  return [
+    Shell(near, far, cosmology=cosmology) for near, far in itertools.pairwise(edges)
+  ]
 
 
 class LognormalField:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from tfp_massmap.simulate import cosmology
+from tfp_massmap import theory
 
 NUM_PLANES = 40
 SPACING = 102.5  # Mpc/h
@@ -71,6 +71,21 @@ COSMOS_WEIGHTS = (
 )
 
 
+def sources(weights: npt.ArrayLike | None = None) -> theory.SourceRedshifts:
+  """Returns weighted planes as a redshift distribution.
+
+  Args:
+    weights: Weights of the planes, `[40]`; None for `COSMOS_WEIGHTS`.
+
+  Raises:
+    ValueError: As `check_weights`.
+  """
+  name = "n(z) of COSMOS on 40 planes" if weights is None else "n(z) on 40 planes"
+  weights = check_weights(COSMOS_WEIGHTS if weights is None else weights)
+  used = weights > 0
+  return theory.SourceRedshifts(source_redshifts()[used], weights[used], name=name)
+
+
 def source_distances() -> np.ndarray:
   """Returns the comoving distances of the 40 source planes in Mpc/h, `[40]`."""
   return SPACING * np.arange(1, NUM_PLANES + 1)
@@ -78,7 +93,7 @@ def source_distances() -> np.ndarray:
 
 def source_redshifts() -> np.ndarray:
   """Returns the redshifts of the 40 source planes, from 0.034 to 2.568, `[40]`."""
-  return cosmology.redshift_at(source_distances())
+  return theory.KAPPATNG.redshift_at(source_distances())
 
 
 def redshift_edges() -> np.ndarray:
@@ -88,7 +103,7 @@ def redshift_edges() -> np.ndarray:
   of the last slab at redshift 2.635, and redshift 5, where the galaxies end.
   """
   lens_distances = SPACING * (np.arange(1, NUM_PLANES + 2) - 0.5)
-  edges = np.round(cosmology.redshift_at(lens_distances), _DECIMALS)
+  edges = np.round(theory.KAPPATNG.redshift_at(lens_distances), _DECIMALS)
   return np.append(edges, _LAST_EDGE)
 
 
@@ -165,38 +180,6 @@ def weights_from_density(
   return weights_from_redshifts(
     redshifts, redshift_density(redshifts), recycling=recycling
   )
-
-
-def cosmos_redshift_density(redshift: npt.ArrayLike) -> np.ndarray:
-  """Returns n(z) of the catalogue of Schrabback et al. (2010), not normalised.
-
-  It is the fit z^2.966 exp(-(z / 0.07275)^0.6335), for redshifts up to 5.5. The weights
-  that follow from it give a convergence power within 1.2 % of that of `COSMOS_WEIGHTS`.
-
-  Args:
-    redshift: Redshifts of any shape.
-  """
-  redshift = np.asarray(redshift, np.float64)
-  return redshift**2.966 * np.exp(-((redshift / 0.07275) ** 0.6335))
-
-
-def resolve_weights(
-  weights: npt.ArrayLike | Callable[[np.ndarray], np.ndarray] | None,
-) -> np.ndarray:
-  """Returns the weights that a user describes, float64 `[40]` of sum 1.
-
-  Args:
-    weights: Weights of the planes, `[40]`; or a function n(z), as for
-      `weights_from_density`; or None for `COSMOS_WEIGHTS`.
-
-  Raises:
-    ValueError: If there are not 40 finite weights, one is negative, or all are zero.
-  """
-  if weights is None:
-    weights = COSMOS_WEIGHTS
-  elif callable(weights):
-    weights = weights_from_density(weights)
-  return check_weights(weights)
 
 
 def check_weights(weights: npt.ArrayLike) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 Run `python -m tfp_massmap.tables.build_cosmos_power`; it needs the `theory` extra.
 
-The cosmology is that of the kappaTNG simulations (`simulate.cosmology`), with halofit
+The cosmology is that of the kappaTNG simulations (`theory.KAPPATNG`), with halofit
 matter power (Takahashi et al. 2012) and Limber projection. The redshift distribution is
 the fit to the COSMOS shape catalogue of Schrabback et al. (2010),
 
@@ -16,15 +16,15 @@ from astropy.table import Table
 import numpy as np
 
 import tfp_massmap
-from tfp_massmap.simulate import cosmology
-from tfp_massmap.simulate import source_planes
+from tfp_massmap.theory import cosmology
+from tfp_massmap.theory import source_redshifts
 
 COSMOLOGY = dict(
-  Omega_c=cosmology.OMEGA_MATTER - cosmology.OMEGA_BARYON,
+  Omega_c=cosmology.KAPPATNG.omega_matter - cosmology.OMEGA_BARYON,
   Omega_b=cosmology.OMEGA_BARYON,
   h=cosmology.HUBBLE,
   n_s=cosmology.SPECTRAL_INDEX,
-  sigma8=cosmology.SIGMA_8,
+  sigma8=cosmology.KAPPATNG.sigma_8,
 )
 # Multipoles of all modes of fields up to 36 deg with pixels down to 0.1 arcmin, 27 in a
 # decade; redshifts in steps of 0.005.
@@ -75,7 +75,7 @@ def main() -> None:
   arguments = parser.parse_args()
   import pyccl
 
-  density = source_planes.cosmos_redshift_density(_REDSHIFT)
+  density = source_redshifts.cosmos_density(_REDSHIFT)
   power = convergence_power(_ELL, _REDSHIFT, density=density)
   table = Table({"ell": _rounded(_ELL), "c_ell": _rounded(power)})
   table["c_ell"].unit = "sr"

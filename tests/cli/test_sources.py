@@ -1,0 +1,119 @@
+"""The n(z) and the cosmology of `reconstruct --prior gaussian`."""
+
+from astropy.table import Table
+import numpy as np
+import pytest
+
+from tfp_massmap import cli
+from tfp_massmap import reconstruction
+from tfp_massmap import spectra
+from tfp_massmap import theory
+
+ELL = np.array([200.0, 2000.0])
+
+
+@pytest.fixture(name="galaxies")
+def _galaxies(tmp_path):
+  """The name of a table of 400 galaxies at redshift 0.6."""
+  rng = np.random.default_rng(0)
+  ra, dec = rng.uniform([[150], [2]], [[150.2], [2.2]], (2, 400))
+  e1, e2 = rng.normal(0, 0.3, (2, 400)).clip(-0.6, 0.6)
+  path = tmp_path / "galaxies.ecsv"
+  Table(dict(ra=ra, dec=dec, e1=e1, e2=e2, z=np.full(400, 0.6))).write(path)
+  return path
+
+
+@pytest.fixture(name="run")
+def _run(galaxies, monkeypatch):
+  """A function of options that returns the prior and the n(z) of `reconstruct`."""
+  given = {}
+
+  def stop(shear_map, prior, *, sources, **arguments):
+    del shear_map, arguments
+    given.update(prior=prior, sources=sources)
+    raise ValueError("stopped")
+
+  monkeypatch.setattr(reconstruction, "reconstruct", stop)
+
+  def run(*options):
+    given.clear()
+    words = ["reconstruct", str(galaxies), "-o", str(galaxies.parent / "out"), *options]
+    assert cli.main(words) == 1
+    return given.get("prior"), given.get("sources")
+
+  return run
+
+
+def _same_power(found, *, sources, cosmology=theory.KAPPATNG, **options):
+  expected = spectra.PowerSpectrum.theory(sources, cosmology, **options)
+  np.testing.assert_allclose(found(ELL), expected(ELL), rtol=1e-12)
+
+
+def test_redshifts_of_galaxies_give_the_spectrum(run):
+  prior, sources = run("--prior", "gaussian", "--redshift", "z")
+  assert sources.mean == pytest.approx(0.6)
+  _same_power(prior, sources=np.full(400, 0.6))
+  assert "n(z) of the catalogue" in prior.name
+
+
+def test_tables_means_and_cosmologies_give_the_spectrum(run, tmp_path):
+  redshift = np.arange(0.05, 3, 0.05)
+  path = tmp_path / "nz.csv"
+  Table(dict(z=redshift, nz=redshift * np.exp(-3 * redshift))).write(path)
+  prior, sources = run("--prior", "gaussian", "--nz", str(path))
+  assert sources.name == "n(z) of nz.csv"
+  _same_power(prior, sources=theory.SourceRedshifts.read(path))
+  words = ["--cosmology", "sigma_8=0.7,Omega_m=0.25", "--small-scales", "kappatng"]
+  prior, sources = run("--prior", "gaussian", "--mean-redshift", "0.9", *words)
+  assert sources.mean == pytest.approx(0.9, rel=1e-3)
+  _same_power(
+    prior,
+    sources=sources,
+    cosmology=theory.Cosmology(0.25, 0.7),
+    small_scales="kappatng",
+  )
+  assert "Omega_m=0.25, sigma_8=0.7" in prior.name
+
+
+def test_without_redshifts_those_of_cosmos_are_taken_with_a_warning(run, capsys):
+  prior, sources = run("--prior", "gaussian")
+  error = capsys.readouterr().err
+  assert "the n(z) of COSMOS, of mean redshift 1.4" in error and "--nz TABLE" in error
+  assert sources is None
+  _same_power(prior, sources=theory.SourceRedshifts.cosmos())
+
+
+def test_trained_priors_get_the_redshifts_too(run):
+  prior, sources = run("--mean-redshift", "0.5")
+  assert prior == "cosmos-halo" and sources.mean == pytest.approx(0.5, rel=2e-3)
+
+
+def test_a_table_of_power_needs_no_redshifts(run, tmp_path, capsys):
+  path = tmp_path / "power.csv"
+  Table(dict(ell=[10.0, 1e5], c_ell=[1e-8, 1e-14])).write(path)
+  prior, sources = run("--spectrum", str(path), "--redshift", "z")
+  assert prior.name == "table power.csv" and sources is None
+  assert "--redshift is ignored" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+  "options, message",
+  [
+    (["--nz", "a.csv", "--mean-redshift", "1"], "--nz and --mean-redshift both say"),
+    (
+      ["--redshift", "z", "--mean-redshift", "1"],
+      "--redshift and --mean-redshift both",
+    ),
+    (["--cosmology", "sigma_8=0.8"], "--cosmology is for --prior gaussian"),
+    (["--small-scales", "halofit"], "--small-scales is for --prior gaussian"),
+    (["--spectrum", "a.csv", "--cosmology", "sigma_8=1"], "and --spectrum is one"),
+    (["--prior", "gaussian", "--cosmology", "h=1"], "'h=1' is not one of the two"),
+    (["--prior", "gaussian", "--cosmology", "sigma_8=2"], "from 0.5 to 1.1; got 2"),
+    (["--prior", "gaussian", "--mean-redshift", "9"], "must be in (0, 4.5]; got 9"),
+    (["--nz", "absent.csv"], "absent.csv"),
+  ],
+)
+def test_contradictions_and_bad_values_end_in_one_line(run, capsys, options, message):
+  assert run(*options) == (None, None)
+  error = capsys.readouterr().err.splitlines()[-1]
+  assert error.startswith("tfp-massmap: ") and message in error

@@ -1,0 +1,99 @@
+"""The redshifts of the sources and the cosmology, from the options of `reconstruct`."""
+
+import argparse
+import logging
+import typing
+
+if typing.TYPE_CHECKING:
+  from tfp_massmap import catalog
+  from tfp_massmap import spectra
+  from tfp_massmap import theory
+
+_LOG = logging.getLogger(__name__)
+
+_OPTIONS = ("redshift", "nz", "mean_redshift")
+_HOW_TO = (
+  "Give --redshift COLUMN, --nz TABLE or --mean-redshift Z, whichever is known of the"
+  " galaxies."
+)
+
+
+def check(options: argparse.Namespace) -> None:
+  """Refuses options that contradict each other, before anything is read.
+
+  Args:
+    options: See `arguments`.
+
+  Raises:
+    ValueError: If n(z) is given in two ways, or theory is asked for beside a table.
+  """
+  given = [name for name in _OPTIONS if getattr(options, name) is not None]
+  if len(given) > 1:
+    names = " and ".join("--" + name.replace("_", "-") for name in given)
+    raise ValueError(f"{names} both say what n(z) is. Give one of them.")
+  for name in ("cosmology", "small_scales"):
+    if getattr(options, name) is None:
+      continue
+    option = "--" + name.replace("_", "-")
+    if options.spectrum:
+      raise ValueError(
+        f"{option} is for a spectrum from theory, and --spectrum is one."
+      )
+    if options.prior != "gaussian":
+      raise ValueError(
+        f"{option} is for --prior gaussian: a trained prior has its own cosmology."
+      )
+
+
+def of(
+  options: argparse.Namespace, catalogue: "catalog.ShearCatalogue"
+) -> "theory.SourceRedshifts | None":
+  """Returns the n(z) of the galaxies; None if nothing is known of it.
+
+  Args:
+    options: See `arguments`.
+    catalogue: The galaxies, with redshifts if `--redshift` names their column.
+
+  Raises:
+    FileNotFoundError: If there is no table of n(z).
+    ValueError: If the redshifts or the table are no n(z).
+  """
+  from tfp_massmap import theory
+
+  if options.nz is not None:
+    return theory.SourceRedshifts.read(options.nz)
+  if options.mean_redshift is not None:
+    return theory.SourceRedshifts.of_mean(options.mean_redshift)
+  if catalogue.redshift is None:
+    return None
+  return theory.SourceRedshifts.from_galaxies(catalogue.redshift, catalogue.weight)
+
+
+def gaussian_spectrum(
+  options: argparse.Namespace, sources: "theory.SourceRedshifts | None"
+) -> "spectra.PowerSpectrum":
+  """Returns the spectrum of `--prior gaussian`, from theory.
+
+  Args:
+    options: See `arguments`.
+    sources: The n(z); None for that of COSMOS, with a warning.
+
+  Raises:
+    ValueError: If the cosmology is malformed, or outside of the tables.
+  """
+  from tfp_massmap import spectra
+  from tfp_massmap import theory
+
+  if sources is None:
+    sources = theory.SourceRedshifts.cosmos()
+    _LOG.warning(
+      "The redshifts of the galaxies are not known: the prior takes the n(z) of COSMOS,"
+      " of mean redshift %.2f. Where galaxies are nearer, the signal is weaker than the"
+      " prior expects, and noise is taken for structure. %s",
+      sources.mean,
+      _HOW_TO,
+    )
+  cosmology = theory.Cosmology.parse(options.cosmology or "")
+  return spectra.PowerSpectrum.theory(
+    sources, cosmology, small_scales=options.small_scales or "halofit"
+  )
