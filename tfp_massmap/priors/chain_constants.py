@@ -90,7 +90,7 @@ class Outcome(typing.NamedTuple):
 
   @property
   def stays(self) -> bool:
-    """Whether all changes are within the tolerance and two standard errors.
+    """True if all changes are within the tolerance and two standard errors.
 
     A large change is none of chance: where some chains diverge, so do the errors.
     """
