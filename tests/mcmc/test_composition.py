@@ -66,7 +66,7 @@ def test_step_size_adaptation_of_a_list_reaches_its_target():
   sizes, ratio = score_targets.run(
     lambda: tfp.mcmc.sample_chain(
       num_steps,
-      score_targets.start_of_three_scales((4,), "float32", 2),
+      score_targets.start_of_three_scales((50,), "float32", 2),
       kernel=kernel,
       seed=(1, 2),
       trace_fn=lambda _, r: (
@@ -78,17 +78,13 @@ def test_step_size_adaptation_of_a_list_reaches_its_target():
   )
   assert sizes[-1] > sizes[0]
   acceptance = np.exp(np.minimum(ratio[240:], 0)).mean()
-  # The mean over 60 correlated steps of 4 chains scatters by about 0.05, and dual
-  # averaging misses its aim by as much.
-  assert abs(acceptance - 0.8) < 0.15
+  # The mean over 60 correlated steps of 50 chains scatters by about 0.015, and dual
+  # averaging misses its aim by about 0.05.
+  assert abs(acceptance - 0.8) < 0.1
 
 
-@pytest.mark.parametrize(
-  "adaptation",
-  [tfp.mcmc.SimpleStepSizeAdaptation, tfp.mcmc.DualAveragingStepSizeAdaptation],
-)
-def test_step_size_adaptation_reaches_its_target(adaptation):
-  kernel = adaptation(
+def test_step_size_adaptation_reaches_its_target():
+  kernel = tfp.mcmc.SimpleStepSizeAdaptation(
     mcmc.ScoreHamiltonianMonteCarlo(
       lambda x: -x,
       0.01,
@@ -112,6 +108,7 @@ def test_step_size_adaptation_reaches_its_target(adaptation):
   assert abs(acceptance - 0.8) < 0.1
 
 
+@pytest.mark.filterwarnings(score_targets.UNCALIBRATED)
 def test_diagonal_mass_matrix_adaptation_learns_the_scales():
   num_chains = 64
   num_steps = 100
@@ -154,19 +151,22 @@ def test_gradient_based_trajectory_length_adaptation():
     num_adaptation_steps=150,
     max_leapfrog_steps=50,
   )
-  states, steps = score_targets.run(
+  states, (steps, ratio) = score_targets.run(
     lambda: tfp.mcmc.sample_chain(
       num_steps,
       score_targets.start_of_three_scales((64,), "float32"),
       kernel=kernel,
       seed=(1, 2),
       trace_fn=lambda _, r: (
-        r.inner_results.inner_results.proposed_results.num_leapfrog_steps
+        r.inner_results.inner_results.proposed_results.num_leapfrog_steps,
+        r.inner_results.inner_results.log_accept_ratio,
       ),
     ),
     "graph",
   )
   assert len(np.unique(steps)) > 2
+  # The steps are adapted by dual averaging, which misses its aim by about 0.05.
+  assert abs(np.exp(np.minimum(ratio[150:], 0)).mean() - 0.8) < 0.1
   np.testing.assert_allclose(
     np.std(states[150:], axis=(0, 1)), score_targets.SCALE, rtol=0.15
   )

@@ -8,6 +8,8 @@ import tensorflow_probability as tfp
 
 from tfp_massmap import mcmc
 
+pytestmark = pytest.mark.filterwarnings(score_targets.UNCALIBRATED)
+
 
 def _tempered(cooling=0.5, min_steps=3, min_sigma=0.2, initial_sigma=1.0):
   """Returns a kernel of the unit normal smoothed by sigma, N(0, 1 + sigma^2)."""
