@@ -66,7 +66,7 @@ def test_step_size_adaptation_of_a_list_reaches_its_target():
   sizes, ratio = score_targets.run(
     lambda: tfp.mcmc.sample_chain(
       num_steps,
-      score_targets.start_of_three_scales((50,), "float32", 2),
+      score_targets.start_of_three_scales((4,), "float32", 2),
       kernel=kernel,
       seed=(1, 2),
       trace_fn=lambda _, r: (
@@ -78,13 +78,17 @@ def test_step_size_adaptation_of_a_list_reaches_its_target():
   )
   assert sizes[-1] > sizes[0]
   acceptance = np.exp(np.minimum(ratio[240:], 0)).mean()
-  # The mean over 60 correlated steps of 50 chains scatters by about 0.015, and dual
-  # averaging misses its aim by about 0.05.
-  assert abs(acceptance - 0.8) < 0.1
+  # The mean over 60 correlated steps of 4 chains scatters by about 0.05, and dual
+  # averaging misses its aim by as much.
+  assert abs(acceptance - 0.8) < 0.15
 
 
-def test_step_size_adaptation_reaches_its_target():
-  kernel = tfp.mcmc.SimpleStepSizeAdaptation(
+@pytest.mark.parametrize(
+  "adaptation",
+  [tfp.mcmc.SimpleStepSizeAdaptation, tfp.mcmc.DualAveragingStepSizeAdaptation],
+)
+def test_step_size_adaptation_reaches_its_target(adaptation):
+  kernel = adaptation(
     mcmc.ScoreHamiltonianMonteCarlo(
       lambda x: -x,
       0.01,
