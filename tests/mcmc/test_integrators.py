@@ -1,6 +1,7 @@
 """Leapfrog and the split integrator, and the integral along their trajectories."""
 
 import functools
+import itertools
 
 import numpy as np
 import pytest
@@ -14,27 +15,45 @@ from tfp_massmap.mcmc import integrators
 tfd = tfp.distributions
 
 
-@pytest.mark.parametrize("num_steps", [1, 2, 3, 4, 5, 7, 8])
-@pytest.mark.parametrize("dynamic", [False, True])
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_trajectory_rule_of_any_number_of_steps(num_steps, dynamic, jit_compile):
-  """The rule is exact for a Gaussian, for known numbers of steps and for tensors."""
-  precision = tf.constant([0.5, 1.0, 2.0, 4.0], tf.float64)
+NUMBERS = [1, 2, 3, 4, 5, 7, 8]
+
+
+@functools.cache
+def _trajectory(known, jit_compile):
+  """Returns a function of the number of steps, which ignores it if one is known."""
   start = score_targets.rippled_start(20)
 
-  @tf.function(jit_compile=jit_compile)
   def run(count):
     kernel = score_targets.proposal_kernel(
-      target_score_fn=lambda x: -precision * x,
+      target_score_fn=lambda x: -_PRECISION * x,
       step_size=tf.constant(0.4, tf.float64),
-      num_leapfrog_steps=count if dynamic else num_steps,
+      num_leapfrog_steps=known or count,
       path_integral="trajectory",
     )
     end, results = score_targets.one_step(kernel, start)
-    return end, results.log_prob_difference, results.num_score_evaluations
+    return start, end, results.log_prob_difference, results.num_score_evaluations
 
-  end, difference, evaluations = run(tf.constant(num_steps))
-  exact = -0.5 * tf.reduce_sum(precision * (end**2 - start**2), axis=-1)
+  return tf.function(run, jit_compile=jit_compile)
+
+
+_PRECISION = np.array([0.5, 1.0, 2.0, 4.0])
+
+
+# A tensor makes one function for all numbers. Known numbers make one each: XLA compiles
+# a single step, an odd number and an even one.
+@pytest.mark.parametrize(
+  "num_steps, dynamic, jit_compile",
+  [
+    *itertools.product(NUMBERS, [True], [False, True]),
+    *((number, False, False) for number in NUMBERS),
+    *((number, False, True) for number in (1, 4, 5)),
+  ],
+)
+def test_trajectory_rule_of_any_number_of_steps(num_steps, dynamic, jit_compile):
+  """The rule is exact for a Gaussian, for known numbers of steps and for tensors."""
+  run = _trajectory(None if dynamic else num_steps, jit_compile)
+  start, end, difference, evaluations = run(tf.constant(num_steps))
+  exact = -0.5 * tf.reduce_sum(_PRECISION * (end**2 - start**2), axis=-1)
   np.testing.assert_allclose(difference, exact, atol=1e-12)
   np.testing.assert_array_equal(evaluations, [1 + num_steps] * 20)
 
@@ -159,12 +178,16 @@ def test_split_takes_larger_steps_than_leapfrog():
   )
   errors = {}
   for integrator in ("leapfrog", "split"):
-    states, ratio = tfp.mcmc.sample_chain(
-      30,
-      score_targets.rippled_start(200),
-      kernel=kernel(integrator=integrator),
-      seed=(1, 2),
-      trace_fn=lambda _, r: r.log_accept_ratio,
+    states, ratio = score_targets.run(
+      functools.partial(
+        tfp.mcmc.sample_chain,
+        30,
+        score_targets.rippled_start(200),
+        kernel=kernel(integrator=integrator),
+        seed=(1, 2),
+        trace_fn=lambda _, r: r.log_accept_ratio,
+      ),
+      "graph",
     )
     errors[integrator] = np.std(ratio[10:])
     assert np.isfinite(states).all()

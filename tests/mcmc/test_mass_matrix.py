@@ -1,5 +1,7 @@
 """Mass matrices against dense normals, and the chains that they precondition."""
 
+import functools
+
 import numpy as np
 import pytest
 import score_targets
@@ -47,23 +49,47 @@ def test_operators_that_are_no_mass_matrices_are_refused():
     mcmc.FourierDiagonalNormal(-tf.ones([4, 3]), (4, 4), validate_args=True)
 
 
-@pytest.mark.parametrize("rule", score_targets.RULES)
-@pytest.mark.parametrize("mode", score_targets.MODES)
-def test_preconditioned_chains_have_the_targets_covariance(rule, mode):
-  """The mass matrix changes the path, not the target."""
-  shape = (4, 6)
+def _preconditioned(shape, rule):
+  """Returns a mass matrix, and a kernel whose modes all have the same frequency."""
   mass = _mass(shape)
-  # The precision is twice the mass, so that every mode has the same frequency.
+  # The precision is twice the mass.
   inverse = mcmc.FourierDiagonalNormal(1 / mass.mode_variance, shape)
-  score = lambda x: -2.0 * inverse.velocity(x)
-  kernel = mcmc.ScoreHamiltonianMonteCarlo(
-    score,
+  return mass, mcmc.ScoreHamiltonianMonteCarlo(
+    lambda x: -2.0 * inverse.velocity(x),
     tf.constant(0.25, tf.float64),
     num_leapfrog_steps=4,
     event_ndims=2,
     path_integral=rule,
     momentum_distribution=mass,
   )
+
+
+@pytest.mark.parametrize("rule", score_targets.RULES)
+def test_preconditioned_chains_are_the_same_in_a_graph(rule):
+  _, kernel = _preconditioned((4, 6), rule)
+  eager, in_graph = (
+    score_targets.run(
+      functools.partial(
+        tfp.mcmc.sample_chain,
+        4,
+        tf.ones([3, 4, 6], tf.float64),
+        kernel=kernel,
+        seed=(1, 2),
+        trace_fn=score_targets.accepted_and_ratio,
+      ),
+      mode,
+    )
+    for mode in ("eager", "graph")
+  )
+  np.testing.assert_allclose(eager[0], in_graph[0], atol=1e-11)
+  np.testing.assert_allclose(eager[1][1], in_graph[1][1], atol=1e-11)
+
+
+@pytest.mark.parametrize("rule, mode", [("straight", "graph"), ("trajectory", "xla")])
+def test_preconditioned_chains_have_the_targets_covariance(rule, mode):
+  """The mass matrix changes the path, not the target."""
+  shape = (4, 6)
+  mass, kernel = _preconditioned(shape, rule)
   start = tf.zeros([400, *shape], tf.float64)
   states = score_targets.run(
     lambda: tfp.mcmc.sample_chain(

@@ -11,14 +11,25 @@ import tensorflow_probability as tfp
 from tfp_massmap import mcmc
 
 
-@pytest.mark.parametrize("rule", score_targets.RULES)
-@pytest.mark.parametrize("mode", score_targets.MODES)
-@pytest.mark.parametrize("dtype, atol", [("float64", 1e-11), ("float32", 2e-3)])
-@pytest.mark.parametrize("chains", [(), (5,), (2, 3)])
-def test_same_chain_as_tfp_on_a_gaussian(rule, mode, dtype, atol, chains):
+# Any two of mode, chains, precision and rule meet in each of their combinations.
+@pytest.mark.parametrize(
+  "mode, chains, dtype, rule",
+  [
+    ("eager", (), "float32", "trajectory"),
+    ("eager", (5,), "float64", "straight"),
+    ("eager", (2, 3), "float64", "trajectory"),
+    ("graph", (), "float64", "straight"),
+    ("graph", (5,), "float32", "straight"),
+    ("graph", (2, 3), "float64", "trajectory"),
+    ("xla", (), "float64", "trajectory"),
+    ("xla", (5,), "float64", "trajectory"),
+    ("xla", (2, 3), "float32", "straight"),
+  ],
+)
+def test_same_chain_as_tfp_on_a_gaussian(mode, chains, dtype, rule):
   log_prob, score = score_targets.gaussian(dtype)
   start = tf.random.stateless_normal([*chains, 3], (3, 4), dtype=dtype)
-  num_steps = 60 if dtype == "float64" else 15
+  num_steps, atol = (60, 1e-11) if dtype == "float64" else (15, 2e-3)
   step_size = tf.constant(0.6, dtype)
   ours = mcmc.ScoreHamiltonianMonteCarlo(
     score, step_size, num_leapfrog_steps=4, event_ndims=1, path_integral=rule
@@ -53,9 +64,11 @@ def test_list_of_state_parts(rule):
     score, [0.3, 0.15], num_leapfrog_steps=6, event_ndims=[1, 2], path_integral=rule
   )
   start = [tf.zeros([500, 2]), tf.zeros([500, 2, 2])]
-  states = tfp.mcmc.sample_chain(
-    30, start, num_burnin_steps=10, kernel=kernel, trace_fn=None, seed=(1, 2)
-  )
+  states = tf.function(
+    lambda: tfp.mcmc.sample_chain(
+      30, start, num_burnin_steps=10, kernel=kernel, trace_fn=None, seed=(1, 2)
+    )
+  )()
   assert isinstance(states, list) and states[1].shape == (30, 500, 2, 2)
   # The error of a variance from 500 chains is 2/sqrt(2 * 500 * 2..4 * few) < 3 %.
   np.testing.assert_allclose(np.var(states[0]), 1, rtol=0.1)
@@ -258,12 +271,16 @@ def test_a_score_that_is_no_gradient_does_not_crash():
       event_ndims=1,
       path_integral=rule,
     )
-    states, ratio = tfp.mcmc.sample_chain(
-      100,
-      tf.ones([20, 2]),
-      kernel=kernel,
-      seed=(1, 2),
-      trace_fn=lambda _, r: r.log_accept_ratio,
+    states, ratio = score_targets.run(
+      functools.partial(
+        tfp.mcmc.sample_chain,
+        100,
+        tf.ones([20, 2]),
+        kernel=kernel,
+        seed=(1, 2),
+        trace_fn=lambda _, r: r.log_accept_ratio,
+      ),
+      "graph",
     )
     assert np.isfinite(states).all() and not np.isnan(ratio).any()
     assert np.abs(states).max() < 50

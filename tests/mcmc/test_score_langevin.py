@@ -17,9 +17,18 @@ def _volatility(x):
   return 1 / (0.5 + 0.1 * tf.sqrt(1 + tf.square(x)))
 
 
-@pytest.mark.parametrize("mode", score_targets.MODES)
-@pytest.mark.parametrize("rule", score_targets.RULES)
-@pytest.mark.parametrize("volatility_fn", [None, _volatility])
+# Any two of mode, rule and volatility meet in each of their combinations.
+@pytest.mark.parametrize(
+  "mode, rule, volatility_fn",
+  [
+    ("eager", "straight", None),
+    ("eager", "trajectory", _volatility),
+    ("graph", "straight", _volatility),
+    ("graph", "trajectory", None),
+    ("xla", "straight", None),
+    ("xla", "trajectory", _volatility),
+  ],
+)
 def test_same_chain_as_tfps_langevin_on_a_gaussian(mode, rule, volatility_fn):
   log_prob, score = score_targets.gaussian("float64")
   start = tf.random.stateless_normal([5, 3], (3, 4), dtype=tf.float64)
@@ -115,14 +124,17 @@ def test_langevin_of_several_parts_counts_its_evaluations():
     event_ndims=[1, 2],
     path_integral=mcmc.gauss_lobatto(4),
   )
-  result = tfp.mcmc.sample_chain(
-    200,
-    [tf.zeros([200, 2]), tf.zeros([200, 2, 2])],
-    num_burnin_steps=50,
-    kernel=kernel,
-    seed=(1, 2),
-    trace_fn=None,
-    return_final_kernel_results=True,
+  result = score_targets.run(
+    lambda: tfp.mcmc.sample_chain(
+      200,
+      [tf.zeros([200, 2]), tf.zeros([200, 2, 2])],
+      num_burnin_steps=50,
+      kernel=kernel,
+      seed=(1, 2),
+      trace_fn=None,
+      return_final_kernel_results=True,
+    ),
+    "graph",
   )
   evaluations = result.final_kernel_results.num_score_evaluations
   np.testing.assert_array_equal(evaluations, [1 + 250 * 3] * 200)
