@@ -248,7 +248,10 @@ def _start(layout, dtype):
 
 
 def _chain(make, layout, dtype):
-  """Returns a function that gives the states of a run, and their reduction."""
+  """Returns a function that gives the states of a run, and what is left at its end.
+
+  The last acceptance ratio is among it, which shows faults that change no decision.
+  """
 
   def sample():
     results = tfp.mcmc.sample_chain(
@@ -261,7 +264,8 @@ def _chain(make, layout, dtype):
     )
     reduction = kernel_results.find(results.final_kernel_results, "reduction_results")
     means = [] if reduction is None else tf.nest.flatten(reduction)
-    return results.all_states, [mean.mean for mean in means]
+    ratio = kernel_results.find(results.final_kernel_results, "log_accept_ratio")
+    return results.all_states, [ratio, *(mean.mean for mean in means)]
 
   return sample
 
