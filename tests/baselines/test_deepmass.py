@@ -256,7 +256,7 @@ def test_models_of_other_pixels_or_kinds_are_refused(whole):
 @pytest.mark.parametrize("name", network_file.shipped("deepmass"))
 def test_shipped_models_beat_the_wiener_filter(name):
   """On two simulated fields that no training used."""
-  grid = geometry.PixelGrid((256, 256), 0.29 * u.arcmin)
+  grid = geometry.PixelGrid((360, 360), 0.29 * u.arcmin)
   simulator = simulate.ConvergenceSimulator(
     geometry.PixelGrid((512, 512), grid.pixel_scale), seed=40_000_000
   )
@@ -264,7 +264,7 @@ def test_shipped_models_beat_the_wiener_filter(name):
   spectrum = spectra.PowerSpectrum(**card["spectrum"])
   prior = priors.GaussianPrior.from_spectrum(spectrum, grid)
   for seed, kappa in enumerate(simulator.maps(2)):
-    truth = kappa[:256, :256]
+    truth = kappa[:360, :360]
     mock = simulate.mock_observation(
       truth, grid, survey=simulate.cosmos_like_survey(), seed=seed
     )
