@@ -41,6 +41,9 @@ from tfp_massmap.calibration.statistics import rank_deviation
 from tfp_massmap.calibration.statistics import rank_histogram
 from tfp_massmap.calibration.statistics import std_over_error
 from tfp_massmap.calibration.statistics import tarp
+from tfp_massmap.calibration.stein import SteinTest
+from tfp_massmap.calibration.stein import kernel_stein_discrepancy
+from tfp_massmap.calibration.stein import stein_test
 
 __all__ = [
   "ChainDiagnostics",
@@ -48,6 +51,7 @@ __all__ = [
   "Mocks",
   "Record",
   "Settings",
+  "SteinTest",
   "band_power",
   "bias",
   "chi_square",
@@ -57,6 +61,7 @@ __all__ = [
   "exact_sampler",
   "guided_sampler",
   "interval_sampler",
+  "kernel_stein_discrepancy",
   "load_population",
   "load_run",
   "map_band_power",
@@ -72,6 +77,7 @@ __all__ = [
   "samples_of_intervals",
   "save_run",
   "std_over_error",
+  "stein_test",
   "table",
   "tarp",
   "write_tables",
