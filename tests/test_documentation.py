@@ -76,7 +76,7 @@ def test_named_members_exist(page):
 
 
 def test_named_options_exist(capsys):
-  for command in ("demo", "reconstruct", "train"):
+  for command in ("calibrate", "demo", "reconstruct", "train"):
     with pytest.raises(SystemExit):
       arguments.parse([command, "--help"])
   known = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", capsys.readouterr().out))

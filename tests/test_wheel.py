@@ -1,6 +1,6 @@
 """The wheel holds all that users without the repository need; dependencies have bounds."""
 
-import importlib.util
+import importlib.metadata
 import os
 import pathlib
 import shutil
@@ -36,9 +36,12 @@ def _run(command, folder, *, path=None):
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
   """Returns the folder of the packages that the wheel installs."""
-  for module in ("pip", "setuptools", "wheel"):
-    if importlib.util.find_spec(module) is None:
-      pytest.skip(f"needs {module} to build a wheel without the network")
+  # Looking for the module pip would change the import system of this process.
+  for name in ("pip", "setuptools", "wheel"):
+    try:
+      importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+      pytest.skip(f"needs {name} to build a wheel without the network")
   folder = tmp_path_factory.mktemp("wheel")
   # A build leaves files in the tree, so it gets a copy of what it needs.
   tree = folder / "tree"

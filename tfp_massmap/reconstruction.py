@@ -9,6 +9,7 @@ import os
 import numpy as np
 
 from tfp_massmap import baselines
+from tfp_massmap import geometry
 from tfp_massmap import io
 from tfp_massmap import likelihood as likelihood_lib
 from tfp_massmap import plot
@@ -246,7 +247,7 @@ def reconstruct(
     RuntimeError: Before any sampling, if the Wiener filter does not converge.
   """
   _check_request(shear_map, products, truth)
-  prior = _make_prior(prior, shear_map.grid, sources)
+  prior = make_prior(prior, shear_map.grid, sources=sources)
   # What is cheap and can fail comes first, before the sampling.
   wiener = baselines.wiener.estimate(
     shear_map, prior.gaussian, max_iterations=_WIENER_ITERATIONS
@@ -311,8 +312,23 @@ def _check_request(shear_map, products, truth):
 _WIENER_ITERATIONS = 5000
 
 
-def _make_prior(prior, grid, sources) -> priors.Prior:
-  """The prior on a grid, of all that `reconstruct` accepts for one."""
+def make_prior(
+  prior: str | os.PathLike | spectra.PowerSpectrum | priors.Prior,
+  grid: geometry.PixelGrid,
+  *,
+  sources: theory.SourceRedshifts | None = None,
+) -> priors.Prior:
+  """Returns the prior on a grid, of all that `reconstruct` accepts for one.
+
+  Args:
+    prior: As `reconstruct`.
+    grid: `geometry.PixelGrid`.
+    sources: As `reconstruct`.
+
+  Raises:
+    FileNotFoundError: If there is no trained prior of the name.
+    ValueError: If a spectrum does not cover the grid, or a prior cannot be read.
+  """
   if isinstance(prior, spectra.PowerSpectrum):
     return priors.GaussianPrior.from_spectrum(prior, grid)
   if not isinstance(prior, (str, os.PathLike)):

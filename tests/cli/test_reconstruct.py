@@ -61,6 +61,8 @@ def test_annealed_samples_of_a_file_with_an_odd_name(
   assert settings["path_integral"] == "trajectory"
 
 
+# The catalogue is binned in large pixels to save time.
+@pytest.mark.filterwarnings("ignore:The prior was trained on pixels:UserWarning")
 def test_a_wrong_sign_of_e2_is_reported_and_left(
   tmp_path, catalogue, capsys, header_settings
 ):

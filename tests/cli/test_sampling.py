@@ -1,6 +1,7 @@
 """Names of products, choice of the prior, and interruptions of a run."""
 
 from astropy.io import fits
+from astropy.table import Table
 import pytest
 
 from tfp_massmap import cli
@@ -29,7 +30,11 @@ def test_other_kinds_of_fits_are_no_output(tmp_path, capsys, name):
 def test_priors_are_names_or_spectra(tmp_path):
   assert sampling.choose_prior(None) == "cosmos-halo"
   assert sampling.choose_prior("somewhere/prior") == "somewhere/prior"
-  assert isinstance(sampling.choose_prior("gaussian"), spectra.PowerSpectrum)
+  assert sampling.choose_prior("gaussian") == "gaussian"
+  table = tmp_path / "power.csv"
+  Table(dict(ell=[10.0, 1e5], c_ell=[1e-8, 1e-14])).write(table)
+  found = sampling.choose_prior("gaussian", str(table))
+  assert isinstance(found, spectra.PowerSpectrum)
   (tmp_path / "prior.json").touch()
   with pytest.raises(ValueError, match=f"Give --prior {tmp_path / 'prior'}"):
     sampling.choose_prior(str(tmp_path))

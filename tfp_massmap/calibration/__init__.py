@@ -44,19 +44,28 @@ from tfp_massmap.calibration.statistics import tarp
 from tfp_massmap.calibration.stein import SteinTest
 from tfp_massmap.calibration.stein import kernel_stein_discrepancy
 from tfp_massmap.calibration.stein import stein_test
+from tfp_massmap.calibration.survey import Finding
+from tfp_massmap.calibration.survey import Verdict
+from tfp_massmap.calibration.survey import calibrate
+from tfp_massmap.calibration.survey import densest_window
+from tfp_massmap.calibration.survey import simulated_truths
 
 __all__ = [
   "ChainDiagnostics",
   "Estimate",
+  "Finding",
   "Mocks",
   "Record",
   "Settings",
   "SteinTest",
+  "Verdict",
   "band_power",
   "bias",
+  "calibrate",
   "chi_square",
   "compare",
   "coverage",
+  "densest_window",
   "diagnose",
   "exact_sampler",
   "guided_sampler",
@@ -76,6 +85,7 @@ __all__ = [
   "run",
   "samples_of_intervals",
   "save_run",
+  "simulated_truths",
   "std_over_error",
   "stein_test",
   "table",

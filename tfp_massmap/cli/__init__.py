@@ -13,12 +13,14 @@ import threading
 import typing
 
 from tfp_massmap.cli import arguments as arguments_lib
+from tfp_massmap.cli import calibrate
 from tfp_massmap.cli import console
 from tfp_massmap.cli import demo
 from tfp_massmap.cli import reconstruct
 from tfp_massmap.cli import train
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
+  "calibrate": calibrate.run,
   "demo": demo.run,
   "reconstruct": reconstruct.run,
   "train": train.run,

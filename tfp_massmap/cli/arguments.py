@@ -67,6 +67,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add_options=_add_reconstruct_options,
   )
   commands.add_parser(
+    "calibrate",
+    help="test samples on mocks of the survey of a shape catalogue",
+    add_options=_add_calibrate_options,
+  )
+  commands.add_parser(
     "train",
     help="train a prior on convergence maps",
     add_options=_add_train_options,
@@ -83,13 +88,49 @@ def _add_demo_options(parser):
 
 
 def _add_reconstruct_options(parser):
-  _add_catalogue_options(parser)
+  _add_survey_options(parser)
   parser.add_argument(
     "-o",
     "--output",
     required=True,
     help="folder of the products, or FILE.fits (the figure is then FILE.png)",
   )
+  _add_sampling_options(parser)
+
+
+def _add_calibrate_options(parser):
+  _add_survey_options(parser)
+  parser.add_argument(
+    "-o",
+    "--output",
+    required=True,
+    help="folder of records, tables and figures; an interrupted run there resumes",
+  )
+  parser.add_argument(
+    "--num-truths", type=_positive, default=16, help="number of mocks"
+  )
+  parser.add_argument(
+    "--window",
+    type=_positive,
+    default=128,
+    metavar="N",
+    help="side in pixels of the part of the survey that is mocked, the one with the most"
+    " data",
+  )
+  parser.add_argument(
+    "--truth-cosmology",
+    metavar="TEXT",
+    help="cosmology of the truths, for example sigma_8=0.80; by default that of the"
+    " prior",
+  )
+  parser.add_argument(
+    "--num-samples", type=_positive, default=32, help="samples of each mock"
+  )
+  _add_sampler_options(parser)
+
+
+def _add_survey_options(parser):
+  _add_catalogue_options(parser)
   parser.add_argument(
     "--pixel-scale", type=float, default=0.29, help="side of a pixel in arcmin"
   )
@@ -108,7 +149,6 @@ def _add_reconstruct_options(parser):
     " --prior gaussian alone, the spectrum follows from n(z) and cosmology",
   )
   _add_theory_options(parser)
-  _add_sampling_options(parser)
 
 
 def _add_catalogue_options(parser):
@@ -227,18 +267,7 @@ def _add_sampling_options(parser):
   parser.add_argument(
     "--num-samples", type=_positive, default=8, help="number of posterior samples"
   )
-  parser.add_argument(
-    "--method",
-    default="guided",
-    choices=["guided", "guided+hmc", "annealed"],
-    help="sampler: the fast one, the same with Metropolis-corrected steps, or that of"
-    " Remy et al. (2022)",
-  )
-  parser.add_argument(
-    "--prior",
-    metavar="NAME",
-    help="a trained prior, by name or path, or 'gaussian'; by default cosmos-halo",
-  )
+  _add_sampler_options(parser)
   parser.add_argument(
     "--quantiles",
     type=float,
@@ -256,6 +285,24 @@ def _add_sampling_options(parser):
     help="convergences whose probability to be exceeded is mapped",
   )
   parser.add_argument(
+    "--overwrite", action="store_true", help="replace products that exist"
+  )
+
+
+def _add_sampler_options(parser):
+  parser.add_argument(
+    "--method",
+    default="guided",
+    choices=["guided", "guided+hmc", "annealed"],
+    help="sampler: the fast one, the same with Metropolis-corrected steps, or that of"
+    " Remy et al. (2022)",
+  )
+  parser.add_argument(
+    "--prior",
+    metavar="NAME",
+    help="a trained prior, by name or path, or 'gaussian'; by default cosmos-halo",
+  )
+  parser.add_argument(
     "--batch-size",
     type=_positive,
     default=8,
@@ -264,9 +311,6 @@ def _add_sampling_options(parser):
   )
   parser.add_argument(
     "--seed", type=_seed, default=0, help="seed of all random numbers"
-  )
-  parser.add_argument(
-    "--overwrite", action="store_true", help="replace products that exist"
   )
   parser.add_argument("--quiet", action="store_true", help="show no progress bar")
 

@@ -1,0 +1,149 @@
+"""Verdicts on samples that are calibrated by construction, and on others."""
+
+from astropy import units as u
+import numpy as np
+import pytest
+
+from tfp_massmap import calibration
+from tfp_massmap import geometry
+from tfp_massmap import priors
+from tfp_massmap import shear_map as shear_map_lib
+from tfp_massmap import spectra
+from tfp_massmap import theory
+
+GRID = geometry.PixelGrid((40, 36), 1.0 * u.arcmin)
+NUM_TRUTHS, NUM_SAMPLES = 24, 16
+
+
+@pytest.fixture(name="survey", scope="module")
+def _survey():
+  """A survey with holes and uneven noise."""
+  rng = np.random.default_rng(0)
+  noise = rng.uniform(0.03, 0.08, [2, *GRID.shape])
+  mask = rng.uniform(size=GRID.shape) > 0.2
+  return shear_map_lib.ShearMap(0 * noise, noise, mask=mask, grid=GRID)
+
+
+@pytest.fixture(name="prior", scope="module")
+def _prior(fiducial):
+  return priors.GaussianPrior.from_spectrum(fiducial, GRID)
+
+
+def _truth_of(prior):
+  return lambda index: prior.sample(seed=(index, 7)).numpy()
+
+
+@pytest.fixture(name="right", scope="module")
+def _right(survey, prior, tmp_path_factory):
+  """The verdict on truths of the prior, and its folder."""
+  folder = tmp_path_factory.mktemp("right")
+  verdict = calibration.calibrate(
+    survey,
+    prior,
+    truth=_truth_of(prior),
+    num_truths=NUM_TRUTHS,
+    num_samples=NUM_SAMPLES,
+    folder=folder,
+    label="the prior's own",
+    progress=False,
+  )
+  return verdict, folder
+
+
+def test_truths_of_the_prior_are_calibrated(right):
+  """Nine findings of two errors and a tolerance: wrong by chance in some per cent."""
+  verdict, _ = right
+  assert verdict.is_calibrated, str(verdict)
+  text = str(verdict)
+  assert text.startswith(f"On {NUM_TRUTHS} mocks of the survey, {NUM_SAMPLES} samples")
+  assert "WRONG" not in text and "the samples are calibrated:" in text
+  header = verdict.header()
+  assert header["calibrated"] is True
+  assert "Intervals of 68%" in header["calibration 68% in measured pixels"]
+  # A Gaussian posterior's mean is the Wiener filter.
+  assert verdict.error_over_wiener.value == pytest.approx(1, abs=0.01)
+
+
+def test_a_verdict_has_tables_and_figures(right, tmp_path):
+  verdict, _ = right
+  verdict.save(tmp_path)
+  page = (tmp_path / "calibration.md").read_text()
+  assert str(verdict) in page and "| coverage of 68%, pixels: observed |" in page
+  assert (tmp_path / "tarp.png").stat().st_size > 1000
+
+
+def test_a_run_is_read_again_and_no_other(right, survey, prior):
+  verdict, folder = right
+  given = dict(num_truths=3, num_samples=NUM_SAMPLES, folder=folder, progress=False)
+  refuse = lambda index: pytest.fail("a kept truth is drawn again")
+
+  def truth(index):
+    return _truth_of(prior)(index) if index < 3 else refuse(index)
+
+  again = calibration.calibrate(
+    survey, prior, truth=truth, label="the prior's own", **given
+  )
+  assert len(again.records) == 3
+  np.testing.assert_array_equal(
+    again.records[2].band_power, verdict.records[2].band_power
+  )
+  with pytest.raises(ValueError, match="another"):
+    calibration.calibrate(survey, prior, truth=truth, label="others", **given)
+
+
+def test_a_prior_of_too_little_power_is_found_out(survey, prior, fiducial):
+  """Truths have four times the power: errors are larger than they are said to be."""
+  weak = spectra.PowerSpectrum(fiducial.ell, fiducial.c_ell / 4)
+  verdict = calibration.calibrate(
+    survey,
+    priors.GaussianPrior.from_spectrum(weak, GRID),
+    truth=_truth_of(prior),
+    num_truths=8,
+    num_samples=NUM_SAMPLES,
+    progress=False,
+  )
+  wrong = {f.name for f in verdict.findings if not f.is_right}
+  assert {"68% in measured pixels", "std over error", "band powers"} <= wrong
+  assert "NOT calibrated in" in str(verdict) and not verdict.is_calibrated
+  assert verdict.header()["calibrated"] is False
+
+
+def test_the_window_has_the_most_data():
+  mask = np.zeros([30, 50], bool)
+  mask[11:19, 33:41] = True
+  mask[2:6, 2:6] = True
+  noise = np.ones([2, 30, 50])
+  count = mask.astype(int)
+  grid = geometry.PixelGrid((30, 50), 1 * u.arcmin)
+  whole = shear_map_lib.ShearMap(0 * noise, noise, mask=mask, grid=grid, count=count)
+  for size in (8, 7, 9):
+    window = calibration.densest_window(whole, size)
+    assert window.grid.shape == (size, size) and window.mask.sum() == min(size, 8) ** 2
+    assert window.count.sum() == window.mask.sum()
+  tall = calibration.densest_window(whole, 40)
+  assert tall.grid.shape == (30, 40) and tall.mask.sum() == 64 + 16
+  assert "30 x 40 at (0, " in tall.settings["window"]
+
+
+def test_simulated_truths_are_of_the_survey():
+  near, far = (
+    calibration.simulated_truths(GRID, theory.SourceRedshifts.of_mean(z), seed=1)
+    for z in (0.4, 1.5)
+  )
+  assert near(0).shape == GRID.shape and near(0).std() < 0.6 * far(0).std()
+  np.testing.assert_array_equal(near(1), near(1))
+
+
+@pytest.mark.parametrize(
+  "change, message",
+  [
+    (dict(num_samples=8), "9 or more; got 8"),
+    (dict(method="gibbs"), "one of .* got 'gibbs'"),
+    (dict(num_samples=12, batch_size=8), "must divide"),
+  ],
+)
+def test_bad_requests_are_refused(survey, prior, change, message):
+  with pytest.raises(ValueError, match=message):
+    calibration.calibrate(
+      survey, prior, truth=_truth_of(prior), progress=False, **change
+    )
