@@ -63,10 +63,13 @@ def score(kappa, truth, *, mask, grid, samples=None):
   for low, high in itertools.pairwise(KAPPA_EDGES):
     inside = mask & (truth > low) & (truth <= high)
     bin_rmse.append(np.sqrt(error[inside].mean()) if inside.any() else np.nan)
+  # Of few samples the noise of the mean can exceed its power in a band: no r there.
+  own_power = power(estimate) - spare_power
+  own_power = np.where(own_power > 0, own_power, np.nan)
   return Scores(
     rmse=np.sqrt(error[mask].mean()),
     r=np.sum(estimate * truth_map) / np.sqrt(variance * np.sum(truth_map**2)),
-    band_r=cross / np.sqrt((power(estimate) - spare_power) * power(truth_map)),
+    band_r=cross / np.sqrt(own_power * power(truth_map)),
     bin_rmse=np.array(bin_rmse),
   )
 
