@@ -88,6 +88,15 @@ def test_trained_priors_get_the_redshifts_too(run):
   assert prior == "cosmos-halo" and sources.mean == pytest.approx(0.5, rel=2e-3)
 
 
+def test_trained_priors_are_not_trusted_blindly(run, capsys):
+  """Without redshifts a warning says what cannot be checked; with them there is none."""
+  run()
+  error = capsys.readouterr().err
+  assert "whether the prior cosmos-halo was trained for them cannot be checked" in error
+  run("--mean-redshift", "1.4")
+  assert "cannot be checked" not in capsys.readouterr().err
+
+
 def test_a_table_of_power_needs_no_redshifts(run, tmp_path, capsys):
   path = tmp_path / "power.csv"
   Table(dict(ell=[10.0, 1e5], c_ell=[1e-8, 1e-14])).write(path)

@@ -69,6 +69,20 @@ def of(
   return theory.SourceRedshifts.from_galaxies(catalogue.redshift, catalogue.weight)
 
 
+def warn_of_unknown(prior: str) -> None:
+  """Logs that nothing tells whether a trained prior suits the galaxies.
+
+  Args:
+    prior: Name of the trained prior.
+  """
+  _LOG.warning(
+    "The redshifts of the galaxies are not known: whether the prior %s was trained for"
+    " them cannot be checked. With other redshifts the map and its errors are wrong. %s",
+    prior,
+    _HOW_TO,
+  )
+
+
 def gaussian_spectrum(
   options: argparse.Namespace, sources: "theory.SourceRedshifts | None"
 ) -> "spectra.PowerSpectrum":

@@ -79,18 +79,20 @@ def read(options: argparse.Namespace) -> Survey:
   catalogue = catalog.catalogue_from_table(
     table, columns, drop_invalid=options.drop_invalid
   )
-  sources = sources_lib.of(options, catalogue)
-  if prior == "gaussian":
-    prior = sources_lib.gaussian_spectrum(options, sources)
   size = _checked_size(options)
   grid = catalog.tangent_grid(catalogue, options.pixel_scale * u.arcmin, size=size)
   sampling.require_size(grid.shape, options.pixel_scale, remedy=_SMALL_FIELD)
+  sources = sources_lib.of(options, catalogue)
+  if prior == "gaussian":
+    prior = sources_lib.gaussian_spectrum(options, sources)
   shear_map = catalog.bin_catalogue(
     catalogue, grid, sigma_e=options.sigma_e, flip_e2=options.flip_e2
   )
   _print_data(catalogue, shear_map, sigma_e=options.sigma_e)
   handedness = sign_check.check_handedness(shear_map)
   _print_handedness(handedness, flip_e2=options.flip_e2)
+  if sources is None and isinstance(prior, str):
+    sources_lib.warn_of_unknown(prior)
   title = pathlib.Path(options.catalogue).name
   header = {
     "data": title,
