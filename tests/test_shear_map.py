@@ -88,3 +88,15 @@ def test_bad_maps(make_shear_map):
   dataclasses.replace(good, **changed("noise_std", outside, 0.0))
   both = dataclasses.replace(good, noise_std=good.noise_std[0])
   np.testing.assert_array_equal(both.noise_std[1], good.noise_std[0])
+
+
+def test_rectangles_are_cut_within_the_map(make_shear_map):
+  whole = make_shear_map((8, 10))
+  part = whole.crop((2, 3), shape=(4, 5))
+  assert part.grid.shape == (4, 5)
+  assert part.grid.pixel_scale == whole.grid.pixel_scale
+  np.testing.assert_array_equal(part.shear, whole.shear[:, 2:6, 3:8])
+  np.testing.assert_array_equal(part.mask, whole.mask[2:6, 3:8])
+  for corner in ((-1, 0), (5, 0), (0, 6)):
+    with pytest.raises(ValueError, match="does not lie within the map"):
+      whole.crop(corner, shape=(4, 5))

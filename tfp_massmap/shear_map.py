@@ -95,6 +95,33 @@ class ShearMap:
       )
     io.write_fits(path, hdus, overwrite=overwrite)
 
+  def crop(self, corner: tuple[int, int], *, shape: tuple[int, int]) -> "ShearMap":
+    """Returns a rectangle of the map, on a grid without a place on the sky.
+
+    Args:
+      corner: First row and first column.
+      shape: `(ny, nx)` of the rectangle.
+
+    Raises:
+      ValueError: If the rectangle does not lie within the map.
+    """
+    ends = [first + side for first, side in zip(corner, shape)]
+    if min(corner) < 0 or any(e > n for e, n in zip(ends, self.grid.shape)):
+      raise ValueError(
+        f"The rectangle of {shape} pixels at {corner} does not lie within the map of"
+        f" {self.grid.shape} pixels."
+      )
+    rows, columns = (slice(first, end) for first, end in zip(corner, ends))
+    inner = (..., rows, columns)
+    return ShearMap(
+      self.shear[inner],
+      self.noise_std[inner],
+      mask=self.mask[inner],
+      grid=geometry.PixelGrid(shape, self.grid.pixel_scale),
+      count=None if self.count is None else self.count[inner],
+      settings=dict(self.settings),
+    )
+
   @classmethod
   def load(cls, path: str | os.PathLike) -> "ShearMap":
     """Reads a file of `save`.

@@ -1,6 +1,5 @@
 """Noise and mask of the released COSMOS maps, or of a survey like it."""
 
-import dataclasses
 import pathlib
 
 from astropy.io import fits
@@ -53,12 +52,4 @@ def released_maps(
 def center(survey: shear_map_lib.ShearMap, size: int) -> shear_map_lib.ShearMap:
   """Returns the `size` x `size` pixels in the middle of a survey."""
   rows, columns = ((side - size) // 2 for side in survey.grid.shape)
-  inner = (..., slice(rows, rows + size), slice(columns, columns + size))
-  return dataclasses.replace(
-    survey,
-    shear=survey.shear[inner],
-    noise_std=survey.noise_std[inner],
-    mask=survey.mask[inner],
-    count=None,
-    grid=geometry.PixelGrid((size, size), survey.grid.pixel_scale),
-  )
+  return survey.crop((rows, columns), shape=(size, size))

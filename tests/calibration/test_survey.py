@@ -1,5 +1,7 @@
 """Verdicts on samples that are calibrated by construction, and on others."""
 
+import dataclasses
+
 from astropy import units as u
 import numpy as np
 import pytest
@@ -87,8 +89,16 @@ def test_a_run_is_read_again_and_no_other(right, survey, prior):
   np.testing.assert_array_equal(
     again.records[2].band_power, verdict.records[2].band_power
   )
-  with pytest.raises(ValueError, match="another"):
-    calibration.calibrate(survey, prior, truth=truth, label="others", **given)
+  louder = dataclasses.replace(survey, noise_std=2 * survey.noise_std)
+  larger = lambda index: 1.1 * truth(index)
+  own = "the prior's own"
+  for data, kappa, label in (
+    (survey, truth, "others"),
+    (survey, larger, own),
+    (louder, truth, own),
+  ):
+    with pytest.raises(ValueError, match="another"):
+      calibration.calibrate(data, prior, truth=kappa, label=label, **given)
 
 
 def test_a_prior_of_too_little_power_is_found_out(survey, prior, fiducial):

@@ -48,7 +48,7 @@ def test_scores_that_feed_structures_do_not_stay(gaussian, monkeypatch, caplog):
 
 
 def test_the_better_residual_error_is_chosen(gaussian, monkeypatch):
-  """Of a residual that is noise, fixed for each sigma, only a large weight takes all."""
+  """A residual of pure noise, the same at each call, needs the larger weight."""
   monkeypatch.setattr(chain_constants, "SHARES", (0.15,))
   monkeypatch.setattr(chain_constants, "RESIDUAL_ERRORS", (1e-6, 0.03))
 
@@ -62,7 +62,7 @@ def test_the_better_residual_error_is_chosen(gaussian, monkeypatch):
 
 
 def test_large_changes_are_none_of_chance():
-  """Nor are those that are not finite."""
+  """A change that is not finite is a drift, too."""
   stays = lambda change, error: (
     chain_constants.Outcome(np.array([0.0, change]), np.array([0.0, error]), 0.8).stays
   )

@@ -1,4 +1,4 @@
-"""What `samplers.sample` refuses, and the contract of priors."""
+"""Tests of the requests that `samplers.sample` refuses, and of the contract of priors."""
 
 import pytest
 

@@ -18,7 +18,7 @@ def test_the_boost_projects_to_the_ratio_of_the_simulator():
 
 
 def test_the_boost_moves_with_the_lenses():
-  """What nearer lenses lose at ell, farther ones lose at a larger one."""
+  """The power that near lenses lose at one ell, far lenses lose at a larger ell."""
   ratios = []
   for mean in (0.4, 1.5):
     sources = theory.SourceRedshifts.of_mean(mean)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from tfp_massmap import theory
-from tfp_massmap.theory import matter_power
 
 
 def test_power_between_the_nodes_against_pyccl():
@@ -49,7 +48,6 @@ def test_redshifts_outside_the_tables_are_refused():
     power(1.0, 7.0)
 
 
-def test_ranges_are_those_of_the_tables():
-  (low, high), (least, most) = matter_power.ranges().values()
-  for cosmology in ((low, least), (high, most)):
-    assert theory.MatterPower(theory.Cosmology(*cosmology))(1.0, 0.0) > 0
+@pytest.mark.parametrize("cosmology", [(0.15, 0.5), (0.45, 1.1)])
+def test_the_ends_of_the_tables_are_within_them(cosmology):
+  assert theory.MatterPower(theory.Cosmology(*cosmology))(1.0, 0.0) > 0

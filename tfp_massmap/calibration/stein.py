@@ -32,12 +32,12 @@ import tensorflow as tf
 
 from tfp_massmap import geometry
 from tfp_massmap import samplers
+from tfp_massmap.samplers import guided_hmc
 from tfp_massmap.samplers import noise_split
 
 if typing.TYPE_CHECKING:
   from tfp_massmap import posterior as posterior_lib
 
-_MARGIN = 1.5  # As in `samplers.guided_hmc`, whose sigma is taken for rho.
 _FEWEST_SAMPLES = 8
 _NUM_BOOTSTRAP = 999
 _BATCH = 4
@@ -80,7 +80,7 @@ class SteinTest:
   def __str__(self) -> str:
     """A table, one row a band."""
     rows = ["ell            excess of variance   mean score       KSD p"]
-    for band, (low, high) in enumerate(zip(self.edges, self.edges[1:])):
+    for band, (low, high) in enumerate(itertools.pairwise(self.edges)):
       variance = f"{self.excess[band]:7.4f} +- {self.excess_error[band]:.4f}"
       mean = f"{self.mean_score[band]:.3f} +- {self.mean_score_error[band]:.3f}"
       kernel = f"{self.ksd_p_value[band]:.3f}"
@@ -113,12 +113,11 @@ def stein_test(
   samples = np.asarray(samples)
   _check(posterior, samples)
   rho = _choose_rho(posterior, rho)
-  bands = _bands(posterior, np.asarray(edges, float))
+  bands, count = _bands(posterior, np.asarray(edges, float))
   points, scores = _whitened(posterior, samples, rho, seed)
   rng = np.random.default_rng(seed)
   rows = [
-    _test_band(points[:, band], scores[:, band], weight[band], rng)
-    for band, weight in bands
+    _test_band(points[:, band], scores[:, band], count[band], rng) for band in bands
   ]
   columns = [np.array(values) for values in zip(*rows)]
   names = ("excess", "excess_error", "mean_score", "mean_score_error", "ksd")
@@ -190,7 +189,7 @@ def _check(posterior, samples):
 
 def _choose_rho(posterior, rho):
   least = float(posterior.likelihood.noise_std_quantiles([0.0])[0])
-  largest = least / _MARGIN**0.5
+  largest = least / guided_hmc.MARGIN**0.5
   if rho is None:
     wanted = samplers.GuidedHmcSettings().resolve(posterior).sigmas[0]
     return min(float(wanted), largest)
@@ -203,7 +202,7 @@ def _choose_rho(posterior, rho):
 
 
 def _bands(posterior, edges):
-  """Pairs of the modes of a band and their numbers in the full plane, on `[ny, nx']`."""
+  """The modes of each band as booleans, and the number that each mode stands for."""
   grid = posterior.likelihood.grid
   ell = grid.multipoles()
   count = geometry.half_plane_multiplicity(grid.shape) * np.ones_like(ell)
@@ -212,10 +211,10 @@ def _bands(posterior, edges):
     inside = (ell >= low) & (ell < high) & (ell > 0)
     if count[inside].sum() < 2:
       raise ValueError(f"The band of ell from {low:g} to {high:g} holds no two modes.")
-    bands.append((inside, count))
+    bands.append(inside)
   if not bands:
     raise ValueError(f"edges must be two or more increasing multipoles; got {edges}.")
-  return bands
+  return bands, count
 
 
 def _whitened(posterior, samples, rho, seed):
@@ -231,7 +230,7 @@ def _whitened(posterior, samples, rho, seed):
       batch,
       rho=tf.constant(rho, posterior.dtype),
       seed=seed,
-      margin=_MARGIN,
+      margin=guided_hmc.MARGIN,
     )
     noisy = noise_split.NoisyPosterior(posterior.prior, parts)
     return parts.noisy, noisy.score(parts.noisy), noisy.fourier_precision()

@@ -8,6 +8,8 @@ right there. It says nothing of what the simulations lack, nor of errors of the 
 from collections.abc import Callable
 from collections.abc import Sequence
 import dataclasses
+import functools
+import hashlib
 import os
 import pathlib
 import typing
@@ -73,7 +75,7 @@ class Verdict:
   _: dataclasses.KW_ONLY
   label: str
 
-  @property
+  @functools.cached_property
   def findings(self) -> list[Finding]:
     """The figures of merit, and whether each is right."""
     found = [
@@ -153,7 +155,8 @@ def calibrate(
     batch_size: Samples drawn together, a divisor of `num_samples` or larger than it.
     folder: None, or a folder for the records, in which an interrupted run resumes.
     seed: Integer; of noise and samples.
-    label: Description of the truths. Runs of other labels are not resumed.
+    label: Description of the truths. A run of another label, data, truths or prior is
+      not resumed.
     progress: Whether to show a progress bar.
 
   Returns:
@@ -165,9 +168,12 @@ def calibrate(
   """
   settings = ranks.Settings(remove_mean=True, num_bands=_num_bands(num_samples))
   mocks = mocks_lib.Mocks(truth, shear_map, seed=seed)
+  # Records of other data or truths must not be gone on with.
+  data = hashlib.sha256(shear_map.mask.tobytes() + shear_map.noise_std.tobytes())
   label = (
-    f"{label}; {method}, {num_samples} samples, batches of {batch_size}, seed {seed},"
-    f" prior {prior.description}, {prior.fingerprint()[:16]}"
+    f"{label}; noise and mask {data.hexdigest()[:16]}, first truth of standard deviation"
+    f" {np.std(truth(0)):.4g}; {method}, {num_samples} samples, batches of {batch_size},"
+    f" seed {seed}; prior {prior.description}, {prior.fingerprint()[:16]}"
   )
   records = runs.run(
     mocks.draw(_sampler(prior, num_samples, method, batch_size)),
@@ -223,15 +229,9 @@ def densest_window(
   rows, columns = shear_map.grid.shape
   valid = share[ny // 2 : rows - ny + ny // 2 + 1, nx // 2 : columns - nx + nx // 2 + 1]
   row, column = np.unravel_index(np.argmax(valid), valid.shape)
-  inner = (..., slice(row, row + ny), slice(column, column + nx))
-  return shear_map_lib.ShearMap(
-    shear_map.shear[inner],
-    shear_map.noise_std[inner],
-    mask=shear_map.mask[inner],
-    grid=geometry.PixelGrid((ny, nx), shear_map.grid.pixel_scale),
-    count=None if shear_map.count is None else shear_map.count[inner],
-    settings=dict(shear_map.settings, window=f"{ny} x {nx} at ({row}, {column})"),
-  )
+  window = shear_map.crop((int(row), int(column)), shape=(ny, nx))
+  window.settings["window"] = f"{ny} x {nx} at ({row}, {column})"
+  return window
 
 
 def _num_bands(num_samples):

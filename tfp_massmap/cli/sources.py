@@ -27,12 +27,13 @@ def check(options: argparse.Namespace) -> None:
   Raises:
     ValueError: If n(z) is given in two ways, or theory is asked for beside a table.
   """
-  given = [name for name in _OPTIONS if getattr(options, name) is not None]
+  values = vars(options)
+  given = [name for name in _OPTIONS if values[name] is not None]
   if len(given) > 1:
     names = " and ".join("--" + name.replace("_", "-") for name in given)
     raise ValueError(f"{names} both say what n(z) is. Give one of them.")
   for name in ("cosmology", "small_scales"):
-    if getattr(options, name) is None:
+    if values[name] is None:
       continue
     option = "--" + name.replace("_", "-")
     if options.spectrum:

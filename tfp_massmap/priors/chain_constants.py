@@ -50,9 +50,8 @@ _LARGEST_OF_FACTORS = 0.25
 
 # Chains of the shipped prior that diverge do so within 20 trajectories.
 _NUM_STEPS = 20
-_TOLERANCE = (
-  0.05  # Change of a band's power, beyond two standard errors, that is drift.
-)
+# Change of a band's power, beyond two standard errors, that is drift.
+_TOLERANCE = 0.05
 _LARGEST = 0.25  # A change that is drift, whatever its error.
 _NUM_BANDS = 5
 _HIGH_QUANTILE = 0.999  # Of pixels, to see haloes that grow or fade.

@@ -43,9 +43,9 @@ _LOW_ACCEPTANCE = 0.3
 _SHARE_OF_TYPICAL, _SHARE_OF_LEAST = 0.4, 0.8
 
 # Sigma is not below this share of the typical noise, however small the noise of one pixel.
-# Then the noise of a pixel counts as at least `_MARGIN` sigma^2 in the chain; what the
+# Then the noise of a pixel counts as at least `MARGIN` sigma^2 in the chain; what the
 # pixel measures beyond that enters in the draw of the map alone.
-_SMALLEST_SHARE, _MARGIN = 0.25, 1.5
+_SMALLEST_SHARE, MARGIN = 0.25, 1.5
 
 # Accuracy of the mean that the rotation turns about. An error of the mean costs
 # acceptance, not exactness.
@@ -229,7 +229,7 @@ def _walk(posterior, state, counts, seed, settings):
     seed, *seeds = tfp.random.split_seed(seed, n=5, salt="refine")
     rho = tf.constant(sigma, posterior.dtype)
     parts = noise_split.split(
-      posterior.likelihood, state, rho=rho, seed=seeds[0], margin=_MARGIN
+      posterior.likelihood, state, rho=rho, seed=seeds[0], margin=MARGIN
     )
     noisy, iterations, trace = _run_chain(posterior, parts, seeds[1], settings)
     ladder = split_gibbs.sigma_ladder(
@@ -295,16 +295,16 @@ def _run_chain(posterior, parts, seed, settings):
 
 
 def _warn_of_little_noise(likelihood, sigma):
-  least, needed = _least_noise(likelihood), _MARGIN**0.5 * sigma
+  least, needed = _least_noise(likelihood), MARGIN**0.5 * sigma
   if least < needed:
     _LOG.warning(
       "The smallest noise of a pixel is %.3g, below %.2f sigma = %.3g of the chains:"
       " the additional information of such pixels does not guide the chains. With a"
       " sigma of %.3g or less there are no such pixels.",
       least,
-      _MARGIN**0.5,
+      MARGIN**0.5,
       needed,
-      least / _MARGIN**0.5,
+      least / MARGIN**0.5,
     )
 
 

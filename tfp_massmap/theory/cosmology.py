@@ -50,8 +50,8 @@ class Cosmology:
   sigma_8: float = 0.8159
 
   def __post_init__(self) -> None:
-    for field in dataclasses.fields(self):
-      object.__setattr__(self, field.name, float(getattr(self, field.name)))
+    object.__setattr__(self, "omega_matter", float(self.omega_matter))
+    object.__setattr__(self, "sigma_8", float(self.sigma_8))
     if not OMEGA_BARYON < self.omega_matter <= 1:
       raise ValueError(
         f"omega_matter must be above {OMEGA_BARYON}, the baryons', and at most 1; got"

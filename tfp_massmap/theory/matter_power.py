@@ -6,7 +6,6 @@
 import dataclasses
 import functools
 import pathlib
-import typing
 
 import numpy as np
 import numpy.typing as npt
@@ -142,19 +141,7 @@ def _load() -> _Tables:
   )
 
 
-def ranges() -> dict[str, tuple[float, float]]:
-  """Returns the smallest and largest omega_matter and sigma_8 of the tables."""
-  tables = _load()
-  return {
-    name: (float(axis[0]), float(axis[-1]))
-    for name, axis in (
-      ("omega_matter", tables.omega_matter),
-      ("sigma_8", tables.sigma_8),
-    )
-  }
-
-
-def _check_range(name: str, value: float, axis: np.ndarray) -> typing.Any:
+def _check_range(name: str, value: float, axis: np.ndarray) -> None:
   if not axis[0] - 1e-9 <= value <= axis[-1] + 1e-9:
     raise ValueError(
       f"The matter power is tabulated for {name} from {axis[0]:g} to {axis[-1]:g}; got"
