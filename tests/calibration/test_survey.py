@@ -58,7 +58,7 @@ def test_truths_of_the_prior_are_calibrated(right):
   assert verdict.is_calibrated, str(verdict)
   text = str(verdict)
   assert text.startswith(f"On {NUM_TRUTHS} mocks of the survey, {NUM_SAMPLES} samples")
-  assert "WRONG" not in text and "the samples are calibrated:" in text
+  assert "WRONG" not in text and "the samples are calibrated (0 of 8" in text
   header = verdict.header()
   assert header["calibrated"] is True
   assert "Intervals of 68%" in header["calibration 68% in measured pixels"]
@@ -114,7 +114,7 @@ def test_a_prior_of_too_little_power_is_found_out(survey, prior, fiducial):
   )
   wrong = {f.name for f in verdict.findings if not f.is_right}
   assert {"68% in measured pixels", "std over error", "band powers"} <= wrong
-  assert "NOT calibrated in" in str(verdict) and not verdict.is_calibrated
+  assert "NOT calibrated (" in str(verdict) and not verdict.is_calibrated
   assert verdict.header()["calibrated"] is False
 
 

@@ -102,10 +102,11 @@ class Verdict:
 
   def __str__(self) -> str:
     """The verdict in sentences, one a line."""
-    wrong = [f for f in self.findings if not f.is_right]
+    wrong = sum(not finding.is_right for finding in self.findings)
     num = f"{len(self.records)} mocks of the survey, {self.records[0].num_samples}"
     head = f"On {num} samples each, the samples are"
-    head += " calibrated:" if not wrong else f" NOT calibrated in {len(wrong)} ways:"
+    head += " calibrated" if self.is_calibrated else " NOT calibrated"
+    head += f" ({wrong} of {len(self.findings)} findings are wrong):"
     lines = [f"  {'right' if f.is_right else 'WRONG'}  {f.text}" for f in self.findings]
     return "\n".join([head, *lines])
 
