@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).parent
 # `datasets` is the import name of another project.
 DATASETS = {
   f"tfp_massmap.datasets.{name}": f"datasets/{name}"
-  for name in ("cosmos_shear", "halo_kappa", "kappatng_cosmos")
+  for name in ("cosmos_shear", "halo_kappa", "kappatng_cosmos", "survey_kappa")
 }
 
 

@@ -213,6 +213,7 @@ def reconstruct(
   sampler: Sampler = Sampler(),
   products: Products = Products(),
   sources: theory.SourceRedshifts | None = None,
+  cosmology: theory.Cosmology | None = None,
   truth: np.ndarray | None = None,
   reduced_shear: bool = False,
   progress: bool = True,
@@ -228,8 +229,10 @@ def reconstruct(
     seed: Integer.
     sampler: `Sampler`.
     products: `Products`.
-    sources: None, or the n(z) of the galaxies, `theory.SourceRedshifts`. One that a
-      trained prior was not made for gives a warning.
+    sources: The n(z) of the galaxies, `theory.SourceRedshifts`, which a trained prior of
+      any survey needs. One that a trained prior was not made for gives a warning.
+    cosmology: `theory.Cosmology` of a trained prior of any survey; None for that of
+      kappaTNG.
     truth: `[ny, nx]` of a mock, kept beside the results.
     reduced_shear: Whether to model the shapes as shear / (1 - kappa), which they
       measure, instead of the shear (`likelihood.ReducedShearLikelihood`). It matters in
@@ -247,7 +250,9 @@ def reconstruct(
     RuntimeError: Before any sampling, if the Wiener filter does not converge.
   """
   _check_request(shear_map, products, truth)
-  prior = make_prior(prior, shear_map.grid, sources=sources)
+  prior = make_prior(
+    prior, shear_map.grid, sources=sources, cosmology=cosmology, progress=progress
+  )
   # What is cheap and can fail comes first, before the sampling.
   wiener = baselines.wiener.estimate(
     shear_map, prior.gaussian, max_iterations=_WIENER_ITERATIONS
@@ -258,13 +263,7 @@ def reconstruct(
     seed=seed,
     method=sampler.method,
     settings=sampler.settings,
-    options=samplers.RunOptions(
-      batch_size=sampler.batch_size,
-      output=products.samples_path,
-      overwrite=products.overwrite,
-      jit_compile=sampler.jit_compile,
-      progress=progress,
-    ),
+    options=_run_options(sampler, products, progress),
   )
   return Reconstruction(
     shear_map,
@@ -283,6 +282,16 @@ def reconstruct(
       "prior": prior.description,
       **sample_set.header,
     },
+  )
+
+
+def _run_options(sampler, products, progress):
+  return samplers.RunOptions(
+    batch_size=sampler.batch_size,
+    output=products.samples_path,
+    overwrite=products.overwrite,
+    jit_compile=sampler.jit_compile,
+    progress=progress,
   )
 
 
@@ -317,20 +326,32 @@ def make_prior(
   grid: geometry.PixelGrid,
   *,
   sources: theory.SourceRedshifts | None = None,
+  cosmology: theory.Cosmology | None = None,
+  progress: bool = True,
 ) -> priors.Prior:
   """Returns the prior on a grid, of all that `reconstruct` accepts for one.
 
   Args:
     prior: As `reconstruct`.
     grid: `geometry.PixelGrid`.
-    sources: As `reconstruct`.
+    sources, cosmology: As `reconstruct`.
+    progress: Whether to show a progress bar where a prior is fitted to the survey.
 
   Raises:
     FileNotFoundError: If there is no trained prior of the name.
-    ValueError: If a spectrum does not cover the grid, or a prior cannot be read.
+    ValueError: If a spectrum does not cover the grid, a prior cannot be read or cannot
+      take the n(z), or a cosmology is given for a prior that has its own.
   """
-  if isinstance(prior, spectra.PowerSpectrum):
-    return priors.GaussianPrior.from_spectrum(prior, grid)
   if not isinstance(prior, (str, os.PathLike)):
+    if cosmology is not None:
+      raise ValueError(
+        "cosmology is for a trained prior of any survey, by name; this prior has its"
+        " own. For a Gaussian one, give spectra.PowerSpectrum.theory(sources,"
+        " cosmology)."
+      )
+    if isinstance(prior, spectra.PowerSpectrum):
+      return priors.GaussianPrior.from_spectrum(prior, grid)
     return prior
-  return priors.HybridPrior.load(prior, grid, sources=sources)
+  return priors.HybridPrior.load(
+    prior, grid, sources=sources, cosmology=cosmology, progress=progress
+  )

@@ -9,9 +9,12 @@ import pytest
 from tfp_massmap import cli
 from tfp_massmap import spectra
 from tfp_massmap import theory
+from tfp_massmap.nn import network_file
 from tfp_massmap.priors import from_dataset
+from tfp_massmap.priors import survey_training
 from tfp_massmap.priors import training
 from tfp_massmap.priors import training_settings
+from tfp_massmap.simulate import random_surveys
 from tfp_massmap.simulate import source_planes
 
 MAPS = {"train": np.zeros((2, 32, 32)), "validation": np.ones((1, 32, 32))}
@@ -34,6 +37,7 @@ def _given(monkeypatch, metadata):
     return types.SimpleNamespace(card=dict(training=dict(validation_loss={"0.1": 0.5})))
 
   monkeypatch.setattr(from_dataset, "open_dataset", lambda *_: None)
+  monkeypatch.setattr(from_dataset, "is_of_surveys", lambda _: False)
   monkeypatch.setattr(from_dataset, "read_maps", lambda _: (MAPS, SCALE, metadata))
   monkeypatch.setattr(training, "train", train)
   return given
@@ -83,3 +87,31 @@ def test_the_folder_of_a_prior_is_no_start(tmp_path, capsys, given):
   assert _train(tmp_path, "--start", str(tmp_path)) == 1
   assert f"Give --start {tmp_path / 'prior'}" in capsys.readouterr().err
   assert not given
+
+
+def test_maps_of_many_surveys_train_a_prior_of_any(tmp_path, capsys, monkeypatch):
+  """A dataset of the surveys themselves, to the training that takes them."""
+  given = {}
+  ranges = random_surveys.SurveyRanges(sigma_8=(0.7, 0.9))
+
+  def train(maps, validation, **arguments):
+    given.update(arguments, maps=maps, validation=validation)
+    return tmp_path / "prior"
+
+  card = dict(training=dict(validation_loss={"0.1": 0.25}))
+  for module, name, value in (
+    (from_dataset, "open_dataset", lambda *_: None),
+    (from_dataset, "is_of_surveys", lambda _: True),
+    (from_dataset, "read_surveys", lambda _: (MAPS, ranges, dict(seed=3))),
+    (survey_training, "train", train),
+    (network_file, "find", lambda *_, **__: (card, None)),
+  ):
+    monkeypatch.setattr(module, name, value)
+  assert _train(tmp_path, "--num-steps", "7", "--start", "cosmos-halo") == 0
+  assert given["settings"] == training_settings.TrainingSettings(num_steps=7)
+  assert given["maps"] is MAPS["train"] and given["validation"] is MAPS["validation"]
+  assert given["ranges"] == ranges and given["data"] == dict(seed=3)
+  assert given["start"] == "cosmos-halo"
+  assert "sigma 0.1: mean squared error 0.2500" in capsys.readouterr().out
+  assert _train(tmp_path, "--spectrum", "a.csv") == 1
+  assert "--spectrum is for maps of one survey" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import pytest
 from tfp_massmap import datasets
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-NAMES = ["cosmos_shear", "halo_kappa", "kappatng_cosmos"]
+NAMES = ["cosmos_shear", "halo_kappa", "kappatng_cosmos", "survey_kappa"]
 CODE = """
 import pathlib
 import tensorflow_datasets as tfds
@@ -57,7 +57,9 @@ def test_builders_are_found_with_their_metadata(where, tmp_path, request):
   path = ROOT if where == "checkout" else request.getfixturevalue("installed")
   *found, root = _run(CODE, tmp_path, path)
   assert pathlib.Path(root) == path
-  assert found == [f"{name} {urls} True True" for name, urls in zip(NAMES, (5, 0, 3))]
+  assert found == [
+    f"{name} {urls} True True" for name, urls in zip(NAMES, (5, 0, 3, 0))
+  ]
 
 
 def test_settings_are_the_fields_that_decide_the_data():

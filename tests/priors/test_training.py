@@ -21,6 +21,7 @@ from tfp_massmap import spectra
 from tfp_massmap.nn import architectures
 from tfp_massmap.nn import network_file
 from tfp_massmap.priors import error_scale
+from tfp_massmap.priors import trainer as trainer_lib
 from tfp_massmap.priors import training
 
 HERE = pathlib.Path(__file__).parent
@@ -143,7 +144,7 @@ def test_training_learns_what_is_not_gaussian(toys, tmp_path):
 def test_fine_tuning_starts_from_the_weights_given(toys, tmp_path):
   toys.save_prior(tmp_path / "prior")
   start = priors.HybridPrior.load(tmp_path / "prior", toys.grid)
-  origin = training.Origin(start=start)
+  origin = trainer_lib.Origin(start=trainer_lib.Start.of_prior(start))
   trainer = toys.make_trainer(tmp_path / "run", origin=origin)
   for one, other in zip(
     trainer.denoiser.network.weights, start.residual.network.weights
@@ -210,7 +211,7 @@ def test_validation_examples_have_their_sigma(toys):
   examples = training.validation_examples(
     toys.make_maps(), toys.settings, periodic=False
   )
-  assert list(examples) == list(training.VALIDATION_SIGMAS)
+  assert list(examples) == list(trainer_lib.VALIDATION_SIGMAS)
   small, large = examples[0.1][0], examples[1.0][0]
   np.testing.assert_array_equal(small["clean"], large["clean"])
   np.testing.assert_allclose(small["sigma"], 0.1 * tf.ones(4))

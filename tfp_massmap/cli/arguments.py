@@ -232,8 +232,9 @@ def _add_train_options(parser):
     "--dataset",
     required=True,
     metavar="NAME",
-    help="tfds data set of maps: halo_kappa, which is simulated if it is not there,"
-    " kappatng_cosmos/convergence, or the folder of any prepared one, down to its"
+    help="tfds data set of maps: halo_kappa, which is simulated if it is not there, for"
+    " a prior of one survey; survey_kappa, likewise, for a prior of any survey;"
+    " kappatng_cosmos/convergence; or the folder of any prepared one, down to its"
     " version",
   )
   parser.add_argument("--data-dir", metavar="DIR", help="folder of all tfds data sets")

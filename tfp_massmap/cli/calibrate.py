@@ -33,7 +33,11 @@ def run(options: argparse.Namespace) -> None:
     f" for {'the n(z) of COSMOS' if survey.sources is None else survey.sources.name}."
   )
   prior = reconstruction.make_prior(
-    survey.prior, shear_map.grid, sources=survey.sources
+    survey.prior,
+    shear_map.grid,
+    sources=survey.sources,
+    cosmology=survey.cosmology if isinstance(survey.prior, str) else None,
+    progress=not options.quiet,
   )
   cosmology = theory.Cosmology.parse(options.truth_cosmology or options.cosmology or "")
   folder = pathlib.Path(options.output)

@@ -25,5 +25,6 @@ def run(options: argparse.Namespace) -> None:
     header=survey.header,
     title=survey.title,
     sources=survey.sources,
+    cosmology=survey.cosmology if isinstance(survey.prior, str) else None,
     reduced_shear=options.reduced_shear,
   )

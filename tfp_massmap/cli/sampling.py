@@ -143,6 +143,7 @@ def sample_and_save(
   title: str,
   truth: "np.ndarray | None" = None,
   sources: "theory.SourceRedshifts | None" = None,
+  cosmology: "theory.Cosmology | None" = None,
   reduced_shear: bool = False,
 ) -> None:
   """Samples the posterior of a shear map, and writes the products.
@@ -156,6 +157,7 @@ def sample_and_save(
     title: Title of the figure.
     truth: Convergence of a mock, `[ny, nx]`, or None.
     sources: n(z) of the galaxies, or None.
+    cosmology: Cosmology of a prior that serves any survey, or None.
     reduced_shear: Whether the shapes measure the reduced shear.
   """
   from tfp_massmap import reconstruction
@@ -176,6 +178,7 @@ def sample_and_save(
       header=header,
     ),
     sources=sources,
+    cosmology=cosmology,
     truth=truth,
     reduced_shear=reduced_shear,
     progress=not options.quiet,
@@ -183,17 +186,19 @@ def sample_and_save(
   result.save_products(
     paths.fits, paths.figure, overwrite=options.overwrite, title=title
   )
-  samples = result.sample_set
-  assert samples.path is not None  # The products have a path of the samples.
+  print(_report(result.sample_set, options.num_samples))
+  print(f"Wrote {paths.fits}, {paths.samples.name} and {paths.figure.name}.")
+
+
+def _report(samples, num_samples):
+  """Returns the cost of the samples, and the acceptance of chains, in a line."""
   accepted = ""
   if samples.acceptance is not None:
     accepted = (
       f"; acceptance {samples.acceptance:.2f}, {samples.final_acceptance:.2f} at the"
       " last temperature"
     )
-  print(
-    f"{options.num_samples} samples,"
-    f" {samples.num_score_evaluations:.0f} score evaluations each,"
-    f" {samples.seconds:.0f} s{accepted}.\n"
-    f"Wrote {paths.fits}, {samples.path.name} and {paths.figure.name}."
+  return (
+    f"{num_samples} samples, {samples.num_score_evaluations:.0f} score evaluations"
+    f" each, {samples.seconds:.0f} s{accepted}."
   )

@@ -1,4 +1,7 @@
-"""The redshifts of the sources and the cosmology, from the options of `reconstruct`."""
+"""The redshifts of the sources and the cosmology, from the options of `reconstruct`.
+
+They decide the spectrum of a Gaussian prior, and a trained prior that serves any survey.
+"""
 
 import argparse
 import logging
@@ -40,10 +43,86 @@ def check(options: argparse.Namespace) -> None:
       raise ValueError(
         f"{option} is for a spectrum from theory, and --spectrum is one."
       )
-    if options.prior != "gaussian":
+    if name == "small_scales" and options.prior != "gaussian":
       raise ValueError(
-        f"{option} is for --prior gaussian: a trained prior has its own cosmology."
+        f"{option} is for --prior gaussian: a trained prior has its own small scales."
       )
+
+
+def check_prior(options: argparse.Namespace, prior: str) -> None:
+  """Refuses a cosmology for a trained prior that has its own.
+
+  Args:
+    options: See `arguments`.
+    prior: Name or path of a trained prior.
+
+  Raises:
+    FileNotFoundError: If there is no such prior.
+    ValueError: If a cosmology is given and the prior serves one survey alone.
+  """
+  from tfp_massmap.priors import survey_fit
+
+  if options.cosmology is not None and not survey_fit.serves_any_survey(prior):
+    raise ValueError(
+      f"--cosmology is for --prior gaussian and for priors of any survey: {prior} has"
+      " its own cosmology."
+    )
+
+
+def cosmology_of(options: argparse.Namespace) -> "theory.Cosmology | None":
+  """Returns the cosmology that is asked for; None for the default one.
+
+  Args:
+    options: See `arguments`.
+
+  Raises:
+    ValueError: If it is malformed.
+  """
+  from tfp_massmap import theory
+
+  return (
+    None if options.cosmology is None else theory.Cosmology.parse(options.cosmology)
+  )
+
+
+def for_prior(
+  options: argparse.Namespace,
+  sources: "theory.SourceRedshifts | None",
+  *,
+  prior: str,
+) -> "theory.SourceRedshifts | None":
+  """Returns the n(z) that a trained prior is used with, and warns of unknown redshifts.
+
+  Args:
+    options: See `arguments`.
+    sources: The n(z) of the galaxies; None if nothing is known of it.
+    prior: Name or path of the trained prior.
+
+  Returns:
+    `sources`; that of COSMOS for a prior of any survey where nothing is known.
+  """
+  from tfp_massmap import theory
+  from tfp_massmap.priors import survey_fit
+
+  if sources is not None:
+    return sources
+  if not survey_fit.serves_any_survey(prior):
+    warn_of_unknown(prior)
+    return None
+  return _assume_cosmos(theory)
+
+
+def _assume_cosmos(theory):
+  """Returns the n(z) of COSMOS, with a warning."""
+  sources = theory.SourceRedshifts.cosmos()
+  _LOG.warning(
+    "The redshifts of the galaxies are not known: the prior takes the n(z) of COSMOS,"
+    " of mean redshift %.2f. Where galaxies are nearer, the signal is weaker than the"
+    " prior expects, and noise is taken for structure. %s",
+    sources.mean,
+    _HOW_TO,
+  )
+  return sources
 
 
 def of(
@@ -100,15 +179,9 @@ def gaussian_spectrum(
   from tfp_massmap import theory
 
   if sources is None:
-    sources = theory.SourceRedshifts.cosmos()
-    _LOG.warning(
-      "The redshifts of the galaxies are not known: the prior takes the n(z) of COSMOS,"
-      " of mean redshift %.2f. Where galaxies are nearer, the signal is weaker than the"
-      " prior expects, and noise is taken for structure. %s",
-      sources.mean,
-      _HOW_TO,
-    )
-  cosmology = theory.Cosmology.parse(options.cosmology or "")
+    sources = _assume_cosmos(theory)
   return spectra.PowerSpectrum.theory(
-    sources, cosmology, small_scales=options.small_scales or "halofit"
+    sources,
+    cosmology_of(options) or theory.KAPPATNG,
+    small_scales=options.small_scales or "halofit",
   )

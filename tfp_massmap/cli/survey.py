@@ -33,6 +33,7 @@ class Survey:
     shear_map: `shear_map.ShearMap`.
     prior: Name of a trained prior, or the spectrum of a Gaussian one.
     sources: n(z) of the galaxies, or None.
+    cosmology: Cosmology of the prior; None for its default, or that of its training.
     header: Entries for the headers of products.
     title: Name of the file.
   """
@@ -41,6 +42,7 @@ class Survey:
   prior: "str | spectra.PowerSpectrum"
   _: dataclasses.KW_ONLY
   sources: "theory.SourceRedshifts | None"
+  cosmology: "theory.Cosmology | None"
   header: dict
   title: str
 
@@ -74,6 +76,8 @@ def read(options: argparse.Namespace) -> Survey:
   from tfp_massmap import sign_check
 
   prior = sampling.choose_prior(options.prior, options.spectrum)
+  if isinstance(prior, str) and prior != "gaussian":
+    sources_lib.check_prior(options, prior)
   columns = _columns(options)
   table = catalog.read_table(options.catalogue, options.hdu, columns=columns)
   catalogue = catalog.catalogue_from_table(
@@ -91,8 +95,8 @@ def read(options: argparse.Namespace) -> Survey:
   _print_data(catalogue, shear_map, sigma_e=options.sigma_e)
   handedness = sign_check.check_handedness(shear_map)
   _print_handedness(handedness, flip_e2=options.flip_e2)
-  if sources is None and isinstance(prior, str):
-    sources_lib.warn_of_unknown(prior)
+  if isinstance(prior, str):
+    sources = sources_lib.for_prior(options, sources, prior=prior)
   title = pathlib.Path(options.catalogue).name
   header = {
     "data": title,
@@ -102,7 +106,14 @@ def read(options: argparse.Namespace) -> Survey:
   }
   if options.hdu is not None:
     header["hdu"] = options.hdu
-  return Survey(shear_map, prior, sources=sources, header=header, title=title)
+  return Survey(
+    shear_map,
+    prior,
+    sources=sources,
+    cosmology=sources_lib.cosmology_of(options),
+    header=header,
+    title=title,
+  )
 
 
 def _checked_size(options):

@@ -14,22 +14,36 @@ def run(options: argparse.Namespace) -> None:
     options: See `arguments`.
   """
   console.start_tensorflow()
-  from tfp_massmap import devices
-  from tfp_massmap import geometry
-  from tfp_massmap import priors
   from tfp_massmap.cli import train_options
   from tfp_massmap.priors import from_dataset
-  from tfp_massmap.priors import training
 
   settings = train_options.settings_from(options)
   builder = from_dataset.open_dataset(options.dataset, options.data_dir)
+  if from_dataset.is_of_surveys(builder):
+    losses = _train_for_surveys(options, settings, builder)
+  else:
+    losses = _train_for_one(options, settings, builder)
+  for sigma, loss in losses.items():
+    print(f"sigma {sigma}: mean squared error {loss:.4f} of the Gaussian prior's")
+  print(f"Wrote {pathlib.Path(options.output) / 'prior.json'}.")
+
+
+def _train_for_one(options, settings, builder):
+  """Trains a prior of one survey; returns its validation losses."""
+  from tfp_massmap import devices
+  from tfp_massmap import geometry
+  from tfp_massmap import priors
+  from tfp_massmap.priors import from_dataset
+  from tfp_massmap.priors import training
+
   maps, pixel_scale, metadata = from_dataset.read_maps(builder)
   spectrum = _spectrum(options, metadata)
   start = None
   if options.start:
     sampling.require_no_folder("--start", options.start)
     grid = geometry.PixelGrid((settings.crop, settings.crop), pixel_scale)
-    start = priors.HybridPrior.load(options.start, grid)
+    about = _about_maps(options, metadata)
+    start = priors.HybridPrior.load(options.start, grid, corrections=False, **about)
   prior = training.train(
     maps["train"],
     maps["validation"],
@@ -45,27 +59,75 @@ def run(options: argparse.Namespace) -> None:
     strategy=devices.choose_strategy(),
     progress=not options.quiet,
   )
-  losses = prior.card["training"]["validation_loss"]
-  for sigma, loss in losses.items():
-    print(f"sigma {sigma}: mean squared error {loss:.4f} of the Gaussian prior's")
-  print(f"Wrote {pathlib.Path(options.output) / 'prior.json'}.")
+  return prior.card["training"]["validation_loss"]
+
+
+def _about_maps(options, metadata):
+  """Returns what a start that serves any survey needs to know of the maps."""
+  from tfp_massmap.priors import survey_fit
+
+  if not survey_fit.serves_any_survey(options.start):
+    return {}
+  return dict(sources=_sources(options, metadata), cosmology=_cosmology(metadata))
+
+
+def _train_for_surveys(options, settings, builder):
+  """Trains a prior of any survey; returns its validation losses."""
+  from tfp_massmap import devices
+  from tfp_massmap.nn import network_file
+  from tfp_massmap.priors import from_dataset
+  from tfp_massmap.priors import survey_training
+
+  if options.spectrum:
+    raise ValueError(
+      f"--spectrum is for maps of one survey; those of {options.dataset} have a survey"
+      " each, whose power follows from its n(z) and cosmology."
+    )
+  maps, ranges, metadata = from_dataset.read_surveys(builder)
+  if options.start:
+    sampling.require_no_folder("--start", options.start)
+  path = survey_training.train(
+    maps["train"],
+    maps["validation"],
+    ranges=ranges,
+    folder=options.output,
+    architecture=options.preset,
+    settings=settings,
+    data=metadata,
+    start=options.start,
+    strategy=devices.choose_strategy(),
+    progress=not options.quiet,
+  )
+  card, _ = network_file.find(path, "prior", needed=("training",))
+  return card["training"]["validation_loss"]
 
 
 def _spectrum(options, metadata):
   """Returns the power spectrum of the maps."""
   from tfp_massmap import spectra
-  from tfp_massmap import theory
-  from tfp_massmap.simulate import source_planes
 
   if options.spectrum:
     return spectra.PowerSpectrum.read(options.spectrum)
+  return spectra.PowerSpectrum.theory(
+    _sources(options, metadata), _cosmology(metadata), small_scales="kappatng"
+  )
+
+
+def _sources(options, metadata):
+  """Returns the n(z) of the maps."""
+  from tfp_massmap.simulate import source_planes
+
   if "plane_weights" not in metadata:
     raise ValueError(
-      f"The metadata of {options.dataset} have no plane_weights, by which the power of"
-      " its maps would be computed. Give their power with --spectrum TABLE."
+      f"The metadata of {options.dataset} have no plane_weights, by which the power"
+      " of its maps would be computed. Give their power with --spectrum TABLE."
     )
-  sources = source_planes.sources(metadata["plane_weights"])
+  return source_planes.sources(metadata["plane_weights"])
+
+
+def _cosmology(metadata):
+  from tfp_massmap import theory
+
   # Data sets of kappaTNG have its cosmology, and need not say so.
   given = {n: metadata[n] for n in ("omega_matter", "sigma_8") if n in metadata}
-  cosmology = theory.Cosmology(**given)
-  return spectra.PowerSpectrum.theory(sources, cosmology, small_scales="kappatng")
+  return theory.Cosmology(**given)

@@ -10,8 +10,8 @@ Another data set NAME is a folder `datasets/NAME` at the root of the repository,
 
 and its name in `DATASETS` of `setup.py`.
 
-Importing this package registers the builders `kappatng_cosmos`, `cosmos_shear` and
-`halo_kappa`:
+Importing this package registers the builders `kappatng_cosmos`, `cosmos_shear`,
+`halo_kappa` and `survey_kappa`:
 
   import tensorflow_datasets as tfds
   import tfp_massmap.datasets

@@ -7,6 +7,7 @@ and returns one channel, `[batch, ny, nx, 1]`.
 import typing
 
 from keras import KerasTensor
+from keras import Variable
 from keras import layers
 
 from tfp_massmap.nn import layers as nn_layers
@@ -15,27 +16,40 @@ from tfp_massmap.nn import spectral_norm
 if typing.TYPE_CHECKING:
   from tfp_massmap.nn import architectures
 
-# Width of the layer that turns sigma into the features every block scales with.
+# Width of the layer that turns sigma into the features every block scales with, and of
+# the two that turn sigma and the conditions into further ones.
 _NOISE_CHANNELS = 64
+_CONDITION_CHANNELS = (128, 64)
+_CONDITIONS = "conditions"  # Layers of the conditions have names that begin so.
 
 
 def modulated_body(
-  architecture: "architectures.Architecture", maps: KerasTensor, *, sigma: KerasTensor
+  architecture: "architectures.Architecture",
+  maps: KerasTensor,
+  *,
+  sigma: KerasTensor,
+  conditions: KerasTensor | None = None,
 ) -> KerasTensor:
   """Returns the output of the default U-net.
 
   Pixels are grouped by 2 x 2 into channels, so that all convolutions work at half the
-  resolution or below. Sigma scales and shifts the channels of every block (Perez et al.
-  2018).
+  resolution or below. Sigma and the conditions scale and shift the channels of every
+  block (Perez et al. 2018).
 
   Args:
     architecture: `architectures.Architecture`.
     maps: `[batch, ny, nx, channels]`, sides a multiple of the coarsest pixel.
     sigma: `[batch]`, positive.
+    conditions: None, or numbers of order one that describe the maps, `[batch, n]`.
   """
-  noise = layers.Dense(_NOISE_CHANNELS, activation="silu")(
-    nn_layers.NoiseFeatures()(sigma)
-  )
+  waves = nn_layers.NoiseFeatures()(sigma)
+  noise = layers.Dense(_NOISE_CHANNELS, activation="silu")(waves)
+  if conditions is not None:
+    further = layers.Concatenate()([waves, conditions])
+    for number, width in enumerate(_CONDITION_CHANNELS):
+      name = f"{_CONDITIONS}_{number}"
+      further = layers.Dense(width, activation="silu", name=name)(further)
+    noise = layers.Concatenate()([noise, further])
   x = nn_layers.SpaceToDepth()(maps)
   x = _convolution(architecture, architecture.channels[0])(x)
   levels = list(zip(architecture.channels, architecture.num_blocks))
@@ -60,8 +74,21 @@ def modulated_body(
   )
 
 
+def is_of_conditions(weight: Variable) -> bool:
+  """Returns whether a weight belongs to a layer that conditional networks alone have.
+
+  Args:
+    weight: Keras variable of a network.
+  """
+  return weight.path.split("/")[-2].startswith(_CONDITIONS)
+
+
 def paper_body(
-  architecture: "architectures.Architecture", maps: KerasTensor, *, sigma: KerasTensor
+  architecture: "architectures.Architecture",
+  maps: KerasTensor,
+  *,
+  sigma: KerasTensor,
+  conditions: None = None,
 ) -> KerasTensor:
   """Returns the output of the U-net of Remy et al. (2022, appendix C).
 
@@ -73,7 +100,9 @@ def paper_body(
     architecture: `architectures.Architecture`.
     maps: `[batch, ny, nx, channels]`, sides a multiple of the coarsest pixel.
     sigma: `[batch]`, positive.
+    conditions: None: this network has no place for them.
   """
+  del conditions
   x = nn_layers.ConcatenateSigma()([maps, sigma])
   levels = list(zip(architecture.channels, architecture.num_blocks))
   skips = []

@@ -7,8 +7,7 @@ sigma^2, which is Eq. 24 (weighting "score").
 
 import tensorflow as tf
 
-from tfp_massmap.priors import gaussian as gaussian_prior
-from tfp_massmap.priors import residual
+from tfp_massmap.priors import example_denoisers
 from tfp_massmap.priors import training_settings
 
 
@@ -16,19 +15,17 @@ class DenoisingLoss:
   """The loss of a residual denoiser; a loss function of `nn.training_loop`.
 
   Args:
-    denoiser: `residual.ResidualDenoiser`.
-    gaussian: `priors.GaussianPrior` of the crops.
+    denoiser: `example_denoisers.ExampleDenoiser`.
     settings: `training_settings.TrainingSettings`.
   """
 
   def __init__(
     self,
-    denoiser: residual.ResidualDenoiser,
-    gaussian: gaussian_prior.GaussianPrior,
+    denoiser: example_denoisers.ExampleDenoiser,
     *,
     settings: training_settings.TrainingSettings,
   ) -> None:
-    self._denoiser, self._gaussian, self._settings = denoiser, gaussian, settings
+    self._denoiser, self._settings = denoiser, settings
 
   def __call__(
     self, batch: dict[str, tf.Tensor], *, step: tf.Tensor, replica: tf.Tensor
@@ -52,18 +49,17 @@ class DenoisingLoss:
         `[batch, 1, 1]`, where some are Gaussian fields.
       training: Whether batch statistics of the network are used and updated.
     """
-    noisy, sigma = batch["noisy"], batch["sigma"]
-    wiener = self._gaussian.denoise(noisy, sigma)
-    denoised = wiener + self._denoiser(noisy, wiener, sigma, training)
+    wiener = self._denoiser.wiener(batch)
+    denoised = wiener + self._denoiser.residual(batch, wiener, training=training)
     target, weight = batch["clean"], 1.0
     if "is_gaussian" in batch:
       weight = tf.where(batch["is_gaussian"], self._settings.gaussian_weight, 1.0)
       # The Wiener filter is the mean of all Gaussian fields that the noise may hide. It
       # gives the same gradient on average as the field itself, without its scatter.
       target = tf.where(batch["is_gaussian"], wiener, target)
-    scale = sigma
+    scale = batch["sigma"]
     if self._settings.weighting == "error":
-      scale = self._denoiser.error_std(sigma)
+      scale = self._denoiser.error_std(batch)
     error = (denoised - target) / scale[:, tf.newaxis, tf.newaxis]
     return tf.reduce_mean(weight * tf.square(error))
 
@@ -91,6 +87,7 @@ class DenoisingLoss:
     num = batch["clean"].shape[0]
     chosen = tf.random.stateless_uniform([num, 1, 1], choice_seed)
     chosen = chosen < self._settings.gaussian_share
-    clean = tf.where(chosen, self._gaussian.sample([num], field_seed), batch["clean"])
+    fields = self._denoiser.gaussian_fields(batch, field_seed)
+    clean = tf.where(chosen, fields, batch["clean"])
     noisy = batch["noisy"] + (clean - batch["clean"])
     return {**batch, "clean": clean, "noisy": noisy, "is_gaussian": chosen}

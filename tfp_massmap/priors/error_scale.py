@@ -6,11 +6,13 @@ ratio of the two standard deviations as a function of the denoised convergence a
 sigma. Samplers multiply the Gaussian covariance by it, on both sides.
 """
 
+from collections.abc import Iterable
 from collections.abc import Sequence
 import dataclasses
 import typing
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -107,7 +109,7 @@ def measure(
       " more."
     )
   denoise = tf.function(prior.denoise, autograph=False)
-  curves = []
+  pairs = []
   for index, sigma in enumerate(sigmas):
     rng = np.random.default_rng([seed, index])
     denoised = np.empty_like(maps)
@@ -117,18 +119,55 @@ def measure(
       denoised[first : first + batch_size] = denoise(
         tf.constant(batch + np.float32(sigma) * noise), tf.constant(sigma, tf.float32)
       )
-    curves.append(_curve(denoised.ravel(), (maps - denoised).ravel()))
+    pairs.append((denoised, maps))
+  variance = np.asarray(prior.gaussian.mode_variance, np.float64)
+  errors = [wiener_error(variance, sigma, shape=prior.shape) for sigma in sigmas]
+  return from_denoised(sigmas, pairs, gaussian_errors=errors)
+
+
+def from_denoised(
+  sigmas: Sequence[float] | np.ndarray,
+  pairs: Iterable[tuple[npt.ArrayLike, npt.ArrayLike]],
+  *,
+  gaussian_errors: Sequence[float],
+) -> ErrorScale:
+  """Returns the table of maps that are denoised already.
+
+  Args:
+    sigmas: Noise levels, `[m]`.
+    pairs: Denoised maps and the maps, of one shape, for each noise level.
+    gaussian_errors: `wiener_error` at each noise level, `[m]`.
+  """
+  curves = []
+  for denoised, maps in pairs:
+    denoised = np.asarray(denoised, np.float32)
+    curves.append(_curve(denoised.ravel(), (np.asarray(maps) - denoised).ravel()))
   kappas = (min(x[0] for x, _ in curves), max(x[-1] for x, _ in curves))
   places = np.linspace(*kappas, _NUM_VALUES)
   table = [
-    0.5 * np.log(np.interp(places, x, squared) / _gaussian_error(prior, sigma))
-    for sigma, (x, squared) in zip(sigmas, curves)
+    0.5 * np.log(np.interp(places, x, squared) / error)
+    for error, (x, squared) in zip(gaussian_errors, curves)
   ]
   return ErrorScale(
     tuple(float(s) for s in sigmas),
     (float(kappas[0]), float(kappas[1])),
     log_scale=tuple(tuple(np.round(row, 4).tolist()) for row in table),
   )
+
+
+def wiener_error(
+  mode_variance: np.ndarray, sigma: float, *, shape: tuple[int, int]
+) -> float:
+  """Returns the variance that the Wiener filter leaves in a pixel.
+
+  Args:
+    mode_variance: S, `[ny, nx // 2 + 1]`.
+    sigma: Noise level.
+    shape: `(ny, nx)`.
+  """
+  left = mode_variance * sigma**2 / (mode_variance + sigma**2)
+  count = geometry.half_plane_multiplicity(shape)
+  return float(np.sum(count * left) / (shape[0] * shape[1]))
 
 
 def _curve(denoised, error):
@@ -148,11 +187,3 @@ def _curve(denoised, error):
   ]
   enough = count >= _FEWEST
   return tuple(total[enough] / count[enough] for total in sums)
-
-
-def _gaussian_error(prior, sigma):
-  """Returns the variance that the Wiener filter leaves in a pixel."""
-  variance = np.asarray(prior.gaussian.mode_variance, np.float64)
-  left = variance * sigma**2 / (variance + sigma**2)
-  count = geometry.half_plane_multiplicity(prior.shape)
-  return float(np.sum(count * left) / (prior.shape[0] * prior.shape[1]))

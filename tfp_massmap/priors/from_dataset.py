@@ -1,11 +1,16 @@
 """Convergence maps of a prepared tfds data set, for the training of a prior."""
 
+import dataclasses
 import os
 import pathlib
 import typing
 
 from astropy import units as u
 import numpy as np
+
+from tfp_massmap import theory
+from tfp_massmap.priors import survey_training
+from tfp_massmap.simulate import random_surveys
 
 if typing.TYPE_CHECKING:
   import tensorflow_datasets as tfds
@@ -63,12 +68,7 @@ def read_maps(
   import tensorflow_datasets as tfds
 
   metadata = dict(builder.info.metadata or {})
-  missing = {"train", "validation"} - set(builder.info.splits)
-  if missing:
-    raise ValueError(
-      f"{builder.data_dir} has no split {' and '.join(sorted(missing))}; it has"
-      f" {sorted(builder.info.splits)}."
-    )
+  _check_splits(builder)
   if "kappa" not in builder.info.features or "pixel_scale_arcmin" not in metadata:
     raise ValueError(
       f"{builder.data_dir} has no maps `kappa` with a pixel scale; prepare halo_kappa"
@@ -83,3 +83,61 @@ def read_maps(
   metadata["dataset"] = builder.info.full_name
   metadata["splits"] = {split: len(kappa) for split, kappa in maps.items()}
   return maps, metadata["pixel_scale_arcmin"] * u.arcmin, metadata
+
+
+def is_of_surveys(builder: "tfds.core.DatasetBuilder") -> bool:
+  """Returns whether every map of a data set belongs to a survey of its own.
+
+  Args:
+    builder: Builder from `open_dataset`.
+  """
+  return "source_weights" in builder.info.features
+
+
+def read_surveys(
+  builder: "tfds.core.DatasetBuilder",
+) -> tuple[dict[str, survey_training.SurveyMaps], random_surveys.SurveyRanges, dict]:
+  """Returns the maps of a prepared data set of many surveys, such as `survey_kappa`.
+
+  Args:
+    builder: Builder from `open_dataset`.
+
+  Returns:
+    `(maps, ranges, metadata)`: dict of split to `survey_training.SurveyMaps`, the
+    ranges of the surveys, and the metadata of the data set, with its full name as
+    `dataset` and the sizes of its splits as `splits`.
+
+  Raises:
+    ValueError: If it has no splits train and validation.
+  """
+  import tensorflow_datasets as tfds
+
+  metadata = dict(builder.info.metadata or {})
+  _check_splits(builder)
+  maps = {}
+  for split in ("train", "validation"):
+    examples = list(tfds.as_numpy(builder.as_dataset(split=split)))
+    surveys = [
+      random_surveys.Survey(
+        float(example["pixel_scale_arcmin"]),
+        example["source_weights"],
+        theory.Cosmology(example["omega_matter"], example["sigma_8"]),
+      )
+      for example in examples
+    ]
+    kappa = [example["kappa"] for example in examples]
+    maps[split] = survey_training.SurveyMaps(kappa, surveys)
+  names = [field.name for field in dataclasses.fields(random_surveys.SurveyRanges)]
+  ranges = random_surveys.SurveyRanges(**{name: metadata[name] for name in names})
+  metadata["dataset"] = builder.info.full_name
+  metadata["splits"] = {split: len(some.maps) for split, some in maps.items()}
+  return maps, ranges, metadata
+
+
+def _check_splits(builder):
+  missing = {"train", "validation"} - set(builder.info.splits)
+  if missing:
+    raise ValueError(
+      f"{builder.data_dir} has no split {' and '.join(sorted(missing))}; it has"
+      f" {sorted(builder.info.splits)}."
+    )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import dataclasses
 import hashlib
 import os
-import warnings
+import typing
 
 from astropy import units as u
 import numpy as np
@@ -19,25 +19,17 @@ from tfp_massmap import spectra
 from tfp_massmap import theory
 from tfp_massmap.nn import architectures
 from tfp_massmap.nn import network_file
+from tfp_massmap.priors import conditions
 from tfp_massmap.priors import error_scale as error_scale_lib
 from tfp_massmap.priors import gaussian as gaussian_prior
 from tfp_massmap.priors import interface
 from tfp_massmap.priors import linear_response as linear_response_lib
 from tfp_massmap.priors import residual as residual_lib
+from tfp_massmap.priors import survey_corrections
+from tfp_massmap.priors import survey_fit
 from tfp_massmap.simulate import source_planes
 
-_CARD = (
-  "architecture",
-  "scales",
-  "spectrum",
-  "pixel_scale_arcmin",
-  "sigma_range",
-  "plane_weights",
-)
-# A warning is due where the power at this multipole differs by more than this share: 10 %
-# in sigma_8 cost 4 % of coverage (docs/calibration.md).
-_POWER_TOLERANCE = 0.05
-_POWER_ELL = 1000.0
+_CARD = ("architecture", "sigma_range")
 
 
 class HybridPrior:
@@ -56,6 +48,8 @@ class HybridPrior:
       part of the residual to be subtracted (`priors.linear_response`).
     constants: `priors.SamplerConstants`.
     name: Name for headers of products.
+    survey: What the residual was told of the survey, for headers and checksums; empty
+      for a network of one survey.
 
   Attributes:
     gaussian, residual, sigma_range, card, error_scale, linear_response, constants: As
@@ -75,6 +69,7 @@ class HybridPrior:
     linear_response: Callable | None = None,
     constants: interface.SamplerConstants = interface.SamplerConstants(),
     name: str = "hybrid",
+    survey: str = "",
   ) -> None:
     self.gaussian = gaussian
     self.residual = residual
@@ -84,7 +79,7 @@ class HybridPrior:
     self.error_scale = error_scale
     self.linear_response = linear_response
     self.constants = constants
-    self._name = name
+    self._name, self._survey = name, survey
 
   @property
   def shape(self) -> tuple[int, int]:
@@ -103,6 +98,11 @@ class HybridPrior:
     return residual if isinstance(residual, residual_lib.ResidualDenoiser) else None
 
   @property
+  def network_survey(self) -> conditions.NetworkSurvey | None:
+    """The survey that a conditional network is told of; None for another one."""
+    return None if self.network is None else self.network.survey
+
+  @property
   def compute_dtype(self) -> str | None:
     """Dtype of the network's convolutions; None without a network."""
     return None if self.network is None else self.network.compute_dtype
@@ -113,7 +113,8 @@ class HybridPrior:
     weights = self.card.get("weights_sha256")
     if weights is None:
       return self._name
-    return f"{self._name}, weights {weights[:16]}, {self.compute_dtype}"
+    parts = [self._name, self._survey, f"weights {weights[:16]}", self.compute_dtype]
+    return ", ".join(filter(None, parts))
 
   def denoise(self, x: tf.Tensor, sigma: tf.Tensor | float) -> tf.Tensor:
     """Returns E[kappa | kappa + sigma noise = x], of the shape of `x`.
@@ -223,6 +224,8 @@ class HybridPrior:
       self.error_scale,
       self.constants,
     ]
+    if self._survey:
+      parts.append(self._survey)
     return hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()
 
   def _weights_checksum(self) -> str | None:
@@ -241,8 +244,11 @@ class HybridPrior:
     *,
     compute_dtype: str = "auto",
     sources: theory.SourceRedshifts | None = None,
+    cosmology: theory.Cosmology | None = None,
+    corrections: bool = True,
+    progress: bool = True,
   ) -> "HybridPrior":
-    """Reads a trained prior.
+    """Reads a trained prior, for one survey.
 
     Args:
       path: Path of `NAME.json` or `NAME.weights.h5`, or of both without suffix; or the
@@ -251,38 +257,49 @@ class HybridPrior:
       compute_dtype: Dtype of the network's convolutions, "float32" or "bfloat16", which
         changes the denoiser by about 1e-3 of its error; maps stay float32. "auto" is
         bfloat16 on processors that have it and float32 elsewhere (`devices`).
-      sources: None, or the n(z) of the galaxies, which is compared with that of the
-        training.
+      sources: The n(z) of the galaxies. A prior of any survey needs it. One of a single
+        survey compares it with that of the training; None leaves it unchecked.
+      cosmology: `theory.Cosmology`, for a prior of any survey; None for that of
+        kappaTNG.
+      corrections: Whether a prior of any survey gets the corrections that are measured
+        for this one (`priors.survey_corrections`): at most a minute the first time, then
+        read from a cache.
+      progress: Whether to show a progress bar of that on standard error.
 
     Returns:
-      A `HybridPrior`, float32. Pixels or redshifts that the network was not trained for
-      give a warning with numbers.
+      A `HybridPrior`, float32. Pixels, redshifts or a cosmology that the network was not
+      trained for give a warning with numbers.
 
     Raises:
       FileNotFoundError: If one of the two files is missing.
-      ValueError: If the card is not one or was changed, or the weights are not those of
-        the card.
+      ValueError: If the card is not one or was changed, the weights are not those of
+        the card, or the prior cannot take the n(z) or the cosmology.
     """
     card, weights_path = network_file.find(path, "prior", needed=_CARD)
-    _check_pixel_scale(card, grid)
-    if sources is not None:
-      _check_redshifts(card, sources)
-    spectrum = spectra.PowerSpectrum(**card["spectrum"])
+    fit = survey_fit.fit(card, grid, sources=sources, cosmology=cosmology)
     architecture = architectures.Architecture(**card["architecture"])
     dtype = devices.resolve_compute_dtype(compute_dtype)
     network = architectures.build(architecture, compute_dtype=dtype)
     network.load_weights(weights_path)
     network.trainable = False
-    scales = residual_lib.Scales(**{k: tuple(v) for k, v in card["scales"].items()})
+    residual = residual_lib.ResidualDenoiser(
+      network, architecture, scales=fit.scales, survey=fit.survey
+    )
+    tables = _Tables.of_card(card)
+    if fit.is_of_any_survey and corrections:
+      tables = _measured(
+        fit, residual, weights=card["weights_sha256"], progress=progress
+      )
     return cls(
-      gaussian_prior.GaussianPrior.from_spectrum(spectrum, grid),
-      residual_lib.ResidualDenoiser(network, architecture, scales=scales),
-      sigma_range=card["sigma_range"],
+      gaussian_prior.GaussianPrior.from_spectrum(fit.spectrum, grid),
+      residual,
+      sigma_range=fit.sigma_range,
       card=card,
-      error_scale=_error_scale(card),
-      linear_response=_linear_response(card, grid),
+      error_scale=tables.error_scale,
+      linear_response=tables.linear_response and tables.linear_response.on(grid),
       constants=interface.SamplerConstants(**card.get("constants", {})),
       name=os.path.basename(path),
+      survey=fit.describe(),
     )
 
 
@@ -335,52 +352,41 @@ def save(
     ),
     training=training,
   )
+  if denoiser.survey is not None:
+    card["network_survey"] = denoiser.survey.as_card()
   network_file.save(path, denoiser.network, card=card, overwrite=overwrite)
 
 
-def _error_scale(card):
-  if "error_scale" not in card:
-    return None
-  return error_scale_lib.ErrorScale(**card["error_scale"])
+class _Tables(typing.NamedTuple):
+  """The error scale and the linear response of a network; None where not measured."""
 
+  error_scale: error_scale_lib.ErrorScale | None
+  linear_response: linear_response_lib.LinearResponse | None
 
-def _linear_response(card, grid):
-  if "linear_response" not in card:
-    return None
-  return linear_response_lib.LinearResponse(**card["linear_response"]).on(grid)
-
-
-def _check_pixel_scale(card, grid):
-  mismatch = geometry.pixel_scale_mismatch(grid, card["pixel_scale_arcmin"])
-  if mismatch is not None:
-    warnings.warn(
-      f"The prior was {mismatch}: what the network learnt of shapes does not hold"
-      " there. Resample the map, or train a prior.",
-      stacklevel=3,
+  @classmethod
+  def of_card(cls, card):
+    """Returns those of a card."""
+    scale, response = (card.get(name) for name in cls._fields)
+    return cls(
+      None if scale is None else error_scale_lib.ErrorScale(**scale),
+      None if response is None else linear_response_lib.LinearResponse(**response),
     )
 
 
-def _check_redshifts(card, sources):
-  """Warns if the galaxies give another convergence power than those of the training."""
-  if card["plane_weights"] is None:
-    warnings.warn(
-      "The prior does not say for which source redshifts it was trained: they cannot"
-      " be compared with those of the galaxies.",
-      stacklevel=3,
-    )
-    return
-  trained = theory.SourceRedshifts(
-    source_planes.source_redshifts(), np.array(card["plane_weights"])
+def _measured(fit, residual, *, weights, progress):
+  """Returns the tables that are measured for a survey, or were before."""
+  survey = survey_corrections.Survey(fit.pixel_scale_arcmin, fit.sources, fit.cosmology)
+  gaussian = gaussian_prior.GaussianPrior.from_spectrum(fit.spectrum, survey.crop_grid)
+  prior = HybridPrior(gaussian, residual, sigma_range=fit.sigma_range)
+  found = survey_corrections.get(
+    tf.function(
+      lambda x, sigma: tf.square(sigma)[:, None, None] * prior.residual_score(x, sigma),
+      autograph=False,
+    ),
+    survey,
+    mode_variance=np.asarray(gaussian.mode_variance, np.float64),
+    sigma_range=fit.sigma_range,
+    network=f"{weights} {residual.compute_dtype}",
+    progress=progress,
   )
-  powers = [
-    theory.convergence_power([_POWER_ELL], n_of_z)[0] for n_of_z in (sources, trained)
-  ]
-  ratio = powers[0] / powers[1]
-  if abs(ratio - 1) > _POWER_TOLERANCE:
-    warnings.warn(
-      f"The prior was trained for sources of mean redshift {trained.mean:.2f} and is used"
-      f" for {sources.mean:.2f}: at ell = {_POWER_ELL:.0f} the power of their convergence"
-      f" is {ratio:.2f} times that of the training. Train a prior for them: halo_kappa"
-      " takes their redshifts.",
-      stacklevel=3,
-    )
+  return _Tables(found.error_scale, found.linear_response)

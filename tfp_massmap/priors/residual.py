@@ -23,6 +23,7 @@ import tensorflow as tf
 from tfp_massmap import geometry
 from tfp_massmap import spectra
 from tfp_massmap.nn import architectures
+from tfp_massmap.priors import conditions
 from tfp_massmap.priors import sigma_table
 
 # The map over whose modes the means are taken: the 360 x 360 pixels of Remy et al.
@@ -68,14 +69,19 @@ class Scales:
     grid = geometry.PixelGrid(
       (_REFERENCE_PIXELS, _REFERENCE_PIXELS), u.Quantity(pixel_scale)
     )
-    variance = spectrum.mode_variance(grid)
-    weights = np.broadcast_to(
-      geometry.half_plane_multiplicity(grid.shape), variance.shape
+    # Modes of one multipole share their variance: a tenth of them is left.
+    _, first, mode = np.unique(
+      grid.multipoles(), return_index=True, return_inverse=True
     )
-    sigma = np.geomspace(low, high, _NUM_SIGMAS)[:, None, None]
+    variance = spectrum.mode_variance(grid).ravel()[first]
+    count = np.broadcast_to(
+      geometry.half_plane_multiplicity(grid.shape), grid.multipoles().shape
+    )
+    weights = np.bincount(mode.ravel(), count.ravel())
+    sigma = np.geomspace(low, high, _NUM_SIGMAS)[:, None]
     smoothed = variance + sigma**2
     means = [
-      np.average(values.reshape(_NUM_SIGMAS, -1), axis=1, weights=weights.ravel())
+      np.average(values, axis=1, weights=weights)
       for values in (smoothed, variance**2 / smoothed, variance * sigma**2 / smoothed)
     ]
     logs = [tuple((0.5 * np.log(mean)).tolist()) for mean in means]
@@ -86,6 +92,11 @@ class Scales:
       log_wiener=log_wiener,
       log_error=log_error,
     )
+
+  @property
+  def map_std(self) -> float:
+    """Standard deviation of the map in a pixel: a without noise."""
+    return float(np.exp(self.log_input[0]))
 
   def at(self, sigma: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns a, b and c at sigma, tensors of its shape and dtype."""
@@ -108,6 +119,10 @@ class ResidualDenoiser:
     network: Keras model of `architectures.build`.
     architecture: Its `architectures.Architecture`.
     scales: `Scales`.
+    survey: `conditions.NetworkSurvey` for a conditional network; None for another one.
+
+  Raises:
+    ValueError: If the network has conditions and there is no survey, or vice versa.
   """
 
   def __init__(
@@ -116,10 +131,17 @@ class ResidualDenoiser:
     architecture: architectures.Architecture,
     *,
     scales: Scales,
+    survey: conditions.NetworkSurvey | None = None,
   ) -> None:
+    if bool(architecture.num_conditions) != (survey is not None):
+      raise ValueError(
+        f"A network with {architecture.num_conditions} conditions needs"
+        f" {'a' if architecture.num_conditions else 'no'} survey."
+      )
     self.network = network
     self.architecture = architecture
     self.scales = scales
+    self.survey = survey
 
   @property
   def compute_dtype(self) -> str:
@@ -147,7 +169,8 @@ class ResidualDenoiser:
     else:
       a, b, c = (s[:, tf.newaxis, tf.newaxis] for s in self.scales.at(sigma))
       inputs, scale = [noisy / a, wiener / b], c
-    output = self.network([tf.stack(inputs, axis=-1), sigma], training=training)
+    about = [sigma] if self.survey is None else self.survey.network_inputs(sigma)
+    output = self.network([tf.stack(inputs, axis=-1), *about], training=training)
     return scale * tf.cast(output, noisy.dtype)
 
   def error_std(self, sigma: tf.Tensor) -> tf.Tensor:

@@ -1,92 +1,54 @@
-"""Training of a prior, from convergence maps to the prior's files."""
+"""Training of a prior of one survey, from convergence maps to the prior's files."""
 
 from collections.abc import Mapping
 import dataclasses
-import json
 import logging
 import os
 import pathlib
-import typing
 
 from astropy import units as u
-import keras
 import numpy as np
 import tensorflow as tf
 
 from tfp_massmap import geometry
 from tfp_massmap import spectra
 from tfp_massmap.nn import architectures
-from tfp_massmap.nn import muon
 from tfp_massmap.nn import network_file
 from tfp_massmap.nn import training_folder
-from tfp_massmap.nn import training_loop
-from tfp_massmap.priors import denoising_loss
+from tfp_massmap.priors import conditions
 from tfp_massmap.priors import error_scale
+from tfp_massmap.priors import example_denoisers
 from tfp_massmap.priors import gaussian as gaussian_prior
 from tfp_massmap.priors import hybrid
 from tfp_massmap.priors import measurement
-from tfp_massmap.priors import noise_laws
 from tfp_massmap.priors import residual
+from tfp_massmap.priors import trainer as trainer_lib
 from tfp_massmap.priors import training_examples
 from tfp_massmap.priors import training_settings
 
 _LOG = logging.getLogger(__name__)
 
-VALIDATION_SIGMAS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-# Memory of Adam's squared gradients, shorter than the usual 0.999 as trainings have
-# some thousand steps.
-_ADAM_BETA_2 = 0.99
 
-
-@dataclasses.dataclass(frozen=True)
-class Origin:
-  """The data and the weights that a training comes from.
-
-  Attributes:
-    data: None, or a dict for JSON that describes the maps, such as name and seed. A
-      training is resumed only with data of the same description.
-    start: None, or a `priors.HybridPrior` whose weights a new training starts from.
-    start_name: None, or the name of `start`, for the record. The record has the
-      checksum of its weights in any case.
-  """
-
-  data: Mapping | None = None
-  start: hybrid.HybridPrior | None = None
-  _: dataclasses.KW_ONLY
-  start_name: str | None = None
-
-  def describe_start(self) -> dict | None:
-    """Returns the start as a dict for JSON; None for new weights."""
-    if self.start is None:
-      return None
-    name = self.start_name or _shipped_name(self.start)
-    return dict(name=name, weights_sha256=self.start.card.get("weights_sha256"))
-
-
-class Trainer:
-  """Trains a residual network, with checkpoints in a folder.
+class Trainer(trainer_lib.Trainer):
+  """Trains the residual network of one survey, with checkpoints in a folder.
 
   Args:
     spectrum: `spectra.PowerSpectrum` of the Gaussian component of the prior.
     grid: `geometry.PixelGrid` of the crops, `settings.crop` pixels a side.
     architecture: `architectures.Architecture`, or the name of a preset.
     settings: `training_settings.TrainingSettings`.
-    folder: Path of the folder of checkpoints, `log.csv` and, with TensorBoard
-      installed, its events. If it holds a checkpoint of the same settings, except those
-      of `training_settings.MAY_CHANGE`, and of the same data, the training is resumed.
-    origin: `Origin`.
+    folder: As `trainer.Trainer`.
+    origin: `trainer.Origin`.
+    survey: `conditions.NetworkSurvey` for a conditional network, which a prior of many
+      surveys can be the start of; None for another one.
     strategy: None, or a `tf.distribute` strategy, see `training_loop.TrainingLoop`.
 
   Attributes:
     denoiser: `residual.ResidualDenoiser` of the network.
-    loss: `denoising_loss.DenoisingLoss`.
-    loop: `training_loop.TrainingLoop`.
-    origin: Dict of `data` and `start` as the folder has them.
 
   Raises:
-    ValueError: If the folder's checkpoint has other settings, pixels, power, data or
-      start, the grid another size, `start` another architecture, no preset the name, or
-      batches cannot be split over the replicas.
+    ValueError: As `trainer.Trainer`, or if the grid has another size than the crops, or
+      no preset the name.
   """
 
   def __init__(
@@ -97,7 +59,8 @@ class Trainer:
     architecture: architectures.Architecture | str,
     settings: training_settings.TrainingSettings,
     folder: str | os.PathLike,
-    origin: Origin = Origin(),
+    origin: trainer_lib.Origin = trainer_lib.Origin(),
+    survey: conditions.NetworkSurvey | None = None,
     strategy: tf.distribute.Strategy | None = None,
   ) -> None:
     if grid.shape != (settings.crop, settings.crop):
@@ -105,37 +68,29 @@ class Trainer:
         f"The grid must have {settings.crop} x {settings.crop} pixels, as the crops;"
         f" got {grid.shape}."
       )
-    training_loop.check_batch_size(settings.batch_size, strategy)
     architecture = architectures.resolve(architecture)
-    if origin.start is not None:
-      _check_architecture(origin.start.residual, architecture)
-    self._settings, self._grid = settings, grid
-    self.record = _record(architecture, settings)
-    notes = _open_folder(
-      folder, self.record, spectrum=spectrum, grid=grid, origin=origin
-    )
-    self.origin = notes.origin
-    keras.utils.set_random_seed(settings.seed)
-    with (strategy or tf.distribute.get_strategy()).scope():
-      dtype = "bfloat16" if settings.mixed_precision else "float32"
-      network = architectures.build(architecture, dtype)
-      if origin.start is not None:
-        start = typing.cast(residual.ResidualDenoiser, origin.start.residual)
-        network.set_weights(start.network.get_weights())
-      optimizer = _make_optimizer(settings)
-    self.denoiser = residual.ResidualDenoiser(
-      network,
-      architecture,
-      scales=residual.Scales.from_spectrum(spectrum, grid.pixel_scale),
-    )
-    gaussian = gaussian_prior.GaussianPrior.from_spectrum(spectrum, grid)
-    self.loss = denoising_loss.DenoisingLoss(self.denoiser, gaussian, settings=settings)
-    self.loop = training_loop.TrainingLoop(
-      network,
-      optimizer,
-      loss=self.loss,
-      folder=notes,
-      settings=_loop_settings(settings),
+    if survey is not None:
+      architecture = dataclasses.replace(
+        architecture, num_conditions=len(survey.values)
+      )
+
+    def make_denoiser(network):
+      self.denoiser = residual.ResidualDenoiser(
+        network,
+        architecture,
+        scales=residual.Scales.from_spectrum(spectrum, grid.pixel_scale),
+        survey=survey,
+      )
+      gaussian = gaussian_prior.GaussianPrior.from_spectrum(spectrum, grid)
+      return example_denoisers.OneSurvey(self.denoiser, gaussian)
+
+    super().__init__(
+      architecture=architecture,
+      settings=settings,
+      folder=folder,
+      field=training_folder.describe_field(spectrum, grid),
+      make_denoiser=make_denoiser,
+      origin=origin,
       strategy=strategy,
     )
 
@@ -163,46 +118,14 @@ class Trainer:
       ValueError: If the training is longer than `num_steps` already, or the maps cannot
         be cropped.
     """
-    settings = self._settings
-    examples = training_examples.ExampleSettings(
-      self._grid.shape,
-      settings.batch_size,
-      sigma_law=settings.make_sigma_law(),
-      seed=settings.seed,
-      periodic=periodic,
-    )
-    validation = validation_examples(validation_maps, settings, periodic=periodic)
-    losses = {}
-
-    def validate():
-      losses.update(self.validate(validation))
-      return {f"sigma_{sigma:g}": loss for sigma, loss in losses.items()}
-
-    self.loop.run(
+    examples = trainer_lib.example_settings(self._settings, periodic=periodic)
+    return self.run(
       lambda first: training_examples.training_examples(
         maps, examples, first_batch=first
       ),
-      validate=validate,
+      validation_examples(validation_maps, self._settings, periodic=periodic),
       progress=progress,
     )
-    return losses
-
-  def validate(
-    self, examples: dict[float, list[dict[str, tf.Tensor]]]
-  ) -> dict[float, float]:
-    """Returns the loss of the present weights, dict of sigma to mean loss.
-
-    Args:
-      examples: Dict of sigma to batches, from `validation_examples`.
-    """
-    return {
-      sigma: float(np.mean([self._validation_step(batch) for batch in batches]))
-      for sigma, batches in examples.items()
-    }
-
-  @tf.function(autograph=False)
-  def _validation_step(self, batch):
-    return self.loss.of(batch, training=False)
 
 
 def validation_examples(
@@ -218,74 +141,11 @@ def validation_examples(
     settings: `training_settings.TrainingSettings`.
     periodic: Whether the maps are tori.
   """
-  size = min(settings.batch_size, settings.num_validation)
-  examples = training_examples.training_examples(
-    maps,
-    training_examples.ExampleSettings(
-      (settings.crop, settings.crop),
-      size,
-      sigma_law=noise_laws.LogUniformSigma(1.0, 1.0),
-      seed=settings.seed + 1,  # Other crops than those of the training.
-      periodic=periodic,
-    ),
+  wanted = trainer_lib.validation_settings(settings, periodic=periodic)
+  examples = training_examples.training_examples(maps, wanted)
+  return trainer_lib.at_sigmas(
+    examples.take(settings.num_validation // wanted.batch_size)
   )
-  batches = list(examples.take(settings.num_validation // size))
-  return {
-    sigma: [_scale_noise(batch, sigma) for batch in batches]
-    for sigma in VALIDATION_SIGMAS
-  }
-
-
-def _scale_noise(batch, sigma):
-  """Returns a batch of another noise level, from one of sigma = 1."""
-  noise = batch["noisy"] - batch["clean"]
-  noisy = batch["clean"] + sigma * noise
-  return dict(clean=batch["clean"], noisy=noisy, sigma=sigma * batch["sigma"])
-
-
-def _record(architecture, settings):
-  """Returns architecture and settings as JSON gives them back."""
-  record = dict(
-    architecture=dataclasses.asdict(architecture), **dataclasses.asdict(settings)
-  )
-  return json.loads(json.dumps(record))
-
-
-def _open_folder(folder, record, *, spectrum, grid, origin):
-  may_change = training_settings.MAY_CHANGE
-  fixed = {name: v for name, v in record.items() if name not in may_change}
-  return training_folder.TrainingFolder(
-    folder,
-    fixed | training_folder.describe_field(spectrum, grid),
-    changeable={name: record[name] for name in may_change},
-    data=origin.data,
-    start=origin.describe_start(),
-  )
-
-
-def _loop_settings(settings):
-  return training_loop.LoopSettings(
-    settings.num_steps,
-    settings.rate_at,
-    averaging=settings.averaging,
-    clip_norm=settings.clip_norm,
-    checkpoint_every=settings.checkpoint_every,
-    log_every=settings.validate_every,
-  )
-
-
-def _make_optimizer(settings):
-  if settings.optimizer == "muon":
-    return muon.Muon(settings.rate_at(0))
-  return keras.optimizers.Adam(settings.rate_at(0), beta_2=_ADAM_BETA_2)
-
-
-def _check_architecture(denoiser, architecture):
-  if denoiser.architecture != architecture:
-    raise ValueError(
-      "The training cannot start from a network of another architecture: it has"
-      f" {denoiser.architecture}, and {architecture} is wanted."
-    )
 
 
 def train(
@@ -315,8 +175,9 @@ def train(
     architecture: `nn.architectures.Architecture`, or the name of a preset.
     settings: `training_settings.TrainingSettings`.
     periodic: Whether the maps are tori.
-    data: Dict for JSON that describes the maps, for the card, see `Origin`.
-    start: `priors.HybridPrior` whose weights a new training starts from.
+    data: Dict for JSON that describes the maps, for the card, see `trainer.Origin`.
+    start: `priors.HybridPrior` whose weights a new training starts from; if it is one
+      for any survey, loaded for that of the maps.
     start_name: Name of `start`, for the card; None for the name that it ships with.
     strategy: None, or a `tf.distribute` strategy, see `training_loop.TrainingLoop`.
     progress: Whether to show a progress bar on standard error.
@@ -337,7 +198,8 @@ def train(
     architecture=architecture,
     settings=settings,
     folder=folder,
-    origin=Origin(data, start, start_name=start_name),
+    origin=_origin(data, start, start_name),
+    survey=None if start is None else start.network_survey,
     strategy=strategy,
   )
   losses = trainer.train(maps, validation_maps, periodic=periodic, progress=progress)
@@ -365,6 +227,11 @@ def train(
   return hybrid.HybridPrior.load(path, grid)
 
 
+def _origin(data, start, start_name):
+  begin = None if start is None else trainer_lib.Start.of_prior(start)
+  return trainer_lib.Origin(data, begin, start_name=start_name)
+
+
 def _measure(path, validation_maps, side, *, progress):
   """Completes the card of a new prior."""
   card, _ = network_file.find(path, "prior", needed=())
@@ -387,12 +254,3 @@ def _measure(path, validation_maps, side, *, progress):
     str(path),
     side,
   )
-
-
-def _shipped_name(prior):
-  """Returns the name of the shipped prior with these weights; None for another one."""
-  checksum = prior.card.get("weights_sha256")
-  for name in hybrid.shipped():
-    if network_file.find(name, "prior", needed=())[0]["weights_sha256"] == checksum:
-      return name
-  return None

@@ -6,6 +6,7 @@ training can be resumed where it stopped.
 """
 
 from collections.abc import Callable
+from collections.abc import Sequence
 import dataclasses
 
 import numpy as np
@@ -75,6 +76,57 @@ def training_examples(
   """
   source = _dataset_source if isinstance(maps, tf.data.Dataset) else _array_source
   numbered = source(maps, settings, first_batch * settings.batch_size)
+  return _batches(numbered.map(lambda number, kappa: (number, kappa, {})), settings)
+
+
+def survey_examples(
+  maps: Sequence[np.ndarray],
+  settings: ExampleSettings,
+  *,
+  map_std: np.ndarray,
+  first_survey: int = 0,
+  first_batch: int = 0,
+) -> tf.data.Dataset:
+  """Returns endless batches of noisy crops of maps that belong to different surveys.
+
+  Args:
+    maps: Maps `[ny, nx]` of any sizes, one of each survey.
+    settings: `ExampleSettings`, in which sigma is that of a network, see
+      `priors.conditions`.
+    map_std: Sigma of a map over that of the network, `[n]`.
+    first_survey: Number of the survey of the first map.
+    first_batch: Number of the first batch, to resume.
+
+  Returns:
+    As `training_examples`, with sigma that of the maps, and `survey`, int32 `[batch]`.
+
+  Raises:
+    ValueError: If a map has values that are not finite or is smaller than the crops.
+  """
+  for kappa in maps:
+    if not np.isfinite(kappa).all():
+      raise ValueError("maps have values that are not finite.")
+    _check_crop(np.shape(kappa), settings.crop_shape)
+  pixels = tf.constant(np.concatenate([np.ravel(kappa) for kappa in maps]), tf.float32)
+  shapes = np.array([np.shape(kappa) for kappa in maps])
+  ends = np.cumsum(shapes.prod(axis=1))
+  starts, ends, shapes = (
+    tf.constant(values, tf.int64)
+    for values in (ends - shapes.prod(axis=1), ends, shapes)
+  )
+  factors = tf.constant(map_std, tf.float32)
+
+  def pick(number):
+    index = _random_index(settings, number, len(maps))
+    kappa = tf.reshape(pixels[starts[index] : ends[index]], shapes[index])
+    return number, kappa, dict(survey=first_survey + index, factor=factors[index])
+
+  numbers = _numbers(first_batch * settings.batch_size)
+  return _batches(numbers.map(pick), settings)
+
+
+def _batches(numbered, settings):
+  """Returns batches of examples, from numbers, maps and what is known of them."""
   examples = numbered.map(
     _example_function(settings),
     num_parallel_calls=tf.data.AUTOTUNE,
@@ -87,14 +139,16 @@ def training_examples(
 def _example_function(settings: ExampleSettings) -> Callable:
   """Returns the function of a number and a map to an example."""
 
-  def make(number, kappa):
+  def make(number, kappa, about):
     seeds = _seeds(settings.seed, number)
     clean = _crop(kappa, settings.crop_shape, seed=seeds[0], periodic=settings.periodic)
     clean = _turn(clean, seeds[1])
     sigma = tf.cast(settings.sigma_law.sample(seeds[2]), tf.float32)
+    about = dict(about)
+    sigma *= about.pop("factor", 1.0)
     noise = tf.random.stateless_normal(tf.shape(clean), seeds[3])
     clean = tf.ensure_shape(clean, settings.crop_shape)
-    return dict(clean=clean, noisy=clean + sigma * noise, sigma=sigma)
+    return dict(clean=clean, noisy=clean + sigma * noise, sigma=sigma, **about)
 
   return make
 
@@ -108,13 +162,9 @@ def _array_source(maps, settings, first):
   _check_crop(maps.shape[1:], settings.crop_shape)
   stored = tf.constant(maps, tf.float32)
 
-  def pick(number):
-    index = tf.random.stateless_uniform(
-      [], _seeds(settings.seed, number)[4], maxval=len(maps), dtype=tf.int32
-    )
-    return number, stored[index]
-
-  return tf.data.Dataset.range(first, np.iinfo(np.int64).max).map(pick)
+  return _numbers(first).map(
+    lambda number: (number, stored[_random_index(settings, number, len(maps))])
+  )
 
 
 def _dataset_source(maps, settings, first):
@@ -138,6 +188,15 @@ def _check_crop(shape, crop_shape):
     )
 
 
+def _numbers(first):
+  return tf.data.Dataset.range(first, np.iinfo(np.int64).max)
+
+
+def _random_index(settings, number, num_maps):
+  seed = _seeds(settings.seed, number)[4]
+  return tf.random.stateless_uniform([], seed, maxval=num_maps, dtype=tf.int32)
+
+
 def _seeds(seed, number):
   """Returns independent stateless seeds of one example, int `[5, 2]`."""
   seed = tf.random.fold_in(tf.constant([seed, 0], tf.int64), number)
@@ -145,7 +204,7 @@ def _seeds(seed, number):
 
 
 def _crop(kappa, crop_shape, *, seed, periodic):
-  shape = kappa.shape
+  shape = tf.shape(kappa)
   places = []
   for axis, axis_seed in enumerate(tf.unstack(tf.random.split(seed, 2))):
     side, crop = shape[axis], crop_shape[axis]

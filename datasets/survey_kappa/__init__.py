@@ -1,0 +1,1 @@
+"""tfds builder `survey_kappa`; see README.md."""

@@ -1,0 +1,193 @@
+"""Measures a prior on simulated surveys of other pixels, redshifts and depths.
+
+    python examples/benchmarks/surveys.py denoising [--prior NAME ...] [--maps 8]
+    python examples/benchmarks/surveys.py posterior [--prior NAME] [--truths 16]
+        [--survey NAME ...] [--output DIR] [--full]
+
+`denoising` prints the squared error of each prior's denoiser over that of the right
+Gaussian prior, at shares of the noise of the survey. `posterior` samples truths of each
+survey (192 x 192 pixels, with holes around stars), and prints a row of figures of merit.
+It resumes in DIR. `--full` takes 64 truths of 64 samples, for the limits of
+`docs/calibration.md`.
+"""
+
+import argparse
+import pathlib
+import typing
+
+from astropy import units as u
+import numpy as np
+import tensorflow as tf
+
+from tfp_massmap import calibration
+from tfp_massmap import geometry
+from tfp_massmap import priors
+from tfp_massmap import shear_map as shear_map_lib
+from tfp_massmap import simulate
+from tfp_massmap import theory
+from tfp_massmap.calibration import band_powers
+from tfp_massmap.calibration import statistics
+
+SIDE = 192
+SEED = 70_000_000  # No training has it.
+SHARES = (0.1, 0.25, 0.5, 1.0, 2.0)
+HOLES = 45 / u.deg**2
+
+
+class Survey(typing.NamedTuple):
+  """A survey: density a square arcmin, scale of n(z), pixels in arcmin, sigma_e."""
+
+  density: float
+  scale: float | None
+  pixel_scale: float
+  sigma_e: float
+
+  @property
+  def sources(self):
+    """The n(z)."""
+    if self.scale is None:
+      return theory.SourceRedshifts.cosmos()
+    return theory.SourceRedshifts.smail(self.scale)
+
+  @property
+  def grid(self):
+    """The grid of its maps."""
+    return geometry.PixelGrid((SIDE, SIDE), self.pixel_scale * u.arcmin)
+
+  @property
+  def noise(self):
+    """Mean standard deviation of the shear in a pixel."""
+    return self.sigma_e / (self.density * self.pixel_scale**2) ** 0.5
+
+
+SURVEYS = {
+  "COSMOS": Survey(64, None, 0.29, 0.315),
+  "JWST-like": Survey(129, 0.90, 0.15, 0.295),
+  "Euclid-like": Survey(30, 0.64, 0.6, 0.257),
+  "HSC-like": Survey(18, 0.55, 0.8, 0.275),
+  "KiDS-like": Survey(7, 0.40, 1.5, 0.270),
+  "DES-like": Survey(6, 0.42, 2.5, 0.263),
+}
+
+
+def load(name, survey):
+  """Returns a prior on a survey; one of a single survey does not know the redshifts."""
+  if name in ("cosmos-halo",):
+    return priors.HybridPrior.load(name, survey.grid)
+  return priors.HybridPrior.load(name, survey.grid, sources=survey.sources)
+
+
+def observation(survey):
+  """Returns mask and noise of the survey, without a signal."""
+  rng = np.random.default_rng(1)
+  made = simulate.Survey(
+    survey.density / u.arcmin**2, survey.sigma_e, hole_density=HOLES
+  )
+  mask = made.footprint(survey.grid, rng)
+  return shear_map_lib.ShearMap(
+    np.zeros([2, *survey.grid.shape]),
+    np.full(survey.grid.shape, survey.noise),
+    mask=mask,
+    grid=survey.grid,
+  )
+
+
+def denoising(options):
+  """Prints squared errors over those of the Gaussian prior."""
+  print("| survey | prior |", " | ".join(f"{s:g} of the noise" for s in SHARES), "|")
+  print("| --- | --- |", " | ".join("---" for _ in SHARES), "|")
+  for name in options.survey:
+    survey = SURVEYS[name]
+    truth = calibration.simulated_truths(survey.grid, survey.sources, seed=SEED)
+    maps = np.stack([truth(index) for index in range(options.maps)])
+    for prior_name in options.prior:
+      prior = load(prior_name, survey)
+      cells = [ratio(prior, maps, share * survey.noise) for share in SHARES]
+      print(f"| {name} | {prior_name} |", " | ".join(cells), "|", flush=True)
+
+
+def ratio(prior, maps, sigma):
+  """Returns a squared error over the Gaussian prior's, with the error of the mean."""
+  noisy = maps + sigma * np.random.default_rng(0).standard_normal(maps.shape)
+  errors = np.array(
+    [
+      [
+        np.mean((denoise(tf.constant(x, tf.float32), sigma) - truth) ** 2)
+        for denoise in (prior.denoise, prior.gaussian.denoise)
+      ]
+      for x, truth in zip(noisy, maps)
+    ]
+  )
+  values = errors[:, 0] / errors[:, 1]
+  mean = errors[:, 0].sum() / errors[:, 1].sum()
+  return f"{mean:.3f} +- {values.std() / (len(values) - 1) ** 0.5:.3f}"
+
+
+def posterior(options):
+  """Samples truths of each survey, and prints a row of each."""
+  num_truths, num_samples = (64, 64) if options.full else (options.truths, 39)
+  print(
+    "| survey | error over the Gaussian prior's | std / error | covers 68, 95 % |"
+    " highest 1 % | power | TARP |"
+  )
+  print("| --- | --- | --- | --- | --- | --- | --- |")
+  for name in options.survey:
+    survey = SURVEYS[name]
+    for prior_name in options.prior:
+      folder = options.output and options.output / f"{name}-{_plain(prior_name)}"
+      verdict = calibration.calibrate(
+        observation(survey),
+        load(prior_name, survey),
+        truth=calibration.simulated_truths(survey.grid, survey.sources, seed=SEED),
+        num_truths=num_truths,
+        num_samples=num_samples,
+        folder=folder,
+        label=f"{name}, truths of seed {SEED}",
+      )
+      print(f"| {name}, {prior_name} | {row(verdict)} |", flush=True)
+      if folder:
+        verdict.save(folder)
+
+
+def row(verdict):
+  """Returns the figures of a verdict as cells of a table."""
+  records = verdict.records
+  cells = [_with_error(verdict.error_over_wiener)]
+  observed, *rest = statistics.names(records)
+  cells.append(_with_error(statistics.std_over_error(records, observed)))
+  highest = next(n for n in rest if n.startswith("pixels: posterior mean, highest"))
+  for region in (observed, highest):
+    covered = statistics.coverage(records, region).scalars()
+    cells.append(
+      ", ".join(f"{100 * c.value:.1f} +- {100 * c.error:.1f}" for c in covered)
+    )
+  power = band_powers.band_power(records)
+  cells.append(", ".join(f"{value:.2f}" for value in power.value))
+  _, _, tarp = statistics.tarp(records)
+  cells.append(f"{tarp.value:.3f} ({tarp.expected:.3f})")
+  return " | ".join(cells)
+
+
+def _with_error(estimate):
+  return f"{estimate.value:.3f} +- {estimate.error:.3f}"
+
+
+def _plain(name):
+  return str(name).strip("/").replace("/", "_")
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument("what", choices=("denoising", "posterior"))
+  parser.add_argument("--prior", nargs="+", default=["universal"])
+  parser.add_argument("--survey", nargs="+", default=list(SURVEYS), choices=SURVEYS)
+  parser.add_argument("--maps", type=int, default=8)
+  parser.add_argument("--truths", type=int, default=16)
+  parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("surveys"))
+  parser.add_argument("--full", action="store_true")
+  options = parser.parse_args()
+  {"denoising": denoising, "posterior": posterior}[options.what](options)
+
+
+if __name__ == "__main__":
+  main()
