@@ -10,6 +10,7 @@ from tfp_massmap import priors
 from tfp_massmap import reconstruction
 from tfp_massmap import simulate
 from tfp_massmap import spectra
+from tfp_massmap import theory
 from tfp_massmap.samplers import runs
 
 GRID = geometry.PixelGrid((24, 24), 1 * u.arcmin)
@@ -65,6 +66,24 @@ def test_a_prior_of_a_user_is_taken(tmp_path):
   assert np.isfinite(result.sample_set.samples).all()
 
 
+def test_an_uncertain_cosmology_gives_each_batch_its_own():
+  """Batches of one sample are those of a fixed cosmology with the same number."""
+  uncertain = theory.CosmologyPrior(sigma_8_std=0.2)
+  of = lambda cosmology: spectra.PowerSpectrum.theory(
+    theory.SourceRedshifts.cosmos(), cosmology
+  )
+  sampler = reconstruction.Sampler(batch_size=1, jit_compile=False)
+  found = _reconstruct(of, cosmology=uncertain, sampler=sampler)
+  assert found.settings["over"] == "Omega_m=0.3089, sigma_8=0.8159+-0.2"
+  for batch, drawn in enumerate(uncertain.draw(2, seed=0)):
+    fixed = _reconstruct(of, cosmology=drawn, sampler=sampler)
+    np.testing.assert_array_equal(
+      found.sample_set.samples[batch], fixed.sample_set.samples[batch]
+    )
+  certain = _reconstruct(of, cosmology=theory.CosmologyPrior(), sampler=sampler)
+  assert "over" not in certain.settings
+
+
 @pytest.mark.parametrize(
   "options, message",
   [
@@ -76,6 +95,15 @@ def test_a_prior_of_a_user_is_taken(tmp_path):
       "reduced shear is singular",
     ),
     (dict(truth=np.zeros([3, 3])), "truth must have shape"),
+    (dict(cosmology=theory.KAPPATNG), "this prior has its own"),
+    (
+      dict(
+        prior=lambda _: spectra.PowerSpectrum.fiducial_cosmos(),
+        cosmology=theory.CosmologyPrior(sigma_8_std=0.1),
+        sampler=reconstruction.Sampler(method="annealed"),
+      ),
+      "uncertain cosmology is for the method 'guided'",
+    ),
   ],
 )
 def test_bad_requests_are_refused_before_sampling(options, message, monkeypatch):

@@ -3,12 +3,16 @@
 Another extension of the FITS file is an entry of `Reconstruction._extensions`.
 """
 
+from collections.abc import Callable
 import dataclasses
+import functools
 import os
+import typing
 
 import numpy as np
 
 from tfp_massmap import baselines
+from tfp_massmap import calibration
 from tfp_massmap import geometry
 from tfp_massmap import io
 from tfp_massmap import likelihood as likelihood_lib
@@ -20,6 +24,16 @@ from tfp_massmap import shear_map as shear_map_lib
 from tfp_massmap import spectra
 from tfp_massmap import summary as summary_lib
 from tfp_massmap import theory
+
+# A trained prior by name or path; the spectrum of a Gaussian prior; a prior; or a function
+# of a `theory.Cosmology` to one of the last two.
+PriorChoice: typing.TypeAlias = (
+  str
+  | os.PathLike
+  | spectra.PowerSpectrum
+  | priors.Prior
+  | Callable[[theory.Cosmology], spectra.PowerSpectrum | priors.Prior]
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +70,8 @@ class Products:
     quantiles: Levels in (0, 1) of quantile maps.
     thresholds: Convergences whose probability to be exceeded is mapped.
     header: Further entries for the headers of the products, strings and numbers by name.
+    proof: None, or the verdict of a calibration on mocks of this survey, which the
+      headers carry.
   """
 
   samples_path: str | os.PathLike | None = None
@@ -64,6 +80,7 @@ class Products:
   quantiles: tuple[float, ...] = ()
   thresholds: tuple[float, ...] = ()
   header: dict = dataclasses.field(default_factory=dict)
+  proof: calibration.Proof | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -206,14 +223,14 @@ class Reconstruction:
 
 def reconstruct(
   shear_map: shear_map_lib.ShearMap,
-  prior: str | os.PathLike | spectra.PowerSpectrum | priors.Prior,
+  prior: PriorChoice,
   *,
   num_samples: int,
   seed: int,
   sampler: Sampler = Sampler(),
   products: Products = Products(),
   sources: theory.SourceRedshifts | None = None,
-  cosmology: theory.Cosmology | None = None,
+  cosmology: theory.Cosmology | theory.CosmologyPrior | None = None,
   truth: np.ndarray | None = None,
   reduced_shear: bool = False,
   progress: bool = True,
@@ -223,16 +240,17 @@ def reconstruct(
   Args:
     shear_map: `shear_map.ShearMap`.
     prior: Name or path of a trained prior (`priors.HybridPrior.load`); a
-      `spectra.PowerSpectrum`, for a Gaussian prior; or any `priors.Prior` on the grid of
-      the map.
+      `spectra.PowerSpectrum`, for a Gaussian prior; any `priors.Prior` on the grid of
+      the map; or a function of a `theory.Cosmology` to one of the last two.
     num_samples: Number of independent posterior samples.
     seed: Integer.
     sampler: `Sampler`.
     products: `Products`.
     sources: The n(z) of the galaxies, `theory.SourceRedshifts`, which a trained prior of
       any survey needs. One that a trained prior was not made for gives a warning.
-    cosmology: `theory.Cosmology` of a trained prior of any survey; None for that of
-      kappaTNG.
+    cosmology: `theory.Cosmology` of a trained prior of any survey, or of a function; None
+      for that of kappaTNG. With a `theory.CosmologyPrior`, each batch of samples has a
+      cosmology drawn from it: smaller batches are of more cosmologies.
     truth: `[ny, nx]` of a mock, kept beside the results.
     reduced_shear: Whether to model the shapes as shear / (1 - kappa), which they
       measure, instead of the shear (`likelihood.ReducedShearLikelihood`). It matters in
@@ -246,24 +264,32 @@ def reconstruct(
   Raises:
     ValueError: Before any sampling, if the truth has another shape, the spectrum does
       not cover the map, a header cannot hold an entry, quantiles or thresholds are out of
-      their range, or the method cannot take reduced shear.
+      their range, the method cannot take reduced shear, or a proof is of another survey,
+      prior or sampler.
     RuntimeError: Before any sampling, if the Wiener filter does not converge.
   """
   _check_request(shear_map, products, truth)
-  prior = make_prior(
-    prior, shear_map.grid, sources=sources, cosmology=cosmology, progress=progress
+  prior_at = functools.partial(
+    make_prior,
+    prior,
+    shear_map.grid,
+    sources=sources,
+    corrected_at=_central(cosmology),
+    progress=progress,
   )
+  used = prior_at(cosmology=_central(cosmology))
+  about = _about(used, cosmology, shear_map, products=products, sampler=sampler)
   # What is cheap and can fail comes first, before the sampling.
-  wiener = baselines.wiener.estimate(
-    shear_map, prior.gaussian, max_iterations=_WIENER_ITERATIONS
-  )
-  sample_set = samplers.sample(
-    posterior_lib.Posterior(_make_likelihood(shear_map, reduced_shear), prior),
+  wiener = _wiener(shear_map, used)
+  sample_set = _sample(
+    _make_likelihood(shear_map, reduced_shear),
+    used,
     num_samples,
     seed=seed,
-    method=sampler.method,
-    settings=sampler.settings,
-    options=_run_options(sampler, products, progress),
+    sampler=sampler,
+    options=_run_options(sampler, products, progress=progress),
+    cosmology=cosmology,
+    prior_at=prior_at,
   )
   return Reconstruction(
     shear_map,
@@ -275,17 +301,88 @@ def reconstruct(
     settings={
       **shear_map.settings,
       **products.header,
-      "seed": int(seed),
-      "num_samples": int(num_samples),
-      "batch_size": min(int(sampler.batch_size), int(num_samples)),
-      "reduced_shear": bool(reduced_shear),
-      "prior": prior.description,
-      **sample_set.header,
+      **about,
+      **_run_settings(sample_set, seed, sampler, reduced_shear),
     },
   )
 
 
-def _run_options(sampler, products, progress):
+def _run_settings(sample_set, seed, sampler, reduced_shear):
+  """Returns what the header says of the run of the sampler."""
+  num_samples = len(sample_set.samples)
+  return {
+    "seed": int(seed),
+    "num_samples": num_samples,
+    "batch_size": min(int(sampler.batch_size), num_samples),
+    "reduced_shear": bool(reduced_shear),
+    **sample_set.header,
+  }
+
+
+def describe_prior(
+  prior: priors.Prior, cosmology: theory.Cosmology | theory.CosmologyPrior | None
+) -> str:
+  """Returns the prior for headers, with the errors of the cosmology if there are any.
+
+  Args:
+    prior: The prior at the cosmology without its errors.
+    cosmology: As `reconstruct`.
+  """
+  if isinstance(cosmology, theory.CosmologyPrior) and cosmology.is_uncertain:
+    return f"{prior.description}, over {cosmology}"
+  return prior.description
+
+
+def _about(prior, cosmology, shear_map, *, products, sampler):
+  """Returns what the header says of the prior, and of a calibration with it."""
+  described = describe_prior(prior, cosmology)
+  if products.proof is None:
+    return {"prior": described}
+  proof = products.proof.header_for(shear_map, prior=described, method=sampler.method)
+  return {"prior": described, **proof}
+
+
+def _central(cosmology):
+  """Returns the cosmology without its errors."""
+  return cosmology.mean if isinstance(cosmology, theory.CosmologyPrior) else cosmology
+
+
+def _sample(
+  likelihood, prior, num_samples, *, seed, sampler, options, cosmology, prior_at
+):
+  """Samples the posterior; where the cosmology is uncertain, each batch in another."""
+  if not isinstance(cosmology, theory.CosmologyPrior) or not cosmology.is_uncertain:
+    return samplers.sample(
+      posterior_lib.Posterior(likelihood, prior),
+      num_samples,
+      seed=seed,
+      method=sampler.method,
+      settings=sampler.settings,
+      options=options,
+    )
+  if sampler.method != "guided":
+    raise ValueError(
+      f"An uncertain cosmology is for the method 'guided'; got {sampler.method!r}."
+    )
+  num_batches = samplers.over_posteriors.num_batches(num_samples, options)
+  drawn = cosmology.draw(num_batches, seed)
+  return samplers.over_posteriors.sample(
+    lambda batch: posterior_lib.Posterior(likelihood, prior_at(cosmology=drawn[batch])),
+    num_samples,
+    seed=seed,
+    label=str(cosmology),
+    settings=sampler.settings,
+    options=options,
+  )
+
+
+def _wiener(shear_map, prior):
+  return baselines.wiener.estimate(
+    shear_map, prior.gaussian, max_iterations=_WIENER_ITERATIONS
+  )
+
+
+def _run_options(sampler, products, *, progress):
   return samplers.RunOptions(
     batch_size=sampler.batch_size,
     output=products.samples_path,
@@ -322,11 +419,12 @@ _WIENER_ITERATIONS = 5000
 
 
 def make_prior(
-  prior: str | os.PathLike | spectra.PowerSpectrum | priors.Prior,
+  prior: PriorChoice,
   grid: geometry.PixelGrid,
   *,
   sources: theory.SourceRedshifts | None = None,
   cosmology: theory.Cosmology | None = None,
+  corrected_at: theory.Cosmology | None = None,
   progress: bool = True,
 ) -> priors.Prior:
   """Returns the prior on a grid, of all that `reconstruct` accepts for one.
@@ -334,24 +432,30 @@ def make_prior(
   Args:
     prior: As `reconstruct`.
     grid: `geometry.PixelGrid`.
-    sources, cosmology: As `reconstruct`.
-    progress: Whether to show a progress bar where a prior is fitted to the survey.
+    sources, cosmology: As `reconstruct`, the cosmology without errors.
+    corrected_at, progress: As `priors.HybridPrior.load`.
 
   Raises:
     FileNotFoundError: If there is no trained prior of the name.
     ValueError: If a spectrum does not cover the grid, a prior cannot be read or cannot
       take the n(z), or a cosmology is given for a prior that has its own.
   """
-  if not isinstance(prior, (str, os.PathLike)):
-    if cosmology is not None:
-      raise ValueError(
-        "cosmology is for a trained prior of any survey, by name; this prior has its"
-        " own. For a Gaussian one, give spectra.PowerSpectrum.theory(sources,"
-        " cosmology)."
-      )
-    if isinstance(prior, spectra.PowerSpectrum):
-      return priors.GaussianPrior.from_spectrum(prior, grid)
-    return prior
-  return priors.HybridPrior.load(
-    prior, grid, sources=sources, cosmology=cosmology, progress=progress
-  )
+  if isinstance(prior, (str, os.PathLike)):
+    return priors.HybridPrior.load(
+      prior,
+      grid,
+      sources=sources,
+      cosmology=cosmology,
+      corrected_at=corrected_at,
+      progress=progress,
+    )
+  if not isinstance(prior, spectra.PowerSpectrum) and callable(prior):
+    prior = prior(cosmology or theory.KAPPATNG)
+  elif cosmology is not None:
+    raise ValueError(
+      "cosmology is for a trained prior of any survey, by name, or a function of the"
+      " cosmology; this prior has its own."
+    )
+  if isinstance(prior, spectra.PowerSpectrum):
+    return priors.GaussianPrior.from_spectrum(prior, grid)
+  return prior

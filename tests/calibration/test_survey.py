@@ -74,6 +74,28 @@ def test_a_verdict_has_tables_and_figures(right, tmp_path):
   assert (tmp_path / "tarp.png").stat().st_size > 1000
 
 
+def test_a_proof_is_of_one_survey_prior_and_sampler(right, survey, prior, tmp_path):
+  verdict, _ = right
+  verdict.save(tmp_path)
+  proof = calibration.Proof.read(tmp_path)
+  assert proof == verdict.proof
+  own = dict(prior=prior.description, method="guided")
+  assert proof.header_for(survey, **own) == verdict.header()
+  louder = dataclasses.replace(survey, noise_std=2 * survey.noise_std)
+  smaller = survey.crop((0, 0), shape=(20, 20))
+  for data, about, message in (
+    (louder, own, "another survey, and proves nothing"),
+    (smaller, own, "another survey, and proves nothing"),
+    (survey, {**own, "prior": "x"}, "another prior.*Its prior was Gaussian.*is x"),
+    (survey, {**own, "method": "annealed"}, "another method"),
+  ):
+    with pytest.raises(ValueError, match=message):
+      proof.header_for(data, **about)
+  (tmp_path / "calibration.json").write_text("[1]")
+  with pytest.raises(ValueError, match="is no verdict"):
+    calibration.Proof.read(tmp_path)
+
+
 def test_a_run_is_read_again_and_no_other(right, survey, prior):
   verdict, folder = right
   given = dict(num_truths=3, num_samples=NUM_SAMPLES, folder=folder, progress=False)
@@ -142,6 +164,30 @@ def test_simulated_truths_are_of_the_survey():
   )
   assert near(0).shape == GRID.shape and near(0).std() < 0.6 * far(0).std()
   np.testing.assert_array_equal(near(1), near(1))
+
+
+def test_several_priors_share_the_samples(survey, prior, fiducial):
+  """Two equal priors are as right as one; two different ones are another run."""
+  halved = spectra.PowerSpectrum(fiducial.ell, fiducial.c_ell / 2)
+  other = priors.GaussianPrior.from_spectrum(halved, GRID)
+  judge = lambda several: calibration.calibrate(
+    survey,
+    several,
+    truth=_truth_of(prior),
+    num_truths=2,
+    num_samples=16,
+    progress=False,
+  )
+  same, mixed = judge([prior, prior]), judge([prior, other])
+  assert "; 2 priors, the first Gaussian" in same.label
+  assert same.label != mixed.label != judge([other, prior]).label
+  assert same.records[0].num_samples == 16
+  assert not np.array_equal(
+    same.records[0].residuals["pixels: observed"],
+    mixed.records[0].residuals["pixels: observed"],
+  )
+  with pytest.raises(ValueError, match="multiple of the 3 priors"):
+    judge([prior] * 3)
 
 
 @pytest.mark.parametrize(

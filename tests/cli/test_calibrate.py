@@ -1,6 +1,10 @@
 """`tfp-massmap calibrate`: mocks of the survey of a catalogue."""
 
+from astropy.io import fits
+
+from tfp_massmap import calibration
 from tfp_massmap import cli
+from tfp_massmap import io
 
 
 def test_a_catalogue_gets_a_verdict(tmp_path, catalogue, capsys):
@@ -16,7 +20,33 @@ def test_a_catalogue_gets_a_verdict(tmp_path, catalogue, capsys):
   page = (out / "calibration.md").read_text()
   assert "shapes.fits, 32 x 32 at (" in page and "Omega_m=0.3089" in page
   assert {"tarp.png", "records.npz"} <= {path.name for path in out.iterdir()}
+  made = ["reconstruct", str(catalogue), "--pixel-scale", "1.5", "--num-samples", "2"]
+  made += ["--prior", "gaussian", "--mean-redshift", "1.4", "--quiet"]
+  made += ["--calibration", str(out)]
+  assert cli.main([*made, "-o", str(tmp_path / "map.fits")]) == 0, capsys.readouterr()
+  header = fits.getheader(tmp_path / "map.fits")
+  settings = io.read_settings(header)
+  assert settings["calibrated"] in (True, False)
+  assert settings["calibration std over error"].startswith("Standard deviations are")
+  capsys.readouterr()
+  other = [*made, "-o", str(tmp_path / "other.fits"), "--small-scales", "kappatng"]
+  assert cli.main(other) == 1
+  error = capsys.readouterr().err
+  assert "is of another prior" in error and "here it is Gaussian, kappatng" in error
+  assert cli.main([*made[:-1], str(tmp_path), "-o", str(tmp_path / "o.fits")]) == 1
+  assert "holds no finished calibration" in capsys.readouterr().err
   assert cli.main([*words, "--truth-cosmology", "sigma_8=0.7"]) == 1
   assert "another" in capsys.readouterr().err
   assert cli.main([*words, "--reduced-shear"]) == 1
   assert "their shapes are of the shear" in capsys.readouterr().err
+
+
+def test_an_uncertain_cosmology_has_a_prior_for_each_batch(tmp_path, catalogue):
+  out = tmp_path / "out"
+  words = ["calibrate", str(catalogue), "-o", str(out), "--pixel-scale", "1.5"]
+  words += ["--prior", "gaussian", "--mean-redshift", "1.4", "--window", "24"]
+  words += ["--num-truths", "2", "--num-samples", "16", "--batch-size", "8", "--quiet"]
+  assert cli.main([*words, "--cosmology", "sigma_8=0.80+-0.06"]) == 0
+  assert "; 2 priors, the first Gaussian" in (out / "calibration.md").read_text()
+  proof = calibration.Proof.read(out)
+  assert proof.prior.endswith("over Omega_m=0.3089, sigma_8=0.8+-0.06")

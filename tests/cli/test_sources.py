@@ -28,9 +28,12 @@ def _run(galaxies, monkeypatch):
   """A function of options that returns the prior and the n(z) of `reconstruct`."""
   given = {}
 
-  def stop(shear_map, prior, *, sources, **arguments):
+  def stop(shear_map, prior, *, sources, cosmology, **arguments):
     del shear_map, arguments
-    given.update(prior=prior, sources=sources)
+    if not isinstance(prior, (str, spectra.PowerSpectrum)):
+      central = theory.CosmologyPrior() if cosmology is None else cosmology
+      prior = prior(central.mean)
+    given.update(prior=prior, sources=sources, cosmology=cosmology)
     raise ValueError("stopped")
 
   monkeypatch.setattr(reconstruction, "reconstruct", stop)
@@ -41,6 +44,11 @@ def _run(galaxies, monkeypatch):
     assert cli.main(words) == 1
     return given.get("prior"), given.get("sources")
 
+  def cosmology_of(*options):
+    run(*options)
+    return given["cosmology"]
+
+  run.cosmology_of = cosmology_of
   return run
 
 
@@ -73,6 +81,13 @@ def test_tables_means_and_cosmologies_give_the_spectrum(run, tmp_path):
     small_scales="kappatng",
   )
   assert "Omega_m=0.25, sigma_8=0.7" in prior.name
+
+
+def test_errors_of_the_cosmology_reach_the_samples(run):
+  words = ["--cosmology", "sigma_8=0.80+-0.03", "--mean-redshift", "0.9"]
+  found = run.cosmology_of("--prior", "gaussian", *words)
+  assert found == theory.CosmologyPrior(theory.Cosmology(sigma_8=0.8), sigma_8_std=0.03)
+  assert run.cosmology_of("--prior", "gaussian", "--mean-redshift", "0.9") is None
 
 
 def test_without_redshifts_those_of_cosmos_are_taken_with_a_warning(run, capsys):

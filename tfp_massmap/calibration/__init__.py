@@ -20,6 +20,7 @@ from tfp_massmap.calibration.mocks import exact_sampler
 from tfp_massmap.calibration.mocks import guided_sampler
 from tfp_massmap.calibration.mocks import interval_sampler
 from tfp_massmap.calibration.mocks import posterior_sampler
+from tfp_massmap.calibration.proof import Proof
 from tfp_massmap.calibration.ranks import Record
 from tfp_massmap.calibration.ranks import Settings
 from tfp_massmap.calibration.ranks import map_band_power
@@ -55,6 +56,7 @@ __all__ = [
   "Estimate",
   "Finding",
   "Mocks",
+  "Proof",
   "Record",
   "Settings",
   "SteinTest",

@@ -6,12 +6,14 @@ right there. It says nothing of what the simulations lack, nor of errors of the 
 """
 
 from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import functools
 import hashlib
 import os
 import pathlib
+import re
 import typing
 
 import numpy as np
@@ -29,6 +31,7 @@ from tfp_massmap.calibration import band_powers
 from tfp_massmap.calibration import estimates
 from tfp_massmap.calibration import figures
 from tfp_massmap.calibration import mocks as mocks_lib
+from tfp_massmap.calibration import proof as proof_lib
 from tfp_massmap.calibration import ranks
 from tfp_massmap.calibration import report
 from tfp_massmap.calibration import runs
@@ -40,6 +43,12 @@ _HIGHEST = "pixels: posterior mean, highest"
 _COVERAGE, _STD, _POWER = (0.02, 0.01), 0.03, 0.05
 _WIENER = 0.01
 _LEAST_P = 0.01
+# Names of classes of pixels in headers, which are short, and in sentences.
+_WHERE = {
+  "measured pixels": "measured pixels",
+  "highest pixels": "the highest 1 % of pixels",
+}
+_WINDOW = re.compile(r"(\d+) x (\d+) at \((\d+), (\d+)\)")
 # Truths are cut from a simulated map of at least this many times their side.
 _CUT = 1.5
 
@@ -68,19 +77,21 @@ class Verdict:
     error_over_wiener: Rms error of the posterior mean over that of the Wiener filter
       with the prior's Gaussian component, in measured pixels, an `Estimate`.
     label: Description of the run.
+    about: Entries of `proof.Proof` that say what the verdict is of.
   """
 
   records: Sequence[ranks.Record]
   error_over_wiener: estimates.Estimate
   _: dataclasses.KW_ONLY
   label: str
+  about: Mapping[str, typing.Any]
 
   @functools.cached_property
   def findings(self) -> list[Finding]:
     """The figures of merit, and whether each is right."""
     found = [
       *_coverage_findings(self.records, _OBSERVED, "measured pixels"),
-      *_coverage_findings(self.records, _HIGHEST, "the highest 1 % of pixels"),
+      *_coverage_findings(self.records, _HIGHEST, "highest pixels"),
       _std_finding(self.records),
       _power_finding(self.records),
     ]
@@ -115,8 +126,15 @@ class Verdict:
     found: dict[str, str | bool] = {"calibrated": self.is_calibrated}
     return found | {f"calibration {f.name}": f.text for f in self.findings}
 
+  @property
+  def proof(self) -> proof_lib.Proof:
+    """The verdict for `reconstruction.Products`, whose headers it goes into."""
+    return proof_lib.Proof(**self.about, findings=self.header())
+
   def save(self, folder: str | os.PathLike) -> None:
     """Writes `calibration.md`, with the verdict and all tables, and figures beside it.
+
+    `calibration.json` has the verdict for the headers of products (`proof.Proof`).
 
     Args:
       folder: Name of the folder; files of the same names are replaced.
@@ -127,11 +145,12 @@ class Verdict:
     with io.atomic_path(path, overwrite=True) as temporary:
       pathlib.Path(temporary).write_text(text, encoding="utf-8")
     figures.save_all(folder, {"mocks of the survey": self.records})
+    self.proof.save(folder)
 
 
 def calibrate(
   shear_map: shear_map_lib.ShearMap,
-  prior: priors.Prior,
+  prior: priors.Prior | Sequence[priors.Prior],
   *,
   truth: Callable[[int], np.ndarray],
   num_truths: int = 16,
@@ -141,6 +160,7 @@ def calibrate(
   folder: str | os.PathLike | None = None,
   seed: int = 0,
   label: str = "",
+  prior_name: str | None = None,
   progress: bool = True,
 ) -> Verdict:
   """Tests samples on mocks of a survey.
@@ -148,7 +168,8 @@ def calibrate(
   Args:
     shear_map: `shear_map.ShearMap` whose mask and noise the mocks get. A part of it, see
       `densest_window`, takes less time.
-    prior: `priors.Prior` on its grid.
+    prior: `priors.Prior` on its grid; or several, which get equal shares of the samples,
+      for example of a cosmology that is known within errors.
     truth: Function of a number to a convergence map `[ny, nx]`, see `simulated_truths`.
     num_truths: Number of mocks. Errors of coverage are about 2 % with 16.
     num_samples: Samples of each; 9 or more.
@@ -158,6 +179,8 @@ def calibrate(
     seed: Integer; of noise and samples.
     label: Description of the truths. A run of another label, data, truths or prior is
       not resumed.
+    prior_name: Description of the prior by which the proof is recognised; None for that
+      of the first prior.
     progress: Whether to show a progress bar.
 
   Returns:
@@ -169,15 +192,20 @@ def calibrate(
   """
   settings = ranks.Settings(remove_mean=True, num_bands=_num_bands(num_samples))
   mocks = mocks_lib.Mocks(truth, shear_map, seed=seed)
+  several = list(prior) if isinstance(prior, Sequence) else [prior]
+  fingerprint = "".join(each.fingerprint() for each in several)
+  if len(several) > 1:
+    fingerprint = hashlib.sha256(fingerprint.encode()).hexdigest()
+  data = proof_lib.data_checksum(shear_map)
   # Records of other data or truths must not be gone on with.
-  data = hashlib.sha256(shear_map.mask.tobytes() + shear_map.noise_std.tobytes())
   label = (
-    f"{label}; noise and mask {data.hexdigest()[:16]}, first truth of standard deviation"
+    f"{label}; noise and mask {data[:16]}, first truth of standard deviation"
     f" {np.std(truth(0)):.4g}; {method}, {num_samples} samples, batches of {batch_size},"
-    f" seed {seed}; prior {prior.description}, {prior.fingerprint()[:16]}"
+    f" seed {seed}; {len(several)} priors, the first {several[0].description},"
+    f" {fingerprint[:16]}"
   )
   records = runs.run(
-    mocks.draw(_sampler(prior, num_samples, method, batch_size)),
+    mocks.draw(_sampler(several, num_samples, method, batch_size)),
     num_truths,
     grid=shear_map.grid,
     settings=settings,
@@ -185,7 +213,16 @@ def calibrate(
     label=label,
     progress=progress,
   )
-  return Verdict(records, _over_wiener(mocks, records, prior), label=label)
+  corner, shape = _window_of(shear_map)
+  about = dict(
+    corner=corner,
+    shape=shape,
+    data=data,
+    prior=prior_name or several[0].description,
+    method=method,
+  )
+  over_wiener = _over_wiener(mocks, records, several[0])
+  return Verdict(records, over_wiener, label=label, about=about)
 
 
 def simulated_truths(
@@ -235,6 +272,15 @@ def densest_window(
   return window
 
 
+def _window_of(shear_map):
+  """Returns corner and shape of a window, as `densest_window` notes them."""
+  found = _WINDOW.fullmatch(str(shear_map.settings.get("window", "")))
+  if found is None:
+    return (0, 0), shear_map.grid.shape
+  ny, nx, row, column = map(int, found.groups())
+  return (row, column), (ny, nx)
+
+
 def _num_bands(num_samples):
   """As many bands as the chi-square of band powers allows."""
   if num_samples < 9:
@@ -242,7 +288,18 @@ def _num_bands(num_samples):
   return min(ranks.Settings().num_bands, num_samples - 1)
 
 
-def _sampler(prior, num_samples, method, batch_size):
+def _sampler(several, num_samples, method, batch_size):
+  if len(several) > 1:
+    if num_samples % len(several):
+      raise ValueError(
+        f"num_samples = {num_samples} must be a multiple of the {len(several)} priors."
+      )
+    share = num_samples // len(several)
+    parts = [_sampler([each], share, method, batch_size) for each in several]
+    return lambda shear_map, seed: np.concatenate(
+      [part(shear_map, len(parts) * seed + i) for i, part in enumerate(parts)]
+    )
+  (prior,) = several
   if method == "guided":
     return mocks_lib.guided_sampler(prior, num_samples, batch_size=batch_size)
   if method not in samplers.METHODS:
@@ -287,7 +344,7 @@ def _coverage_findings(records, beginning, where):
   for level, tolerance, each in zip(statistics.LEVELS, _COVERAGE, estimate.scalars()):
     text = (
       f"Intervals of {level:.0%} cover {100 * each.value:.1f} +- {100 * each.error:.1f} %"
-      f" of the truths in {where}."
+      f" of the truths in {_WHERE[where]}."
     )
     is_right = abs(each.value - level) <= tolerance + 2 * each.error
     findings.append(Finding(f"{level:.0%} in {where}", text, bool(is_right)))

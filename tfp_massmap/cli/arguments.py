@@ -95,6 +95,12 @@ def _add_reconstruct_options(parser):
     required=True,
     help="folder of the products, or FILE.fits (the figure is then FILE.png)",
   )
+  parser.add_argument(
+    "--calibration",
+    metavar="FOLDER",
+    help="folder of `tfp-massmap calibrate` with the same options: its verdict goes into"
+    " the headers of the products",
+  )
   _add_sampling_options(parser)
 
 
@@ -212,8 +218,9 @@ def _add_theory_options(parser):
   parser.add_argument(
     "--cosmology",
     metavar="TEXT",
-    help="cosmology of --prior gaussian, for example sigma_8=0.80,Omega_m=0.31; by"
-    " default that of kappaTNG",
+    help="cosmology of --prior gaussian or of a prior for any survey, for example"
+    " sigma_8=0.80,Omega_m=0.31, by default that of kappaTNG; with errors, as in"
+    " sigma_8=0.80+-0.03, each batch of samples has a cosmology of its own",
   )
   parser.add_argument(
     "--small-scales",

@@ -22,7 +22,6 @@ def run(options: argparse.Namespace) -> None:
     raise ValueError("--reduced-shear is not for mocks: their shapes are of the shear.")
   console.start_tensorflow()
   from tfp_massmap import calibration
-  from tfp_massmap import reconstruction
   from tfp_massmap import theory
 
   survey = survey_lib.read(options)
@@ -32,19 +31,16 @@ def run(options: argparse.Namespace) -> None:
     f"Mocks of {ny} x {nx} pixels, {shear_map.mask.mean():.0%} of them measured; truths"
     f" for {'the n(z) of COSMOS' if survey.sources is None else survey.sources.name}."
   )
-  prior = reconstruction.make_prior(
-    survey.prior,
-    shear_map.grid,
-    sources=survey.sources,
-    cosmology=survey.cosmology if isinstance(survey.prior, str) else None,
-    progress=not options.quiet,
-  )
-  cosmology = theory.Cosmology.parse(options.truth_cosmology or options.cosmology or "")
+  assumed = survey.cosmology or theory.CosmologyPrior()
+  cosmology = assumed.mean
+  if options.truth_cosmology:
+    cosmology = theory.Cosmology.parse(options.truth_cosmology)
   folder = pathlib.Path(options.output)
   folder.mkdir(parents=True, exist_ok=True)
+  made, name = _priors(survey, shear_map.grid, options)
   verdict = calibration.calibrate(
     shear_map,
-    prior,
+    made,
     truth=calibration.simulated_truths(
       shear_map.grid, survey.sources, cosmology=cosmology
     ),
@@ -55,7 +51,30 @@ def run(options: argparse.Namespace) -> None:
     folder=folder,
     seed=options.seed,
     label=f"{survey.title}, {shear_map.settings['window']}, {cosmology}",
+    prior_name=name,
     progress=not options.quiet,
   )
   verdict.save(folder)
   print(f"{verdict}\nWrote {folder / 'calibration.md'} and figures beside it.")
+
+
+def _priors(survey, grid, options):
+  """Returns the priors and their name: one, or where cosmology is uncertain, several."""
+  from tfp_massmap import reconstruction
+
+  uncertain = survey.cosmology is not None and survey.cosmology.is_uncertain
+  central = None if survey.cosmology is None else survey.cosmology.mean
+  make = lambda cosmology: reconstruction.make_prior(
+    survey.prior,
+    grid,
+    sources=survey.sources,
+    cosmology=cosmology,
+    corrected_at=central,
+    progress=not options.quiet,
+  )
+  prior = make(central)
+  name = reconstruction.describe_prior(prior, survey.cosmology)
+  if not uncertain:
+    return prior, name
+  num_batches = max(1, options.num_samples // options.batch_size)
+  return [make(c) for c in survey.cosmology.draw(num_batches, options.seed)], name

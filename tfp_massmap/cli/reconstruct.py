@@ -16,6 +16,9 @@ def run(options: argparse.Namespace) -> None:
   paths = sampling.product_paths(options.output, options.overwrite)
   survey_lib.check(options)
   console.start_tensorflow()
+  from tfp_massmap import calibration
+
+  proof = options.calibration and calibration.Proof.read(options.calibration)
   survey = survey_lib.read(options)
   sampling.sample_and_save(
     survey.shear_map,
@@ -25,6 +28,7 @@ def run(options: argparse.Namespace) -> None:
     header=survey.header,
     title=survey.title,
     sources=survey.sources,
-    cosmology=survey.cosmology if isinstance(survey.prior, str) else None,
+    cosmology=survey.cosmology,
     reduced_shear=options.reduced_shear,
+    proof=proof,
   )

@@ -10,6 +10,8 @@ import typing
 if typing.TYPE_CHECKING:
   import numpy as np
 
+  from tfp_massmap import calibration
+  from tfp_massmap import reconstruction
   from tfp_massmap import shear_map as shear_map_lib
   from tfp_massmap import spectra
   from tfp_massmap import theory
@@ -135,7 +137,7 @@ def require_size(shape: tuple[int, int], pixel_scale: float, *, remedy: str) -> 
 
 def sample_and_save(
   shear_map: "shear_map_lib.ShearMap",
-  prior: "str | spectra.PowerSpectrum",
+  prior: "reconstruction.PriorChoice",
   *,
   options: argparse.Namespace,
   paths: Paths,
@@ -143,22 +145,24 @@ def sample_and_save(
   title: str,
   truth: "np.ndarray | None" = None,
   sources: "theory.SourceRedshifts | None" = None,
-  cosmology: "theory.Cosmology | None" = None,
+  cosmology: "theory.CosmologyPrior | None" = None,
   reduced_shear: bool = False,
+  proof: "calibration.Proof | None" = None,
 ) -> None:
   """Samples the posterior of a shear map, and writes the products.
 
   Args:
     shear_map: The data.
-    prior: See `choose_prior`.
+    prior: As `reconstruction.reconstruct`.
     options: Options of sampling, see `arguments`.
     paths: Names of the products.
     header: Further entries for the headers of the products.
     title: Title of the figure.
     truth: Convergence of a mock, `[ny, nx]`, or None.
     sources: n(z) of the galaxies, or None.
-    cosmology: Cosmology of a prior that serves any survey, or None.
+    cosmology: Cosmology of a prior that takes one, or None.
     reduced_shear: Whether the shapes measure the reduced shear.
+    proof: Verdict of a calibration for the headers, or None.
   """
   from tfp_massmap import reconstruction
 
@@ -176,6 +180,7 @@ def sample_and_save(
       quantiles=tuple(options.quantiles),
       thresholds=tuple(options.thresholds),
       header=header,
+      proof=proof,
     ),
     sources=sources,
     cosmology=cosmology,

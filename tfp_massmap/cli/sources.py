@@ -4,6 +4,7 @@ They decide the spectrum of a Gaussian prior, and a trained prior that serves an
 """
 
 import argparse
+from collections.abc import Callable
 import logging
 import typing
 
@@ -69,8 +70,8 @@ def check_prior(options: argparse.Namespace, prior: str) -> None:
     )
 
 
-def cosmology_of(options: argparse.Namespace) -> "theory.Cosmology | None":
-  """Returns the cosmology that is asked for; None for the default one.
+def cosmology_of(options: argparse.Namespace) -> "theory.CosmologyPrior | None":
+  """Returns the cosmology that is asked for, with its errors; None for the default one.
 
   Args:
     options: See `arguments`.
@@ -80,9 +81,9 @@ def cosmology_of(options: argparse.Namespace) -> "theory.Cosmology | None":
   """
   from tfp_massmap import theory
 
-  return (
-    None if options.cosmology is None else theory.Cosmology.parse(options.cosmology)
-  )
+  if options.cosmology is None:
+    return None
+  return theory.CosmologyPrior.parse(options.cosmology)
 
 
 def for_prior(
@@ -165,8 +166,8 @@ def warn_of_unknown(prior: str) -> None:
 
 def gaussian_spectrum(
   options: argparse.Namespace, sources: "theory.SourceRedshifts | None"
-) -> "spectra.PowerSpectrum":
-  """Returns the spectrum of `--prior gaussian`, from theory.
+) -> "Callable[[theory.Cosmology], spectra.PowerSpectrum]":
+  """Returns the spectrum of `--prior gaussian`, from theory, for any cosmology.
 
   Args:
     options: See `arguments`.
@@ -178,10 +179,9 @@ def gaussian_spectrum(
   from tfp_massmap import spectra
   from tfp_massmap import theory
 
+  cosmology_of(options)  # A malformed one is refused now.
   if sources is None:
     sources = _assume_cosmos(theory)
-  return spectra.PowerSpectrum.theory(
-    sources,
-    cosmology_of(options) or theory.KAPPATNG,
-    small_scales=options.small_scales or "halofit",
+  return lambda cosmology: spectra.PowerSpectrum.theory(
+    sources, cosmology, small_scales=options.small_scales or "halofit"
   )

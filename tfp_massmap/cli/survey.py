@@ -12,9 +12,9 @@ from tfp_massmap.cli import sources as sources_lib
 
 if typing.TYPE_CHECKING:
   from tfp_massmap import catalog
+  from tfp_massmap import reconstruction
   from tfp_massmap import shear_map as shear_map_lib
   from tfp_massmap import sign_check
-  from tfp_massmap import spectra
   from tfp_massmap import theory
 
 _LOG = logging.getLogger(__name__)
@@ -31,18 +31,20 @@ class Survey:
 
   Attributes:
     shear_map: `shear_map.ShearMap`.
-    prior: Name of a trained prior, or the spectrum of a Gaussian one.
+    prior: Name of a trained prior, the spectrum of a Gaussian one, or a function of the
+      cosmology to that.
     sources: n(z) of the galaxies, or None.
-    cosmology: Cosmology of the prior; None for its default, or that of its training.
+    cosmology: Cosmology of the prior with its errors; None for the default one, or that
+      of its training.
     header: Entries for the headers of products.
     title: Name of the file.
   """
 
   shear_map: "shear_map_lib.ShearMap"
-  prior: "str | spectra.PowerSpectrum"
+  prior: "reconstruction.PriorChoice"
   _: dataclasses.KW_ONLY
   sources: "theory.SourceRedshifts | None"
-  cosmology: "theory.Cosmology | None"
+  cosmology: "theory.CosmologyPrior | None"
   header: dict
   title: str
 
@@ -75,7 +77,9 @@ def read(options: argparse.Namespace) -> Survey:
   from tfp_massmap import catalog
   from tfp_massmap import sign_check
 
-  prior = sampling.choose_prior(options.prior, options.spectrum)
+  prior: reconstruction.PriorChoice = sampling.choose_prior(
+    options.prior, options.spectrum
+  )
   if isinstance(prior, str) and prior != "gaussian":
     sources_lib.check_prior(options, prior)
   columns = _columns(options)

@@ -246,6 +246,7 @@ class HybridPrior:
     sources: theory.SourceRedshifts | None = None,
     cosmology: theory.Cosmology | None = None,
     corrections: bool = True,
+    corrected_at: theory.Cosmology | None = None,
     progress: bool = True,
   ) -> "HybridPrior":
     """Reads a trained prior, for one survey.
@@ -264,6 +265,8 @@ class HybridPrior:
       corrections: Whether a prior of any survey gets the corrections that are measured
         for this one (`priors.survey_corrections`): at most a minute the first time, then
         read from a cache.
+      corrected_at: Cosmology for which they are measured; None for `cosmology`. Priors of
+        neighbouring cosmologies can share one measurement.
       progress: Whether to show a progress bar of that on standard error.
 
     Returns:
@@ -288,7 +291,7 @@ class HybridPrior:
     tables = _Tables.of_card(card)
     if fit.is_of_any_survey and corrections:
       tables = _measured(
-        fit, residual, weights=card["weights_sha256"], progress=progress
+        card, residual, grid, fit=fit, cosmology=corrected_at, progress=progress
       )
     return cls(
       gaussian_prior.GaussianPrior.from_spectrum(fit.spectrum, grid),
@@ -373,8 +376,13 @@ class _Tables(typing.NamedTuple):
     )
 
 
-def _measured(fit, residual, *, weights, progress):
+def _measured(card, residual, grid, *, fit, cosmology, progress):
   """Returns the tables that are measured for a survey, or were before."""
+  if cosmology is not None and cosmology != fit.cosmology:
+    fit = survey_fit.fit(card, grid, sources=fit.sources, cosmology=cosmology)
+    residual = residual_lib.ResidualDenoiser(
+      residual.network, residual.architecture, scales=fit.scales, survey=fit.survey
+    )
   survey = survey_corrections.Survey(fit.pixel_scale_arcmin, fit.sources, fit.cosmology)
   gaussian = gaussian_prior.GaussianPrior.from_spectrum(fit.spectrum, survey.crop_grid)
   prior = HybridPrior(gaussian, residual, sigma_range=fit.sigma_range)
@@ -386,7 +394,7 @@ def _measured(fit, residual, *, weights, progress):
     survey,
     mode_variance=np.asarray(gaussian.mode_variance, np.float64),
     sigma_range=fit.sigma_range,
-    network=f"{weights} {residual.compute_dtype}",
+    network=f"{card['weights_sha256']} {residual.compute_dtype}",
     progress=progress,
   )
   return _Tables(found.error_scale, found.linear_response)

@@ -10,6 +10,7 @@ import typing
 from tfp_massmap.samplers import annealed
 from tfp_massmap.samplers import guided
 from tfp_massmap.samplers import guided_hmc
+from tfp_massmap.samplers import over_posteriors
 from tfp_massmap.samplers import probability_flow
 from tfp_massmap.samplers import split_gibbs
 from tfp_massmap.samplers.annealed import AnnealedSettings
@@ -31,6 +32,7 @@ __all__ = [
   "annealed",
   "guided",
   "guided_hmc",
+  "over_posteriors",
   "probability_flow",
   "sample",
   "split_gibbs",

@@ -13,6 +13,7 @@ spectrum S. A sample is drawn in two steps:
 `docs/method.md` derives both, and says which steps are exact.
 """
 
+from collections.abc import Callable
 import dataclasses
 import logging
 import typing
@@ -183,6 +184,38 @@ def sample(
     ValueError: If `num_samples` or the batch size is not positive.
   """
   settings = settings or GuidedSettings()
+  draw_batch = batch_sampler(posterior, num_samples, settings=settings, options=options)
+  run = runs.run(
+    draw_batch,
+    num_samples,
+    seed=seed,
+    posterior=posterior,
+    record=runs.record("guided", posterior, settings=dataclasses.asdict(settings)),
+    options=options,
+  )
+  warn_of_cap(run.diagnostics, settings.num_solutions, settings=settings)
+  return run.sample_set(
+    "guided",
+    num_score_evaluations=settings.num_score_evaluations,
+    settings=dataclasses.asdict(settings),
+  )
+
+
+def batch_sampler(
+  posterior: "posterior_lib.Posterior",
+  num_samples: int,
+  *,
+  settings: GuidedSettings,
+  options: runs.RunOptions,
+) -> Callable:
+  """Returns the function that draws a batch, for `runs.run`.
+
+  Args:
+    posterior: `posterior.Posterior`.
+    num_samples: Number of samples of the run.
+    settings: `GuidedSettings`.
+    options: `runs.RunOptions`.
+  """
   compiled = tf.function(
     lambda seed: draw(
       posterior, options.size_of(num_samples), seed=seed, settings=settings
@@ -199,20 +232,7 @@ def sample(
     bar.update()
     return samples, count_diagnostics(counts)
 
-  run = runs.run(
-    draw_batch,
-    num_samples,
-    seed=seed,
-    posterior=posterior,
-    record=runs.record("guided", posterior, settings=dataclasses.asdict(settings)),
-    options=options,
-  )
-  warn_of_cap(run.diagnostics, settings.num_solutions, settings=settings)
-  return run.sample_set(
-    "guided",
-    num_score_evaluations=settings.num_score_evaluations,
-    settings=dataclasses.asdict(settings),
-  )
+  return draw_batch
 
 
 def count_diagnostics(counts: split_gibbs.Counts) -> dict[str, float]:

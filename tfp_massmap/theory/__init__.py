@@ -5,6 +5,7 @@ from tfp_massmap.theory.convergence import lensing_kernel
 from tfp_massmap.theory.convergence import mean_lens_distance
 from tfp_massmap.theory.cosmology import KAPPATNG
 from tfp_massmap.theory.cosmology import Cosmology
+from tfp_massmap.theory.cosmology_prior import CosmologyPrior
 from tfp_massmap.theory.haloes import HaloStatistics
 from tfp_massmap.theory.haloes import kappatng_haloes
 from tfp_massmap.theory.kappatng import boost as kappatng_boost
@@ -15,6 +16,7 @@ from tfp_massmap.theory.source_redshifts import SourceRedshifts
 __all__ = [
   "KAPPATNG",
   "Cosmology",
+  "CosmologyPrior",
   "HaloStatistics",
   "LinearPower",
   "MatterPower",

@@ -29,8 +29,9 @@ HUBBLE_DISTANCE = (constants.c / (100 * u.km / u.s / u.Mpc)).to_value(u.Mpc)
 _MAX_REDSHIFT = 12.0
 _REDSHIFT = np.expm1(np.linspace(0, np.log1p(_MAX_REDSHIFT), 1500))
 
-_NAMES = {"omega_m": "omega_matter", "omega_matter": "omega_matter"}
-_NAMES |= {"sigma_8": "sigma_8", "sigma8": "sigma_8"}
+# Names of the two in texts, in small letters, and of the fields they stand for.
+NAMES = {"omega_m": "omega_matter", "omega_matter": "omega_matter"}
+NAMES |= {"sigma_8": "sigma_8", "sigma8": "sigma_8"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Cosmology:
     values: dict[str, float] = {}
     for part in filter(None, re.split(r"[,\s]+", text.strip())):
       name, equals, value = part.partition("=")
-      field = _NAMES.get(name.lower())
+      field = NAMES.get(name.lower())
       if field is None or not equals or field in values:
         raise ValueError(
           f"A cosmology has the form sigma_8=0.80,Omega_m=0.31; got {text!r}, in which"

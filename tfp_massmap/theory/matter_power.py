@@ -128,6 +128,18 @@ class _Tables:
     return interpolate.CubicSpline(self.omega_matter, self.log_power)(omega_matter)
 
 
+def ranges() -> dict[str, tuple[float, float]]:
+  """Returns the least and largest `omega_matter` and `sigma_8` of the tables."""
+  tables = _load()
+  return {
+    name: (float(axis[0]), float(axis[-1]))
+    for name, axis in (
+      ("omega_matter", tables.omega_matter),
+      ("sigma_8", tables.sigma_8),
+    )
+  }
+
+
 @functools.cache
 def _load() -> _Tables:
   with open(_SHIPPED, "rb") as raw, np.load(raw, allow_pickle=False) as file:
