@@ -27,6 +27,7 @@ from tfp_massmap import simulate
 from tfp_massmap import theory
 from tfp_massmap.calibration import band_powers
 from tfp_massmap.calibration import statistics
+from tfp_massmap.priors import survey_fit
 
 SIDE = 192
 SEED = 70_000_000  # No training has it.
@@ -71,10 +72,9 @@ SURVEYS = {
 
 
 def load(name, survey):
-  """Returns a prior on a survey; one of a single survey does not know the redshifts."""
-  if name in ("cosmos-halo",):
-    return priors.HybridPrior.load(name, survey.grid)
-  return priors.HybridPrior.load(name, survey.grid, sources=survey.sources)
+  """Returns a prior on a survey; one of a single survey is used as it is."""
+  sources = survey.sources if survey_fit.serves_any_survey(name) else None
+  return priors.HybridPrior.load(name, survey.grid, sources=sources)
 
 
 def observation(survey):

@@ -48,6 +48,28 @@ def test_cards_can_be_rewritten(path):
   assert again["numbers"] == [3] and again["card_sha256"] != card["card_sha256"]
 
 
+def test_compact_files_hold_rounded_weights(tmp_path):
+  """A relative error of 2^-11 at most, and 70 % of the size or less."""
+  keras.utils.set_random_seed(1)
+  network = keras.Sequential([keras.Input([64]), keras.layers.Dense(256)])
+  path = tmp_path / "net"
+  network_file.save(path, network, card=dict(kind="toy"))
+  size = path.with_suffix(".weights.h5").stat().st_size
+  network_file.compact(path)
+  card, weights_path = network_file.find(path, "toy", needed=("mantissa_bits",))
+  assert card["mantissa_bits"] == 10 and weights_path.stat().st_size < 0.7 * size
+  exact = network.get_weights()
+  network.load_weights(weights_path)
+  rounded = network.get_weights()
+  assert np.abs(rounded[0] - exact[0]).max() > 0
+  for one, other in zip(exact, rounded):
+    np.testing.assert_allclose(other, one, rtol=2.0**-11, atol=0)
+  network_file.compact(path)  # Rounding again changes nothing.
+  network.load_weights(weights_path)
+  for one, other in zip(rounded, network.get_weights()):
+    np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize(
   "change, message",
   [

@@ -394,7 +394,8 @@ def _measured(card, residual, grid, *, fit, cosmology, progress):
     survey,
     mode_variance=np.asarray(gaussian.mode_variance, np.float64),
     sigma_range=fit.sigma_range,
-    network=f"{card['weights_sha256']} {residual.compute_dtype}",
+    network=card["weights_sha256"],
+    shipped=card.get("corrections", {}),
     progress=progress,
   )
   return _Tables(found.error_scale, found.linear_response)

@@ -8,6 +8,8 @@ and the pixels of the survey, and kept in the cache folder of the user: that of
 """
 
 from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
 import dataclasses
 import hashlib
 import json
@@ -69,8 +71,8 @@ class Survey:
     """The grid of the crops that are denoised."""
     return geometry.PixelGrid((SIDE, SIDE), self.pixel_scale_arcmin * u.arcmin)
 
-  def crops(self) -> list[np.ndarray]:
-    """Simulates the maps; returns crops of them, `[192, 192]` each."""
+  def crops(self) -> Iterator[np.ndarray]:
+    """Simulates maps, and yields crops of them, `[192, 192]` each."""
     side = _CROPS_A_SIDE * SIDE
     simulator = convergence.ConvergenceSimulator(
       geometry.PixelGrid((side, side), self.pixel_scale_arcmin * u.arcmin),
@@ -79,12 +81,10 @@ class Survey:
       seed=_SEED,
     )
     starts = range(0, side, SIDE)
-    return [
-      kappa[row : row + SIDE, column : column + SIDE]
-      for kappa in simulator.maps(_NUM_MAPS)
-      for row in starts
-      for column in starts
-    ]
+    for kappa in simulator.maps(_NUM_MAPS):
+      for row in starts:
+        for column in starts:
+          yield kappa[row : row + SIDE, column : column + SIDE]
 
 
 def get(
@@ -94,9 +94,10 @@ def get(
   mode_variance: np.ndarray,
   sigma_range: tuple[float, float],
   network: str,
+  shipped: Mapping[str, Mapping],
   progress: bool = True,
 ) -> Corrections:
-  """Returns the corrections of a network for a survey, from the cache or measured.
+  """Returns the corrections of a network for a survey: shipped, kept, or measured now.
 
   Args:
     residual_fn: What the network adds to the Wiener filter: a function of noisy crops
@@ -104,10 +105,14 @@ def get(
     survey: `Survey`.
     mode_variance: S of the crops, `[192, 97]`.
     sigma_range: Smallest and largest sigma of the network on this survey.
-    network: Checksum of the network and of its arithmetic.
+    network: Checksum of the network.
+    shipped: Corrections of some surveys that the card has, by their `key`.
     progress: Whether to show a progress bar on standard error.
   """
-  path = cache_folder() / f"corrections-{_key(survey, sigma_range, network)}.json"
+  name = key(survey, network)
+  if name in shipped:
+    return _parse(shipped[name])
+  path = cache_folder() / f"corrections-{name}.json"
   found = _read(path)
   if found is not None:
     return found
@@ -120,7 +125,7 @@ def get(
   )
   text = json.dumps(dataclasses.asdict(corrections), allow_nan=False)
   _write(path, text)
-  return _parse(text)  # As from the cache, to the last bit.
+  return _parse(json.loads(text))  # As from the cache, to the last bit.
 
 
 def measure(
@@ -132,10 +137,10 @@ def measure(
   progress: bool = True,
 ) -> Corrections:
   """Measures the corrections of a network for a survey; arguments as `get`."""
-  crops = survey.crops()
   sigmas = np.geomspace(*sigma_range, _NUM_SIGMAS)
+  num_crops = _NUM_MAPS * _CROPS_A_SIDE**2
   bar = tqdm.tqdm(
-    total=len(sigmas) * len(crops),
+    total=num_crops * (1 + len(sigmas)),
     desc="Fitting the prior to the survey",
     unit="map",
     disable=not progress,
@@ -149,6 +154,10 @@ def measure(
     return added
 
   with bar:
+    crops = []
+    for crop in survey.crops():
+      crops.append(crop)
+      bar.update()
     response = linear_response.measure(
       watched, crops, grid=survey.crop_grid, sigmas=sigmas
     )
@@ -175,11 +184,16 @@ def cache_folder() -> pathlib.Path:
   return pathlib.Path(shared) / "tfp_massmap"
 
 
-def _key(survey, sigma_range, network):
-  """Returns a checksum of all that decides the corrections."""
-  digest = hashlib.sha256(f"{_FORMAT} {network} {sigma_range}".encode())
-  numbers = (survey.pixel_scale_arcmin, *dataclasses.astuple(survey.cosmology))
-  digest.update(np.array(numbers).tobytes())
+def key(survey: Survey, network: str) -> str:
+  """Returns a checksum of all that decides the corrections.
+
+  Args:
+    survey: `Survey`.
+    network: Checksum of the network.
+  """
+  digest = hashlib.sha256(f"{_FORMAT} {network}".encode())
+  # An angle is rounded when its unit is changed.
+  digest.update(f" {survey.pixel_scale_arcmin:.6g} {survey.cosmology!r} ".encode())
   for values in (survey.sources.redshift, survey.sources.weight):
     digest.update(np.ascontiguousarray(values).tobytes())
   return digest.hexdigest()[:24]
@@ -190,14 +204,13 @@ def _read(path):
   if not path.is_file():
     return None
   try:
-    return _parse(path.read_text(encoding="utf-8"))
+    return _parse(json.loads(path.read_text(encoding="utf-8")))
   except (OSError, ValueError, TypeError, KeyError) as error:
     _LOG.warning("%s cannot be read (%s); it is measured again.", path, error)
     return None
 
 
-def _parse(text):
-  found = json.loads(text)
+def _parse(found):
   return Corrections(
     linear_response.LinearResponse(**found["linear_response"]),
     error_scale.ErrorScale(**found["error_scale"]),

@@ -1,0 +1,70 @@
+"""Trains `universal`, the prior of any survey, and everything that it needs.
+
+    python -m tfp_massmap.pretrained.build_universal FOLDER
+
+The maps of `survey_kappa` are simulated in FOLDER (40 minutes of one core), and the
+network is trained on them, from the weights of `cosmos-halo`, in the parts of `PARTS`.
+`FOLDER/universal.json` and `FOLDER/universal.weights.h5` are the prior. What an
+interrupted call has done is not done again.
+"""
+
+import argparse
+import pathlib
+import shutil
+
+from tfp_massmap.datasets.survey_kappa import (
+  survey_kappa_dataset_builder as survey_kappa,
+)
+from tfp_massmap.nn import network_file
+from tfp_massmap.priors import from_dataset
+from tfp_massmap.priors import survey_training
+from tfp_massmap.priors import training_settings
+
+# Each part starts from the weights of the one before.
+PARTS = (
+  training_settings.TrainingSettings(
+    num_steps=3500,
+    batch_size=8,
+    crop=128,
+    learning_rate=1e-3,
+    warmup_steps=100,
+    validate_every=400,
+    num_validation=48,
+    checkpoint_every=100,
+  ),
+)
+_FIRST = "cosmos-halo"
+
+
+def main() -> None:
+  """Simulates, trains and writes the prior."""
+  parser = argparse.ArgumentParser(description="Trains the prior of any survey.")
+  parser.add_argument("folder", type=pathlib.Path, help="folder of all that is made")
+  parser.add_argument(
+    "--num-processes", type=int, default=2, help="processes that simulate maps"
+  )
+  options = parser.parse_args()
+  config = survey_kappa.SurveyKappaConfig(
+    name="universal", num_processes=options.num_processes
+  )
+  builder = survey_kappa.Builder(data_dir=str(options.folder / "tfds"), config=config)
+  builder.download_and_prepare()
+  maps, ranges, metadata = from_dataset.read_surveys(builder)
+  start: str | pathlib.Path = _FIRST
+  for number, settings in enumerate(PARTS, start=1):
+    start = survey_training.train(
+      maps["train"],
+      maps["validation"],
+      ranges=ranges,
+      folder=options.folder / f"part{number}",
+      settings=settings,
+      data=metadata,
+      start=start,
+    )
+  for suffix in (".json", ".weights.h5"):
+    shutil.copy(f"{start}{suffix}", options.folder / f"universal{suffix}")
+  network_file.compact(options.folder / "universal")
+
+
+if __name__ == "__main__":
+  main()
