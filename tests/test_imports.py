@@ -23,6 +23,7 @@ LAYERS = [
   {"power_estimation", "posterior"},
   {"samplers", "baselines"},
   {"summary", "plot", "detection", "calibration"},
+  {"cosmology_inference", "prior_choice"},
   {"reconstruction"},
   {"cli"},
 ]

@@ -73,8 +73,10 @@ def test_an_uncertain_cosmology_gives_each_batch_its_own():
     theory.SourceRedshifts.cosmos(), cosmology
   )
   sampler = reconstruction.Sampler(batch_size=1, jit_compile=False)
-  found = _reconstruct(of, cosmology=uncertain, sampler=sampler)
-  assert found.settings["over"] == "Omega_m=0.3089, sigma_8=0.8159+-0.2"
+  # Batches shrink until there are as many cosmologies as samples.
+  found = _reconstruct(of, cosmology=uncertain)
+  words = "2 cosmologies of Omega_m=0.3089, sigma_8=0.8159+-0.2"
+  assert found.settings["over"] == words and found.settings["batch_size"] == 1
   for batch, drawn in enumerate(uncertain.draw(2, seed=0)):
     fixed = _reconstruct(of, cosmology=drawn, sampler=sampler)
     np.testing.assert_array_equal(

@@ -3,37 +3,22 @@
 Another extension of the FITS file is an entry of `Reconstruction._extensions`.
 """
 
-from collections.abc import Callable
 import dataclasses
-import functools
 import os
-import typing
 
 import numpy as np
 
 from tfp_massmap import baselines
 from tfp_massmap import calibration
-from tfp_massmap import geometry
 from tfp_massmap import io
 from tfp_massmap import likelihood as likelihood_lib
 from tfp_massmap import plot
 from tfp_massmap import posterior as posterior_lib
-from tfp_massmap import priors
+from tfp_massmap import prior_choice
 from tfp_massmap import samplers
 from tfp_massmap import shear_map as shear_map_lib
-from tfp_massmap import spectra
 from tfp_massmap import summary as summary_lib
 from tfp_massmap import theory
-
-# A trained prior by name or path; the spectrum of a Gaussian prior; a prior; or a function
-# of a `theory.Cosmology` to one of the last two.
-PriorChoice: typing.TypeAlias = (
-  str
-  | os.PathLike
-  | spectra.PowerSpectrum
-  | priors.Prior
-  | Callable[[theory.Cosmology], spectra.PowerSpectrum | priors.Prior]
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,14 +208,14 @@ class Reconstruction:
 
 def reconstruct(
   shear_map: shear_map_lib.ShearMap,
-  prior: PriorChoice,
+  prior: prior_choice.Choice,
   *,
   num_samples: int,
   seed: int,
   sampler: Sampler = Sampler(),
   products: Products = Products(),
   sources: theory.SourceRedshifts | None = None,
-  cosmology: theory.Cosmology | theory.CosmologyPrior | None = None,
+  cosmology: theory.Cosmology | theory.CosmologyDistribution | None = None,
   truth: np.ndarray | None = None,
   reduced_shear: bool = False,
   progress: bool = True,
@@ -239,7 +224,7 @@ def reconstruct(
 
   Args:
     shear_map: `shear_map.ShearMap`.
-    prior: Name or path of a trained prior (`priors.HybridPrior.load`); a
+    prior: `prior_choice.Choice`: name or path of a trained prior; a
       `spectra.PowerSpectrum`, for a Gaussian prior; any `priors.Prior` on the grid of
       the map; or a function of a `theory.Cosmology` to one of the last two.
     num_samples: Number of independent posterior samples.
@@ -249,8 +234,10 @@ def reconstruct(
     sources: The n(z) of the galaxies, `theory.SourceRedshifts`, which a trained prior of
       any survey needs. One that a trained prior was not made for gives a warning.
     cosmology: `theory.Cosmology` of a trained prior of any survey, or of a function; None
-      for that of kappaTNG. With a `theory.CosmologyPrior`, each batch of samples has a
-      cosmology drawn from it: smaller batches are of more cosmologies.
+      for that of kappaTNG. With a `theory.CosmologyPrior`, or what
+      `cosmology_inference.infer` finds, each batch of samples has a cosmology drawn from
+      it. Batches are then so small that there are eight cosmologies, or as many as
+      samples.
     truth: `[ny, nx]` of a mock, kept beside the results.
     reduced_shear: Whether to model the shapes as shear / (1 - kappa), which they
       measure, instead of the shear (`likelihood.ReducedShearLikelihood`). It matters in
@@ -269,27 +256,27 @@ def reconstruct(
     RuntimeError: Before any sampling, if the Wiener filter does not converge.
   """
   _check_request(shear_map, products, truth)
-  prior_at = functools.partial(
-    make_prior,
-    prior,
-    shear_map.grid,
-    sources=sources,
-    corrected_at=_central(cosmology),
-    progress=progress,
+  choice = prior_choice.PriorChoice(
+    prior, sources=sources, cosmology=cosmology, progress=progress
   )
-  used = prior_at(cosmology=_central(cosmology))
-  about = _about(used, cosmology, shear_map, products=products, sampler=sampler)
+  _check_sampler(sampler, choice)
+  used = choice.on(shear_map.grid)
+  about = {
+    "prior": choice.describe(used),
+    **_proof(products, choice, shear_map, sampler, reduced_shear),
+  }
   # What is cheap and can fail comes first, before the sampling.
   wiener = _wiener(shear_map, used)
+  options = _run_options(sampler, products, progress=progress)
+  options = _batches(options, num_samples, choice)
   sample_set = _sample(
     _make_likelihood(shear_map, reduced_shear),
     used,
     num_samples,
     seed=seed,
     sampler=sampler,
-    options=_run_options(sampler, products, progress=progress),
-    cosmology=cosmology,
-    prior_at=prior_at,
+    options=options,
+    choice=choice,
   )
   return Reconstruction(
     shear_map,
@@ -302,56 +289,51 @@ def reconstruct(
       **shear_map.settings,
       **products.header,
       **about,
-      **_run_settings(sample_set, seed, sampler, reduced_shear),
+      **_run_settings(sample_set, seed, options, reduced_shear),
     },
   )
 
 
-def _run_settings(sample_set, seed, sampler, reduced_shear):
+def _batches(options, num_samples, choice):
+  """Returns the options with the batches that an uncertain cosmology needs."""
+  if choice.distribution is None:
+    return options
+  return samplers.over_posteriors.batches(num_samples, options)[1]
+
+
+def _run_settings(sample_set, seed, options, reduced_shear):
   """Returns what the header says of the run of the sampler."""
   num_samples = len(sample_set.samples)
   return {
     "seed": int(seed),
     "num_samples": num_samples,
-    "batch_size": min(int(sampler.batch_size), num_samples),
+    "batch_size": options.size_of(num_samples),
     "reduced_shear": bool(reduced_shear),
     **sample_set.header,
   }
 
 
-def describe_prior(
-  prior: priors.Prior, cosmology: theory.Cosmology | theory.CosmologyPrior | None
-) -> str:
-  """Returns the prior for headers, with the errors of the cosmology if there are any.
-
-  Args:
-    prior: The prior at the cosmology without its errors.
-    cosmology: As `reconstruct`.
-  """
-  if isinstance(cosmology, theory.CosmologyPrior) and cosmology.is_uncertain:
-    return f"{prior.description}, over {cosmology}"
-  return prior.description
-
-
-def _about(prior, cosmology, shear_map, *, products, sampler):
-  """Returns what the header says of the prior, and of a calibration with it."""
-  described = describe_prior(prior, cosmology)
+def _proof(products, choice, shear_map, sampler, reduced_shear):
+  """Returns what the header says of a calibration, if it is one of this map."""
   if products.proof is None:
-    return {"prior": described}
-  proof = products.proof.header_for(shear_map, prior=described, method=sampler.method)
-  return {"prior": described, **proof}
+    return {}
+  words = calibration.sampler_in_words(
+    sampler.method, sampler.settings, reduced_shear=reduced_shear
+  )
+  window = products.proof.window(shear_map)
+  return products.proof.header_for(choice.subject(window.grid, words))
 
 
-def _central(cosmology):
-  """Returns the cosmology without its errors."""
-  return cosmology.mean if isinstance(cosmology, theory.CosmologyPrior) else cosmology
+def _check_sampler(sampler, choice):
+  if choice.distribution is not None and sampler.method != "guided":
+    raise ValueError(
+      f"An uncertain cosmology is for the method 'guided'; got {sampler.method!r}."
+    )
 
 
-def _sample(
-  likelihood, prior, num_samples, *, seed, sampler, options, cosmology, prior_at
-):
+def _sample(likelihood, prior, num_samples, *, seed, sampler, options, choice):
   """Samples the posterior; where the cosmology is uncertain, each batch in another."""
-  if not isinstance(cosmology, theory.CosmologyPrior) or not cosmology.is_uncertain:
+  if choice.distribution is None:
     return samplers.sample(
       posterior_lib.Posterior(likelihood, prior),
       num_samples,
@@ -360,17 +342,15 @@ def _sample(
       settings=sampler.settings,
       options=options,
     )
-  if sampler.method != "guided":
-    raise ValueError(
-      f"An uncertain cosmology is for the method 'guided'; got {sampler.method!r}."
-    )
-  num_batches = samplers.over_posteriors.num_batches(num_samples, options)
-  drawn = cosmology.draw(num_batches, seed)
+  num_cosmologies, options = samplers.over_posteriors.batches(num_samples, options)
+  drawn = choice.distribution.draw(num_cosmologies, seed)
   return samplers.over_posteriors.sample(
-    lambda batch: posterior_lib.Posterior(likelihood, prior_at(cosmology=drawn[batch])),
+    lambda batch: posterior_lib.Posterior(
+      likelihood, choice.on(likelihood.grid, drawn[batch])
+    ),
     num_samples,
     seed=seed,
-    label=str(cosmology),
+    label=f"{num_cosmologies} cosmologies of {choice.distribution}",
     settings=sampler.settings,
     options=options,
   )
@@ -416,46 +396,3 @@ def _check_request(shear_map, products, truth):
 # Noise that varies strongly from pixel to pixel makes conjugate gradients slow; this many
 # iterations take seconds, and one that needs more has a pixel without noise.
 _WIENER_ITERATIONS = 5000
-
-
-def make_prior(
-  prior: PriorChoice,
-  grid: geometry.PixelGrid,
-  *,
-  sources: theory.SourceRedshifts | None = None,
-  cosmology: theory.Cosmology | None = None,
-  corrected_at: theory.Cosmology | None = None,
-  progress: bool = True,
-) -> priors.Prior:
-  """Returns the prior on a grid, of all that `reconstruct` accepts for one.
-
-  Args:
-    prior: As `reconstruct`.
-    grid: `geometry.PixelGrid`.
-    sources, cosmology: As `reconstruct`, the cosmology without errors.
-    corrected_at, progress: As `priors.HybridPrior.load`.
-
-  Raises:
-    FileNotFoundError: If there is no trained prior of the name.
-    ValueError: If a spectrum does not cover the grid, a prior cannot be read or cannot
-      take the n(z), or a cosmology is given for a prior that has its own.
-  """
-  if isinstance(prior, (str, os.PathLike)):
-    return priors.HybridPrior.load(
-      prior,
-      grid,
-      sources=sources,
-      cosmology=cosmology,
-      corrected_at=corrected_at,
-      progress=progress,
-    )
-  if not isinstance(prior, spectra.PowerSpectrum) and callable(prior):
-    prior = prior(cosmology or theory.KAPPATNG)
-  elif cosmology is not None:
-    raise ValueError(
-      "cosmology is for a trained prior of any survey, by name, or a function of the"
-      " cosmology; this prior has its own."
-    )
-  if isinstance(prior, spectra.PowerSpectrum):
-    return priors.GaussianPrior.from_spectrum(prior, grid)
-  return prior

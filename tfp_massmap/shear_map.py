@@ -119,7 +119,8 @@ class ShearMap:
       mask=self.mask[inner],
       grid=geometry.PixelGrid(shape, self.grid.pixel_scale),
       count=None if self.count is None else self.count[inner],
-      settings=dict(self.settings),
+      # The place of a window counts from the corner of the map that it was cut from.
+      settings={k: v for k, v in self.settings.items() if k != "window"},
     )
 
   @classmethod

@@ -2,7 +2,7 @@
 
     python examples/benchmarks/surveys.py denoising [--prior NAME ...] [--maps 8]
     python examples/benchmarks/surveys.py posterior [--prior NAME] [--truths 16]
-        [--survey NAME ...] [--output DIR] [--full]
+        [--samples 39] [--survey NAME ...] [--output DIR] [--full]
 
 `denoising` prints the squared error of each prior's denoiser over that of the right
 Gaussian prior, at shares of the noise of the survey. `posterior` samples truths of each
@@ -125,7 +125,8 @@ def ratio(prior, maps, sigma):
 
 def posterior(options):
   """Samples truths of each survey, and prints a row of each."""
-  num_truths, num_samples = (64, 64) if options.full else (options.truths, 39)
+  num_truths = 64 if options.full else options.truths
+  num_samples = 64 if options.full else options.samples
   print(
     "| survey | error over the Gaussian prior's | std / error | covers 68, 95 % |"
     " highest 1 % | power | TARP |"
@@ -141,6 +142,7 @@ def posterior(options):
         truth=calibration.simulated_truths(survey.grid, survey.sources, seed=SEED),
         num_truths=num_truths,
         num_samples=num_samples,
+        batch_size=16 if options.full else 13,
         folder=folder,
         label=f"{name}, truths of seed {SEED}",
       )
@@ -183,6 +185,7 @@ def main():
   parser.add_argument("--survey", nargs="+", default=list(SURVEYS), choices=SURVEYS)
   parser.add_argument("--maps", type=int, default=8)
   parser.add_argument("--truths", type=int, default=16)
+  parser.add_argument("--samples", type=int, default=39, help="a multiple of 13")
   parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("surveys"))
   parser.add_argument("--full", action="store_true")
   options = parser.parse_args()

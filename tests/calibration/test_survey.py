@@ -9,9 +9,11 @@ import pytest
 from tfp_massmap import calibration
 from tfp_massmap import geometry
 from tfp_massmap import priors
+from tfp_massmap import samplers
 from tfp_massmap import shear_map as shear_map_lib
 from tfp_massmap import spectra
 from tfp_massmap import theory
+from tfp_massmap.calibration import survey as survey_lib
 
 GRID = geometry.PixelGrid((40, 36), 1.0 * u.arcmin)
 NUM_TRUTHS, NUM_SAMPLES = 24, 16
@@ -53,7 +55,7 @@ def _right(survey, prior, tmp_path_factory):
 
 
 def test_truths_of_the_prior_are_calibrated(right):
-  """Nine findings of two errors and a tolerance: wrong by chance in some per cent."""
+  """Eight findings of two errors and a tolerance: wrong by chance in some per cent."""
   verdict, _ = right
   assert verdict.is_calibrated, str(verdict)
   text = str(verdict)
@@ -74,23 +76,54 @@ def test_a_verdict_has_tables_and_figures(right, tmp_path):
   assert (tmp_path / "tarp.png").stat().st_size > 1000
 
 
+def test_a_proof_finds_its_window():
+  """In the whole survey, in the window itself, and in a window of the window."""
+  rng = np.random.default_rng(1)
+  noise = rng.uniform(1, 2, [2, 30, 50])
+  grid = geometry.PixelGrid((30, 50), 1 * u.arcmin)
+  whole = shear_map_lib.ShearMap(0 * noise, noise, mask=noise[0] > 1.3, grid=grid)
+  window = calibration.densest_window(whole, 12)
+  corner, shape = survey_lib._window_of(window)
+  proof = calibration.Proof(
+    corner,
+    shape,
+    data=survey_lib.proof_lib.data_checksum(window),
+    subject=calibration.Subject("", "", sources="", sampler=""),
+    findings={},
+  )
+  assert corner != (0, 0)
+  for data in (whole, window):
+    np.testing.assert_array_equal(proof.window(data).noise_std, window.noise_std)
+  inner = window.crop((1, 2), shape=(6, 6))
+  assert survey_lib._window_of(inner) == ((0, 0), (6, 6))
+
+
 def test_a_proof_is_of_one_survey_prior_and_sampler(right, survey, prior, tmp_path):
   verdict, _ = right
   verdict.save(tmp_path)
   proof = calibration.Proof.read(tmp_path)
   assert proof == verdict.proof
-  own = dict(prior=prior.description, method="guided")
-  assert proof.header_for(survey, **own) == verdict.header()
+  own = proof.subject
+  assert own.prior == prior.description and own.sampler == "guided, default settings"
+  assert proof.header_for(own) == verdict.header()
+  assert "24 mocks, the prior's own" in verdict.header()["calibration truths"]
+  assert proof.window(survey) is survey
   louder = dataclasses.replace(survey, noise_std=2 * survey.noise_std)
-  smaller = survey.crop((0, 0), shape=(20, 20))
-  for data, about, message in (
-    (louder, own, "another survey, and proves nothing"),
-    (smaller, own, "another survey, and proves nothing"),
-    (survey, {**own, "prior": "x"}, "another prior.*Its prior was Gaussian.*is x"),
-    (survey, {**own, "method": "annealed"}, "another method"),
+  for data in (louder, survey.crop((0, 0), shape=(20, 20))):
+    with pytest.raises(ValueError, match="another survey"):
+      proof.window(data)
+  settings = samplers.GuidedSettings(sweeps=(0.9,), sweep_steps=8)
+  words = calibration.sampler_in_words
+  for change, message in (
+    (dict(prior="x"), "another prior, .*Its prior was Gaussian.*is x"),
+    (dict(prior_checksum="x"), "another prior .data files of the same name"),
+    (dict(sources="n(z)"), "another sources, .*Its sources was unknown"),
+    (dict(sampler=words("annealed")), "another sampler, .*here it is annealed"),
+    (dict(sampler=words("guided", settings)), "another sampler"),
+    (dict(sampler=words("guided", reduced_shear=True)), "guided.*reduced shear"),
   ):
     with pytest.raises(ValueError, match=message):
-      proof.header_for(data, **about)
+      proof.header_for(dataclasses.replace(own, **change))
   (tmp_path / "calibration.json").write_text("[1]")
   with pytest.raises(ValueError, match="is no verdict"):
     calibration.Proof.read(tmp_path)
@@ -167,7 +200,7 @@ def test_simulated_truths_are_of_the_survey():
 
 
 def test_several_priors_share_the_samples(survey, prior, fiducial):
-  """Two equal priors are as right as one; two different ones are another run."""
+  """Two different priors, and two in another order, are other runs than two equal."""
   halved = spectra.PowerSpectrum(fiducial.ell, fiducial.c_ell / 2)
   other = priors.GaussianPrior.from_spectrum(halved, GRID)
   judge = lambda several: calibration.calibrate(
@@ -188,6 +221,8 @@ def test_several_priors_share_the_samples(survey, prior, fiducial):
   )
   with pytest.raises(ValueError, match="multiple of the 3 priors"):
     judge([prior] * 3)
+  with pytest.raises(ValueError, match="no prior to calibrate with"):
+    judge([])
 
 
 @pytest.mark.parametrize(

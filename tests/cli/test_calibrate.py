@@ -33,6 +33,13 @@ def test_a_catalogue_gets_a_verdict(tmp_path, catalogue, capsys):
   assert cli.main(other) == 1
   error = capsys.readouterr().err
   assert "is of another prior" in error and "here it is Gaussian, kappatng" in error
+  for less, message in (
+    (["--mean-redshift", "1.3"], "another prior"),
+    (["--reduced-shear"], "another sampler"),
+  ):
+    other = [*made, *less, "-o", str(tmp_path / "other.fits")]
+    assert cli.main(other) == 1
+    assert message in capsys.readouterr().err
   assert cli.main([*made[:-1], str(tmp_path), "-o", str(tmp_path / "o.fits")]) == 1
   assert "holds no finished calibration" in capsys.readouterr().err
   assert cli.main([*words, "--truth-cosmology", "sigma_8=0.7"]) == 1
@@ -47,6 +54,8 @@ def test_an_uncertain_cosmology_has_a_prior_for_each_batch(tmp_path, catalogue):
   words += ["--prior", "gaussian", "--mean-redshift", "1.4", "--window", "24"]
   words += ["--num-truths", "2", "--num-samples", "16", "--batch-size", "8", "--quiet"]
   assert cli.main([*words, "--cosmology", "sigma_8=0.80+-0.06"]) == 0
-  assert "; 2 priors, the first Gaussian" in (out / "calibration.md").read_text()
+  page = (out / "calibration.md").read_text()
+  assert "; 8 priors, the first Gaussian" in page
+  assert "Omega_m=0.3089, sigma_8=0.8+-0.06; noise" in page  # That of the truths.
   proof = calibration.Proof.read(out)
-  assert proof.prior.endswith("over Omega_m=0.3089, sigma_8=0.8+-0.06")
+  assert proof.subject.prior.endswith("over Omega_m=0.3089, sigma_8=0.8+-0.06")

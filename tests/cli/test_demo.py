@@ -61,7 +61,7 @@ def test_products_have_units_a_wcs_and_their_settings(demo, header_settings):
   assert settings["method"] == "guided"
   assert settings["sweeps"] == str(samplers.GuidedSettings().sweeps)
   assert settings["sweep_steps"] == str(samplers.GuidedSettings().sweep_steps)
-  assert settings["prior"].startswith("cosmos-halo, weights ")
+  assert settings["prior"].startswith("universal, Omega_m=0.3089, ")
   with Image.open(folder / "posterior.png") as image:
     assert image.width > 1000
     assert json.loads(image.text["Description"])["seed"] == 5

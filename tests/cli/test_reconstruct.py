@@ -68,6 +68,7 @@ def test_a_wrong_sign_of_e2_is_reported_and_left(
 ):
   arguments = ["reconstruct", str(catalogue), "-o", str(tmp_path / "out"), "--flip-e2"]
   arguments += ["--pixel-scale", "1.5", "--size", "50", "60", "--num-samples", "1"]
+  arguments += ["--prior", "cosmos-halo"]
   assert cli.main([*arguments, "--quiet"]) == 0
   printed = capsys.readouterr()
   assert "wrong sign of e2" in printed.out
@@ -88,7 +89,7 @@ def test_a_wrong_sign_of_e2_is_reported_and_left(
     (["--pixel-scale", "-1"], "positive angle"),
     (["--spectrum", "absent.csv"], "absent.csv"),
     (["--sigma-e", "-0.3"], "sigma_e must be positive"),
-    (["--prior", "euclid"], "The package has the priors ['cosmos-halo']"),
+    (["--prior", "euclid"], "The package has the priors ['cosmos-halo', 'universal']"),
     (["--prior", "cosmos-halo", "--spectrum", "c.csv"], "Give one of the two"),
     (["--weight", "RA"], "Column 'RA' is given for ra and weight at once"),
     (["--redshift", "e1"], "Column 'e1' is given for e1 and redshift at once"),

@@ -28,7 +28,7 @@ def test_other_kinds_of_fits_are_no_output(tmp_path, capsys, name):
 
 
 def test_priors_are_names_or_spectra(tmp_path):
-  assert sampling.choose_prior(None) == "cosmos-halo"
+  assert sampling.choose_prior(None) == "universal"
   assert sampling.choose_prior("somewhere/prior") == "somewhere/prior"
   assert sampling.choose_prior("gaussian") == "gaussian"
   table = tmp_path / "power.csv"

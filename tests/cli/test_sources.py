@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tfp_massmap import cli
+from tfp_massmap import cosmology_inference
 from tfp_massmap import reconstruction
 from tfp_massmap import spectra
 from tfp_massmap import theory
@@ -90,6 +91,35 @@ def test_errors_of_the_cosmology_reach_the_samples(run):
   assert run.cosmology_of("--prior", "gaussian", "--mean-redshift", "0.9") is None
 
 
+def test_the_data_may_say_what_the_cosmology_is(run, monkeypatch, capsys):
+  """What the mocks and the data give reaches the samples."""
+  given = {}
+
+  def mocks(survey, sources, **arguments):
+    given.update(arguments)
+    return "mocks"
+
+  inferred = theory.CosmologyPrior(sigma_8_std=0.01)
+  for name, value in (
+    ("simulate_mocks", mocks),
+    ("make_statistics", lambda *_, **__: lambda shear_map: "statistics"),
+    ("infer", lambda *found: found == ("mocks", "statistics") and inferred),
+  ):
+    monkeypatch.setattr(cosmology_inference, name, value)
+  words = ["--prior", "gaussian", "--infer-cosmology", "70"]
+  known = ["--mean-redshift", "0.9", "--cosmology", "sigma_8=0.80+-0.10"]
+  assert run.cosmology_of(*words, *known) is inferred
+  assert given["num_mocks"] == 70 and given["folder"].name == "posterior_mocks"
+  assert str(given["cosmologies"]) == "Omega_m=0.3089, sigma_8=0.8+-0.1"
+  assert "Cosmology within Omega_m=0.3089" in capsys.readouterr().out
+  for less, message in (
+    (known[:2], "give --cosmology with errors"),
+    (known[2:], "needs the n(z) of the galaxies"),
+  ):
+    assert run(*words, *less) == (None, None)
+    assert message in capsys.readouterr().err
+
+
 def test_without_redshifts_those_of_cosmos_are_taken_with_a_warning(run, capsys):
   prior, sources = run("--prior", "gaussian")
   error = capsys.readouterr().err
@@ -100,16 +130,24 @@ def test_without_redshifts_those_of_cosmos_are_taken_with_a_warning(run, capsys)
 
 def test_trained_priors_get_the_redshifts_too(run):
   prior, sources = run("--mean-redshift", "0.5")
-  assert prior == "cosmos-halo" and sources.mean == pytest.approx(0.5, rel=2e-3)
+  assert prior == "universal" and sources.mean == pytest.approx(0.5, rel=2e-3)
 
 
 def test_trained_priors_are_not_trusted_blindly(run, capsys):
   """Without redshifts a warning says what cannot be checked; with them there is none."""
-  run()
+  run("--prior", "cosmos-halo")
   error = capsys.readouterr().err
   assert "whether the prior cosmos-halo was trained for them cannot be checked" in error
-  run("--mean-redshift", "1.4")
+  run("--prior", "cosmos-halo", "--mean-redshift", "1.4")
   assert "cannot be checked" not in capsys.readouterr().err
+
+
+def test_the_default_prior_takes_the_redshifts_of_cosmos_with_a_warning(run, capsys):
+  prior, sources = run()
+  assert prior == "universal" and sources.name == "n(z) of COSMOS"
+  assert "the n(z) of COSMOS, of mean redshift 1.4" in capsys.readouterr().err
+  run("--cosmology", "sigma_8=0.8+-0.03")  # It takes a cosmology.
+  assert "has its own" not in capsys.readouterr().err
 
 
 def test_a_table_of_power_needs_no_redshifts(run, tmp_path, capsys):
@@ -128,7 +166,10 @@ def test_a_table_of_power_needs_no_redshifts(run, tmp_path, capsys):
       ["--redshift", "z", "--mean-redshift", "1"],
       "--redshift and --mean-redshift both",
     ),
-    (["--cosmology", "sigma_8=0.8"], "--cosmology is for --prior gaussian"),
+    (
+      ["--prior", "cosmos-halo", "--cosmology", "sigma_8=0.8"],
+      "cosmos-halo has its own cosmology",
+    ),
     (["--small-scales", "halofit"], "--small-scales is for --prior gaussian"),
     (["--spectrum", "a.csv", "--cosmology", "sigma_8=1"], "and --spectrum is one"),
     (["--prior", "gaussian", "--cosmology", "h=1"], "'h=1' is not one of the two"),

@@ -102,7 +102,11 @@ def test_maps_of_many_surveys_train_a_prior_of_any(tmp_path, capsys, monkeypatch
   for module, name, value in (
     (from_dataset, "open_dataset", lambda *_: None),
     (from_dataset, "is_of_surveys", lambda _: True),
-    (from_dataset, "read_surveys", lambda _: (MAPS, ranges, dict(seed=3))),
+    (
+      from_dataset,
+      "read_surveys",
+      lambda _: (MAPS, ranges, dict(seed=3, periodic=True)),
+    ),
     (survey_training, "train", train),
     (network_file, "find", lambda *_, **__: (card, None)),
   ):
@@ -110,8 +114,10 @@ def test_maps_of_many_surveys_train_a_prior_of_any(tmp_path, capsys, monkeypatch
   assert _train(tmp_path, "--num-steps", "7", "--start", "cosmos-halo") == 0
   assert given["settings"] == training_settings.TrainingSettings(num_steps=7)
   assert given["maps"] is MAPS["train"] and given["validation"] is MAPS["validation"]
-  assert given["ranges"] == ranges and given["data"] == dict(seed=3)
-  assert given["start"] == "cosmos-halo"
+  assert given["ranges"] == ranges and given["data"]["seed"] == 3
+  assert given["start"] == "cosmos-halo" and given["periodic"] is True
   assert "sigma 0.1: mean squared error 0.2500" in capsys.readouterr().out
   assert _train(tmp_path, "--spectrum", "a.csv") == 1
   assert "--spectrum is for maps of one survey" in capsys.readouterr().err
+  assert _train(tmp_path, "--preset", "paper") == 1
+  assert "--preset paper cannot be told" in capsys.readouterr().err

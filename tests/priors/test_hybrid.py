@@ -102,7 +102,9 @@ def test_unknown_redshifts_of_the_training_give_a_warning(toys, tmp_path):
 def test_shipped_priors_beat_the_gaussian_one(name):
   """On a simulated map of a seed that no training used, by a tenth of the error."""
   grid = geometry.PixelGrid((256, 256), 0.29 * u.arcmin)
-  prior = priors.HybridPrior.load(name, grid)
+  prior = priors.HybridPrior.load(
+    name, grid, sources=source_planes.sources(), corrections=False
+  )
   clean = simulate.ConvergenceSimulator(grid, seed=987654, periodic=False).map(0)
   noisy = clean + 0.05 * tf.random.stateless_normal(clean.shape, (1, 2))
   errors = [
@@ -111,10 +113,23 @@ def test_shipped_priors_beat_the_gaussian_one(name):
   ]
   assert errors[0] < 0.9 * errors[1]
   record = prior.card["training"]
-  assert record["num_steps"] > 0 and record["data"]["plane_weights"]
+  assert record["num_steps"] > 0 and record["data"]
   assert set(prior.card["constants"]) == set(prior.card["constants_source"])
 
 
 def test_a_name_that_does_not_ship(toys):
   with pytest.raises(FileNotFoundError, match="The package has the priors"):
     priors.HybridPrior.load("euclid", toys.grid)
+
+
+def test_the_default_prior_is_ready_for_cosmos(tmp_path, monkeypatch):
+  """Its card has the corrections of COSMOS, which need not be measured."""
+  monkeypatch.setenv("TFP_MASSMAP_CACHE", str(tmp_path / "none"))
+  prior = priors.HybridPrior.load(
+    "universal",
+    geometry.PixelGrid.tangent((150.1, 2.2), (40, 40), pixel_scale=0.29 * u.arcmin),
+    sources=theory.SourceRedshifts.cosmos(),
+  )
+  assert prior.error_scale is not None and prior.linear_response is not None
+  assert not (tmp_path / "none").exists()
+  assert "corrections" in prior.description

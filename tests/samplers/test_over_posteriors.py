@@ -7,6 +7,7 @@ from tfp_massmap import posterior as posterior_lib
 from tfp_massmap import priors
 from tfp_massmap import samplers
 from tfp_massmap import spectra
+from tfp_massmap.samplers import guided
 from tfp_massmap.samplers import over_posteriors
 
 OPTIONS = samplers.RunOptions(2, progress=False, jit_compile=False)
@@ -27,7 +28,6 @@ def _make(posterior, fiducial):
 
 def test_every_batch_is_of_its_posterior(make):
   found = over_posteriors.sample(make, 5, seed=3, label="powers", options=OPTIONS)
-  assert over_posteriors.num_batches(5, OPTIONS) == 3
   for batch in range(3):
     alone = samplers.sample(make(batch), 6, seed=3, options=OPTIONS).samples
     rows = slice(2 * batch, min(2 * batch + 2, 5))
@@ -35,11 +35,18 @@ def test_every_batch_is_of_its_posterior(make):
   assert found.header["over"] == "powers"
 
 
-def test_a_run_resumes_with_its_label_alone(make, tmp_path):
+def test_a_run_resumes_with_its_label_alone(make, tmp_path, monkeypatch):
   options = samplers.RunOptions(
     2, tmp_path / "cube.fits", progress=False, jit_compile=False
   )
-  made = []
+  made, drawn = [], []
+  whole_batch = guided.batch_sampler
+
+  def counted(posterior, *arguments, **given):
+    draw = whole_batch(posterior, *arguments, **given)
+    return lambda seed, bar: drawn.append(seed[1]) or draw(seed, bar)
+
+  monkeypatch.setattr(guided, "batch_sampler", counted)
 
   def stops(batch):
     made.append(batch)
@@ -55,6 +62,19 @@ def test_a_run_resumes_with_its_label_alone(make, tmp_path):
   with pytest.raises(ValueError, match="another over"):
     sample(make, "other powers")
   found = sample(stops, "powers")
-  assert made == [0, 1, 0, 1]  # The first names the run; it is not sampled again.
+  # The first names the run, and is not sampled again.
+  assert made == [0, 1, 0, 1] and drawn == [0, 1]
   whole = over_posteriors.sample(make, 4, seed=3, label="powers", options=OPTIONS)
   np.testing.assert_array_equal(found.samples, whole.samples.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+  "num_samples, size, expected",
+  [(8, 8, (8, 1)), (64, 8, (8, 8)), (96, 8, (12, 8)), (3, 8, (3, 1)), (20, 2, (10, 2))],
+)
+def test_there_are_eight_posteriors_or_more(num_samples, size, expected):
+  options = samplers.RunOptions(size)
+  num, smaller = over_posteriors.batches(num_samples, options)
+  assert (num, smaller.batch_size) == expected
+  with pytest.raises(ValueError, match="must be positive; got 0"):
+    over_posteriors.batches(0, options)

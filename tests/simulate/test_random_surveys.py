@@ -112,6 +112,10 @@ def test_impossible_ranges(changes, message):
     dataclasses.replace(RANGES, **changes)
 
 
-def test_a_negative_seed():
+def test_bad_simulators_and_numbers():
   with pytest.raises(ValueError, match="seed must not be negative"):
     random_surveys.SurveySimulator(seed=-1)
+  with pytest.raises(ValueError, match="mode must be one of"):
+    random_surveys.SurveySimulator(mode="slow")
+  with pytest.raises(ValueError, match="num_processes positive; got 1, 0 and 0"):
+    next(random_surveys.SurveySimulator().maps(1, num_processes=0))

@@ -21,6 +21,8 @@ from tfp_massmap.calibration.mocks import guided_sampler
 from tfp_massmap.calibration.mocks import interval_sampler
 from tfp_massmap.calibration.mocks import posterior_sampler
 from tfp_massmap.calibration.proof import Proof
+from tfp_massmap.calibration.proof import Subject
+from tfp_massmap.calibration.proof import sampler_in_words
 from tfp_massmap.calibration.ranks import Record
 from tfp_massmap.calibration.ranks import Settings
 from tfp_massmap.calibration.ranks import map_band_power
@@ -60,6 +62,7 @@ __all__ = [
   "Record",
   "Settings",
   "SteinTest",
+  "Subject",
   "Verdict",
   "band_power",
   "bias",
@@ -85,6 +88,7 @@ __all__ = [
   "rank_deviation",
   "rank_histogram",
   "run",
+  "sampler_in_words",
   "samples_of_intervals",
   "save_run",
   "simulated_truths",

@@ -24,6 +24,40 @@ def data_checksum(shear_map: shear_map_lib.ShearMap) -> str:
   return hashlib.sha256(content).hexdigest()
 
 
+def sampler_in_words(
+  method: str, settings: typing.Any = None, *, reduced_shear: bool = False
+) -> str:
+  """Returns a sampler for a `Subject`.
+
+  Args:
+    method: Name of the sampler.
+    settings: Its settings; None for the default ones.
+    reduced_shear: Whether the shapes measure the reduced shear.
+  """
+  default = settings is None or settings == type(settings)()
+  words = f"{method}, {'default settings' if default else settings}"
+  return f"{words}, reduced shear" if reduced_shear else words
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+  """The prior, the n(z) and the sampler that a calibration is of.
+
+  Attributes:
+    prior: Description of the prior.
+    prior_checksum: Checksum of the prior on the part of the survey that is mocked; empty
+      for a prior that exists on one grid alone.
+    sources: n(z) that is known of the galaxies, in words; empty if it is not.
+    sampler: Name and settings of the sampler.
+  """
+
+  prior: str
+  prior_checksum: str
+  _: dataclasses.KW_ONLY
+  sources: str
+  sampler: str
+
+
 @dataclasses.dataclass(frozen=True)
 class Proof:
   """The verdict of a calibration, and what it is of.
@@ -32,8 +66,7 @@ class Proof:
     corner: First row and column of the part of the survey whose mocks were sampled.
     shape: `(ny, nx)` of that part.
     data: `data_checksum` of that part.
-    prior: Description of the prior.
-    method: Name of the sampler.
+    subject: `Subject`.
     findings: Verdict and findings by name, see `Verdict.header`.
   """
 
@@ -41,9 +74,31 @@ class Proof:
   shape: tuple[int, int]
   _: dataclasses.KW_ONLY
   data: str
-  prior: str
-  method: str
+  subject: Subject
   findings: Mapping[str, str | bool]
+
+  def window(self, shear_map: shear_map_lib.ShearMap) -> shear_map_lib.ShearMap:
+    """Returns the part of a survey that was mocked.
+
+    Args:
+      shear_map: `shear_map.ShearMap`, the whole survey or that part.
+
+    Raises:
+      ValueError: If the calibration was of another survey.
+    """
+    fits = all(
+      c + n <= side for c, n, side in zip(self.corner, self.shape, shear_map.grid.shape)
+    )
+    parts = [shear_map]
+    if fits:
+      parts.append(shear_map.crop(self.corner, shape=self.shape))
+    for part in parts:
+      if data_checksum(part) == self.data:
+        return part
+    raise ValueError(
+      "The calibration is of another survey: mask or noise of its part differ. Repeat it"
+      " with the options of this reconstruction."
+    )
 
   def save(self, folder: str | os.PathLike) -> None:
     """Writes `calibration.json`, which `read` reads.
@@ -76,41 +131,33 @@ class Proof:
     try:
       entries = json.loads(path.read_text(encoding="utf-8"))
       corner, shape = (tuple(entries.pop(name)) for name in ("corner", "shape"))
-      return cls(corner, shape, **entries)
+      subject = Subject(**entries.pop("subject"))
+      return cls(corner, shape, subject=subject, **entries)
     except (ValueError, TypeError, KeyError) as error:
       raise ValueError(f"{path} is no verdict of a calibration ({error}).") from error
 
-  def header_for(
-    self, shear_map: shear_map_lib.ShearMap, *, prior: str, method: str
-  ) -> dict[str, str | bool]:
-    """Returns the findings, if they are of this survey, prior and sampler.
+  def header_for(self, subject: Subject) -> dict[str, str | bool]:
+    """Returns the findings, if they are of this prior, n(z) and sampler.
 
     Args:
-      shear_map: `shear_map.ShearMap` that is sampled, the whole one.
-      prior: Description of the prior.
-      method: Name of the sampler.
+      subject: `Subject` of the map, its checksum on the grid of `window`.
 
     Raises:
-      ValueError: If the calibration was of another survey, prior or sampler.
+      ValueError: If the calibration was of another one.
     """
-    try:
-      data = data_checksum(shear_map.crop(self.corner, shape=self.shape))
-    except ValueError:  # The map is smaller than the part that was mocked.
-      data = ""
-    pairs = dict(
-      survey=(self.data, data),
-      prior=(self.prior, prior),
-      method=(self.method, method),
-    )
-    differ = [name for name, (there, here) in pairs.items() if there != here]
+    there, here = dataclasses.asdict(self.subject), dataclasses.asdict(subject)
+    differ = [name for name in there if there[name] != here[name]]
     if differ:
+      words = {"prior_checksum": "prior (data files of the same name)"}
       shown = "".join(
-        f" Its {name} was {pairs[name][0]}; here it is {pairs[name][1]}."
+        f" Its {name} was {there[name] or 'unknown'}; here it is"
+        f" {here[name] or 'unknown'}."
         for name in differ
-        if name != "survey"
+        if name != "prior_checksum"
       )
+      names = " and ".join(words.get(name, name) for name in differ)
       raise ValueError(
-        f"The calibration is of another {' and '.join(differ)}, and proves nothing of"
-        f" this map.{shown} Repeat it with the options of this reconstruction."
+        f"The calibration is of another {names}, and proves nothing of this map.{shown}"
+        " Repeat it with the options of this reconstruction."
       )
     return dict(self.findings)

@@ -124,6 +124,7 @@ class Verdict:
   def header(self) -> dict[str, str | bool]:
     """Returns the findings by name, for headers of products."""
     found: dict[str, str | bool] = {"calibrated": self.is_calibrated}
+    found["calibration truths"] = f"{len(self.records)} mocks, {self.label}"
     return found | {f"calibration {f.name}": f.text for f in self.findings}
 
   @property
@@ -160,7 +161,8 @@ def calibrate(
   folder: str | os.PathLike | None = None,
   seed: int = 0,
   label: str = "",
-  prior_name: str | None = None,
+  central: priors.Prior | None = None,
+  subject: proof_lib.Subject | None = None,
   progress: bool = True,
 ) -> Verdict:
   """Tests samples on mocks of a survey.
@@ -176,11 +178,13 @@ def calibrate(
     method: Name of the sampler, see `samplers.sample`, with its default settings.
     batch_size: Samples drawn together, a divisor of `num_samples` or larger than it.
     folder: None, or a folder for the records, in which an interrupted run resumes.
-    seed: Integer; of noise and samples.
+    seed: Integer; of the noise. Samples are seeded by the number of the truth.
     label: Description of the truths. A run of another label, data, truths or prior is
       not resumed.
-    prior_name: Description of the prior by which the proof is recognised; None for that
-      of the first prior.
+    central: The prior in the middle of several, for the Wiener filter; None for the
+      first.
+    subject: `proof.Subject`, by which the proof is recognised; None for the prior and the
+      sampler without an n(z).
     progress: Whether to show a progress bar.
 
   Returns:
@@ -193,16 +197,15 @@ def calibrate(
   settings = ranks.Settings(remove_mean=True, num_bands=_num_bands(num_samples))
   mocks = mocks_lib.Mocks(truth, shear_map, seed=seed)
   several = list(prior) if isinstance(prior, Sequence) else [prior]
-  fingerprint = "".join(each.fingerprint() for each in several)
-  if len(several) > 1:
-    fingerprint = hashlib.sha256(fingerprint.encode()).hexdigest()
+  if not several:
+    raise ValueError("There is no prior to calibrate with; got an empty sequence.")
+  central = central or several[0]
   data = proof_lib.data_checksum(shear_map)
   # Records of other data or truths must not be gone on with.
   label = (
     f"{label}; noise and mask {data[:16]}, first truth of standard deviation"
     f" {np.std(truth(0)):.4g}; {method}, {num_samples} samples, batches of {batch_size},"
-    f" seed {seed}; {len(several)} priors, the first {several[0].description},"
-    f" {fingerprint[:16]}"
+    f" seed {seed}; {_in_words(several)}"
   )
   records = runs.run(
     mocks.draw(_sampler(several, num_samples, method, batch_size)),
@@ -214,14 +217,14 @@ def calibrate(
     progress=progress,
   )
   corner, shape = _window_of(shear_map)
-  about = dict(
-    corner=corner,
-    shape=shape,
-    data=data,
-    prior=prior_name or several[0].description,
-    method=method,
+  subject = subject or proof_lib.Subject(
+    central.description,
+    central.fingerprint(),
+    sources="",
+    sampler=proof_lib.sampler_in_words(method),
   )
-  over_wiener = _over_wiener(mocks, records, several[0])
+  about = dict(corner=corner, shape=shape, data=data, subject=subject)
+  over_wiener = _over_wiener(mocks, records, central)
   return Verdict(records, over_wiener, label=label, about=about)
 
 
@@ -229,7 +232,7 @@ def simulated_truths(
   grid: geometry.PixelGrid,
   sources: theory.SourceRedshifts | None = None,
   *,
-  cosmology: theory.Cosmology = theory.KAPPATNG,
+  cosmology: theory.Cosmology | Sequence[theory.Cosmology] = theory.KAPPATNG,
   seed: int = 60_000_000,
 ) -> Callable[[int], np.ndarray]:
   """Returns a function of a number to a simulated map, cut from a larger one.
@@ -237,9 +240,13 @@ def simulated_truths(
   Args:
     grid: `geometry.PixelGrid`.
     sources: The n(z), `theory.SourceRedshifts`; None for COSMOS.
-    cosmology: `theory.Cosmology`.
+    cosmology: `theory.Cosmology`, or one for each number.
     seed: Seed of the simulator, none of a training.
   """
+  if not isinstance(cosmology, theory.Cosmology):
+    return lambda index: simulated_truths(
+      grid, sources, cosmology=cosmology[index], seed=seed
+    )(index)
   sides = [int(np.ceil(_CUT * side)) for side in grid.shape]
   simulator = simulate.ConvergenceSimulator(
     geometry.PixelGrid((sides[0], sides[1]), grid.pixel_scale),
@@ -279,6 +286,15 @@ def _window_of(shear_map):
     return (0, 0), shear_map.grid.shape
   ny, nx, row, column = map(int, found.groups())
   return (row, column), (ny, nx)
+
+
+def _in_words(several):
+  """Returns priors with a checksum of all, for labels."""
+  checksums = "".join(each.fingerprint() for each in several)
+  if len(several) > 1:
+    checksums = hashlib.sha256(checksums.encode()).hexdigest()
+  first = several[0].description
+  return f"{len(several)} priors, the first {first}, {checksums[:16]}"
 
 
 def _num_bands(num_samples):

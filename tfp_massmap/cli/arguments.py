@@ -96,6 +96,16 @@ def _add_reconstruct_options(parser):
     help="folder of the products, or FILE.fits (the figure is then FILE.png)",
   )
   parser.add_argument(
+    "--infer-cosmology",
+    type=_positive,
+    nargs="?",
+    const=256,
+    metavar="MOCKS",
+    help="sample map and cosmology together, within the errors of --cosmology, by"
+    " simulated mocks of the survey (256, about two seconds each), which are kept"
+    " beside the products",
+  )
+  parser.add_argument(
     "--calibration",
     metavar="FOLDER",
     help="folder of `tfp-massmap calibrate` with the same options: its verdict goes into"
@@ -126,8 +136,8 @@ def _add_calibrate_options(parser):
   parser.add_argument(
     "--truth-cosmology",
     metavar="TEXT",
-    help="cosmology of the truths, for example sigma_8=0.80; by default that of the"
-    " prior",
+    help="cosmology of the truths, for example sigma_8=0.80, or with errors, one for"
+    " each; by default that of the prior",
   )
   parser.add_argument(
     "--num-samples", type=_positive, default=32, help="samples of each mock"
@@ -176,8 +186,8 @@ def _add_catalogue_options(parser):
   parser.add_argument(
     "--redshift",
     metavar="COLUMN",
-    help="column of redshifts: n(z) of a Gaussian prior; for a trained one, compared"
-    " with that of its training",
+    help="column of redshifts: the n(z) that the prior is made for; a trained prior of"
+    " one survey compares it with that of its training",
   )
   parser.add_argument(
     "--flip-e2",
@@ -220,7 +230,7 @@ def _add_theory_options(parser):
     metavar="TEXT",
     help="cosmology of --prior gaussian or of a prior for any survey, for example"
     " sigma_8=0.80,Omega_m=0.31, by default that of kappaTNG; with errors, as in"
-    " sigma_8=0.80+-0.03, each batch of samples has a cosmology of its own",
+    " sigma_8=0.80+-0.03, samples are shared among eight cosmologies or more",
   )
   parser.add_argument(
     "--small-scales",
@@ -308,7 +318,8 @@ def _add_sampler_options(parser):
   parser.add_argument(
     "--prior",
     metavar="NAME",
-    help="a trained prior, by name or path, or 'gaussian'; by default cosmos-halo",
+    help="a trained prior, by name or path, or 'gaussian'; by default universal, which"
+    " is fitted to the n(z), the cosmology and the pixels",
   )
   parser.add_argument(
     "--batch-size",

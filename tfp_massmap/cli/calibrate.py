@@ -6,6 +6,9 @@ import pathlib
 from tfp_massmap.cli import console
 from tfp_massmap.cli import survey as survey_lib
 
+# Priors of an uncertain cosmology.
+_MOST_PRIORS = 8
+
 
 def run(options: argparse.Namespace) -> None:
   """Reads a catalogue, and tests samples on mocks with its mask and noise.
@@ -22,7 +25,7 @@ def run(options: argparse.Namespace) -> None:
     raise ValueError("--reduced-shear is not for mocks: their shapes are of the shear.")
   console.start_tensorflow()
   from tfp_massmap import calibration
-  from tfp_massmap import theory
+  from tfp_massmap import prior_choice
 
   survey = survey_lib.read(options)
   shear_map = calibration.densest_window(survey.shear_map, options.window)
@@ -31,19 +34,20 @@ def run(options: argparse.Namespace) -> None:
     f"Mocks of {ny} x {nx} pixels, {shear_map.mask.mean():.0%} of them measured; truths"
     f" for {'the n(z) of COSMOS' if survey.sources is None else survey.sources.name}."
   )
-  assumed = survey.cosmology or theory.CosmologyPrior()
-  cosmology = assumed.mean
-  if options.truth_cosmology:
-    cosmology = theory.Cosmology.parse(options.truth_cosmology)
   folder = pathlib.Path(options.output)
   folder.mkdir(parents=True, exist_ok=True)
-  made, name = _priors(survey, shear_map.grid, options)
+  choice = prior_choice.PriorChoice(
+    survey.prior,
+    sources=survey.sources,
+    cosmology=survey.cosmology,
+    progress=not options.quiet,
+  )
+  central = choice.on(shear_map.grid)
+  truth, cosmology = _truths(survey, shear_map.grid, options)
   verdict = calibration.calibrate(
     shear_map,
-    made,
-    truth=calibration.simulated_truths(
-      shear_map.grid, survey.sources, cosmology=cosmology
-    ),
+    _priors(choice, central, shear_map.grid, options),
+    truth=truth,
     num_truths=options.num_truths,
     num_samples=options.num_samples,
     method=options.method,
@@ -51,30 +55,37 @@ def run(options: argparse.Namespace) -> None:
     folder=folder,
     seed=options.seed,
     label=f"{survey.title}, {shear_map.settings['window']}, {cosmology}",
-    prior_name=name,
+    central=central,
+    subject=choice.subject(
+      shear_map.grid, calibration.sampler_in_words(options.method)
+    ),
     progress=not options.quiet,
   )
   verdict.save(folder)
   print(f"{verdict}\nWrote {folder / 'calibration.md'} and figures beside it.")
 
 
-def _priors(survey, grid, options):
-  """Returns the priors and their name: one, or where cosmology is uncertain, several."""
-  from tfp_massmap import reconstruction
+def _priors(choice, central, grid, options):
+  """Returns the prior; several, equal in weight, where the cosmology is uncertain."""
+  if choice.distribution is None:
+    return central
+  # As many as divide the samples into equal shares, eight at most.
+  num = max(n for n in range(1, _MOST_PRIORS + 1) if options.num_samples % n == 0)
+  return [choice.on(grid, c) for c in choice.distribution.draw(num, options.seed)]
 
-  uncertain = survey.cosmology is not None and survey.cosmology.is_uncertain
-  central = None if survey.cosmology is None else survey.cosmology.mean
-  make = lambda cosmology: reconstruction.make_prior(
-    survey.prior,
-    grid,
-    sources=survey.sources,
-    cosmology=cosmology,
-    corrected_at=central,
-    progress=not options.quiet,
-  )
-  prior = make(central)
-  name = reconstruction.describe_prior(prior, survey.cosmology)
-  if not uncertain:
-    return prior, name
-  num_batches = max(1, options.num_samples // options.batch_size)
-  return [make(c) for c in survey.cosmology.draw(num_batches, options.seed)], name
+
+def _truths(survey, grid, options):
+  """Returns the truths and their cosmology; where it is uncertain, one for each."""
+  from tfp_massmap import calibration
+  from tfp_massmap import theory
+
+  given = theory.CosmologyPrior()
+  if options.truth_cosmology:
+    given = theory.CosmologyPrior.parse(options.truth_cosmology)
+  elif survey.cosmology is not None:
+    given = survey.cosmology
+  cosmology = given.mean
+  if given.is_uncertain:
+    cosmology = given.draw(options.num_truths, options.seed + 1)
+  truth = calibration.simulated_truths(grid, survey.sources, cosmology=cosmology)
+  return truth, given

@@ -5,7 +5,7 @@ import argparse
 from tfp_massmap.cli import console
 from tfp_massmap.cli import sampling
 
-# Side of a pixel in arcmin: that of the maps the shipped prior was trained on.
+# Side of a pixel in arcmin, as in Remy et al. (2022).
 _PIXEL_SCALE = 0.29
 
 # Centre of the COSMOS field in degrees, so that the files open like those of a real
@@ -28,13 +28,15 @@ def run(options: argparse.Namespace) -> None:
   from tfp_massmap import geometry
   from tfp_massmap import simulate
   from tfp_massmap import spectra
+  from tfp_massmap import theory
 
   prior = sampling.choose_prior(options.prior)
   if prior == "gaussian":
     prior = spectra.PowerSpectrum.fiducial_cosmos()
+  sources = theory.SourceRedshifts.cosmos()
   grid = geometry.PixelGrid.tangent(_CENTER, shape, pixel_scale=_PIXEL_SCALE * u.arcmin)
   simulator = simulate.ConvergenceSimulator(
-    geometry.PixelGrid(grid.shape, grid.pixel_scale), seed=options.seed
+    geometry.PixelGrid(grid.shape, grid.pixel_scale), sources, seed=options.seed
   )
   truth = next(iter(simulator.maps(1)))
   shear_map = simulate.mock_observation(
@@ -53,4 +55,5 @@ def run(options: argparse.Namespace) -> None:
     header={"data": "mock field"},
     title="Mock COSMOS-like field",
     truth=truth,
+    sources=sources,
   )

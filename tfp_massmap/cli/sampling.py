@@ -11,13 +11,16 @@ if typing.TYPE_CHECKING:
   import numpy as np
 
   from tfp_massmap import calibration
-  from tfp_massmap import reconstruction
+  from tfp_massmap import prior_choice
   from tfp_massmap import shear_map as shear_map_lib
   from tfp_massmap import spectra
   from tfp_massmap import theory
 
 # Pixels a side. Fewer are hardly a map, and the network's convolutions do not fit.
 MIN_SIZE = 16
+
+# The trained prior of any survey.
+DEFAULT_PRIOR = "universal"
 
 _COMPRESSED_FITS = re.compile(r"(.+)\.(fits?\.(gz|bz2|xz|zip|fz)|fts)", re.IGNORECASE)
 
@@ -93,7 +96,7 @@ def choose_prior(
     return spectra.PowerSpectrum.read(spectrum)
   if name and name != "gaussian":
     require_no_folder("--prior", name)
-  return name or "cosmos-halo"
+  return name or DEFAULT_PRIOR
 
 
 def require_no_folder(option: str, path: str) -> None:
@@ -137,7 +140,7 @@ def require_size(shape: tuple[int, int], pixel_scale: float, *, remedy: str) -> 
 
 def sample_and_save(
   shear_map: "shear_map_lib.ShearMap",
-  prior: "reconstruction.PriorChoice",
+  prior: "prior_choice.Choice",
   *,
   options: argparse.Namespace,
   paths: Paths,
@@ -145,7 +148,7 @@ def sample_and_save(
   title: str,
   truth: "np.ndarray | None" = None,
   sources: "theory.SourceRedshifts | None" = None,
-  cosmology: "theory.CosmologyPrior | None" = None,
+  cosmology: "theory.CosmologyDistribution | None" = None,
   reduced_shear: bool = False,
   proof: "calibration.Proof | None" = None,
 ) -> None:

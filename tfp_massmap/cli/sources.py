@@ -36,6 +36,9 @@ def check(options: argparse.Namespace) -> None:
   if len(given) > 1:
     names = " and ".join("--" + name.replace("_", "-") for name in given)
     raise ValueError(f"{names} both say what n(z) is. Give one of them.")
+  for name in ("cosmology", "truth_cosmology"):
+    if values.get(name):
+      _parsed(values[name])
   for name in ("cosmology", "small_scales"):
     if values[name] is None:
       continue
@@ -79,11 +82,13 @@ def cosmology_of(options: argparse.Namespace) -> "theory.CosmologyPrior | None":
   Raises:
     ValueError: If it is malformed.
   """
+  return None if options.cosmology is None else _parsed(options.cosmology)
+
+
+def _parsed(text):
   from tfp_massmap import theory
 
-  if options.cosmology is None:
-    return None
-  return theory.CosmologyPrior.parse(options.cosmology)
+  return theory.CosmologyPrior.parse(text)
 
 
 def for_prior(
@@ -179,7 +184,6 @@ def gaussian_spectrum(
   from tfp_massmap import spectra
   from tfp_massmap import theory
 
-  cosmology_of(options)  # A malformed one is refused now.
   if sources is None:
     sources = _assume_cosmos(theory)
   return lambda cosmology: spectra.PowerSpectrum.theory(

@@ -12,7 +12,7 @@ from tfp_massmap.cli import sources as sources_lib
 
 if typing.TYPE_CHECKING:
   from tfp_massmap import catalog
-  from tfp_massmap import reconstruction
+  from tfp_massmap import prior_choice
   from tfp_massmap import shear_map as shear_map_lib
   from tfp_massmap import sign_check
   from tfp_massmap import theory
@@ -41,10 +41,10 @@ class Survey:
   """
 
   shear_map: "shear_map_lib.ShearMap"
-  prior: "reconstruction.PriorChoice"
+  prior: "prior_choice.Choice"
   _: dataclasses.KW_ONLY
   sources: "theory.SourceRedshifts | None"
-  cosmology: "theory.CosmologyPrior | None"
+  cosmology: "theory.CosmologyDistribution | None"
   header: dict
   title: str
 
@@ -77,9 +77,7 @@ def read(options: argparse.Namespace) -> Survey:
   from tfp_massmap import catalog
   from tfp_massmap import sign_check
 
-  prior: reconstruction.PriorChoice = sampling.choose_prior(
-    options.prior, options.spectrum
-  )
+  prior: prior_choice.Choice = sampling.choose_prior(options.prior, options.spectrum)
   if isinstance(prior, str) and prior != "gaussian":
     sources_lib.check_prior(options, prior)
   columns = _columns(options)

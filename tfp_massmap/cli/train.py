@@ -6,6 +6,8 @@ import pathlib
 from tfp_massmap.cli import console
 from tfp_massmap.cli import sampling
 
+_OF_SURVEYS = "survey_kappa"  # The data set whose maps are of a survey each.
+
 
 def run(options: argparse.Namespace) -> None:
   """Trains a prior on the maps of a data set, or resumes its training.
@@ -18,6 +20,10 @@ def run(options: argparse.Namespace) -> None:
   from tfp_massmap.priors import from_dataset
 
   settings = train_options.settings_from(options)
+  if options.start:
+    sampling.require_no_folder("--start", options.start)
+  if options.dataset.partition("/")[0] == _OF_SURVEYS:
+    _check_for_surveys(options)  # Before hours of simulation.
   builder = from_dataset.open_dataset(options.dataset, options.data_dir)
   if from_dataset.is_of_surveys(builder):
     losses = _train_for_surveys(options, settings, builder)
@@ -40,7 +46,6 @@ def _train_for_one(options, settings, builder):
   spectrum = _spectrum(options, metadata)
   start = None
   if options.start:
-    sampling.require_no_folder("--start", options.start)
     grid = geometry.PixelGrid((settings.crop, settings.crop), pixel_scale)
     about = _about_maps(options, metadata)
     start = priors.HybridPrior.load(options.start, grid, corrections=False, **about)
@@ -71,6 +76,22 @@ def _about_maps(options, metadata):
   return dict(sources=_sources(options, metadata), cosmology=_cosmology(metadata))
 
 
+def _check_for_surveys(options):
+  from tfp_massmap.nn import architectures
+
+  if options.spectrum:
+    raise ValueError(
+      f"--spectrum is for maps of one survey; those of {options.dataset} have a survey"
+      " each, whose power follows from its n(z) and cosmology."
+    )
+  kind = architectures.resolve(options.preset).kind
+  if not architectures.KINDS[kind].takes_conditions:
+    raise ValueError(
+      f"--preset {options.preset} cannot be told of the surveys of {options.dataset};"
+      " leave it out."
+    )
+
+
 def _train_for_surveys(options, settings, builder):
   """Trains a prior of any survey; returns its validation losses."""
   from tfp_massmap import devices
@@ -78,14 +99,8 @@ def _train_for_surveys(options, settings, builder):
   from tfp_massmap.priors import from_dataset
   from tfp_massmap.priors import survey_training
 
-  if options.spectrum:
-    raise ValueError(
-      f"--spectrum is for maps of one survey; those of {options.dataset} have a survey"
-      " each, whose power follows from its n(z) and cosmology."
-    )
+  _check_for_surveys(options)
   maps, ranges, metadata = from_dataset.read_surveys(builder)
-  if options.start:
-    sampling.require_no_folder("--start", options.start)
   path = survey_training.train(
     maps["train"],
     maps["validation"],
@@ -93,6 +108,7 @@ def _train_for_surveys(options, settings, builder):
     folder=options.output,
     architecture=options.preset,
     settings=settings,
+    periodic=bool(metadata.get("periodic", False)),
     data=metadata,
     start=options.start,
     strategy=devices.choose_strategy(),

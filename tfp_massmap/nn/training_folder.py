@@ -29,6 +29,19 @@ def describe_field(spectrum: spectra.PowerSpectrum, grid: geometry.PixelGrid) ->
   )
 
 
+def earlier(path: str | os.PathLike) -> dict:
+  """Returns the settings of a training that can be resumed; empty without one.
+
+  Args:
+    path: Path of the folder.
+  """
+  folder = pathlib.Path(path)
+  file = folder / "settings.json"
+  if not file.is_file() or not tf.train.latest_checkpoint(str(folder / "checkpoints")):
+    return {}
+  return json.loads(file.read_text(encoding="utf-8"))
+
+
 class TrainingFolder:
   """The folder of a training, refused if it holds another training.
 

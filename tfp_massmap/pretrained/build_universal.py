@@ -9,21 +9,29 @@ interrupted call has done is not done again.
 """
 
 import argparse
+import json
+import os
 import pathlib
 import shutil
+import tempfile
 
+from astropy import units as u
+
+from tfp_massmap import geometry
+from tfp_massmap import theory
 from tfp_massmap.datasets.survey_kappa import (
   survey_kappa_dataset_builder as survey_kappa,
 )
 from tfp_massmap.nn import network_file
 from tfp_massmap.priors import from_dataset
+from tfp_massmap.priors import hybrid
 from tfp_massmap.priors import survey_training
 from tfp_massmap.priors import training_settings
 
 # Each part starts from the weights of the one before.
 PARTS = (
   training_settings.TrainingSettings(
-    num_steps=3500,
+    num_steps=2600,
     batch_size=8,
     crop=128,
     learning_rate=1e-3,
@@ -61,9 +69,32 @@ def main() -> None:
       data=metadata,
       start=start,
     )
+  export(start, options.folder / "universal")
+
+
+def export(trained: str | pathlib.Path, path: pathlib.Path) -> None:
+  """Writes the prior that ships: compact, with the corrections of COSMOS in its card.
+
+  Args:
+    trained: Path of the trained prior, without suffix.
+    path: Path of the two files to write, without suffix.
+  """
   for suffix in (".json", ".weights.h5"):
-    shutil.copy(f"{start}{suffix}", options.folder / f"universal{suffix}")
-  network_file.compact(options.folder / "universal")
+    shutil.copy(f"{trained}{suffix}", f"{path}{suffix}")
+  network_file.compact(path)
+  with tempfile.TemporaryDirectory() as cache:
+    os.environ["TFP_MASSMAP_CACHE"] = cache
+    hybrid.HybridPrior.load(
+      path,
+      geometry.PixelGrid((64, 64), 0.29 * u.arcmin),
+      sources=theory.SourceRedshifts.cosmos(),
+      compute_dtype="float32",
+    )
+    (file,) = pathlib.Path(cache).iterdir()
+    _, key, _ = file.name.split("-")
+    corrections = {key: json.loads(file.read_text(encoding="utf-8"))}
+  card, _ = network_file.find(path, "prior", needed=())
+  network_file.rewrite_card(path, {**card, "corrections": corrections})
 
 
 if __name__ == "__main__":

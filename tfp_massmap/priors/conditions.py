@@ -22,6 +22,10 @@ NAMES = ("log_pixel_scale", "log_std", "log_lens_distance", "omega_matter", "sig
 # with pixels of 0.29 arcmin, so that a network of that survey can be the start of one
 # for all.
 REFERENCE_STD = 0.025
+# The first of `NAMES` follow from pixels, n(z) and cosmology together. Networks are
+# smooth: a tenth of the half-width beyond the training is still like it.
+_NUM_DERIVED = 3
+_MARGIN = 0.1
 
 
 def of_survey(
@@ -56,12 +60,13 @@ class Conditioning:
   """The units in which a network takes the numbers of a survey, and their ranges.
 
   Attributes:
-    low, high: Least and largest value of each of `NAMES` in the training, `[5]`.
+    low, high: Least and largest value of each of `NAMES` in the training, `[5]`; they
+      are -1 and 1 for the network, and equal where a training had one value alone.
     ranges: What the surveys of the training were drawn from: the least and the largest
       `pixel_scale_arcmin`, `mean_redshift`, `omega_matter` and `sigma_8`.
 
   Raises:
-    ValueError: If there are not five rising pairs of numbers.
+    ValueError: If there are not five pairs of numbers that do not fall.
   """
 
   low: tuple[float, ...]
@@ -71,9 +76,11 @@ class Conditioning:
 
   def __post_init__(self) -> None:
     low, high = np.asarray(self.low, float), np.asarray(self.high, float)
-    if low.shape != (len(NAMES),) or high.shape != low.shape or not (low < high).all():
+    object.__setattr__(self, "low", tuple(low.tolist()))
+    object.__setattr__(self, "high", tuple(high.tolist()))
+    if low.shape != (len(NAMES),) or high.shape != low.shape or not (low <= high).all():
       raise ValueError(
-        f"The conditions {', '.join(NAMES)} need a least and a larger value each; got"
+        f"The conditions {', '.join(NAMES)} need a least and a largest value each; got"
         f" {self.low} and {self.high}."
       )
 
@@ -100,7 +107,7 @@ class Conditioning:
       values: Numbers of `NAMES`, `[..., 5]`.
     """
     low, high = np.asarray(self.low), np.asarray(self.high)
-    return (2 * np.asarray(values) - low - high) / (high - low)
+    return (2 * np.asarray(values) - low - high) / np.where(high > low, high - low, 1)
 
   def outside(
     self,
@@ -108,6 +115,7 @@ class Conditioning:
     *,
     sources: theory.SourceRedshifts,
     cosmology: theory.Cosmology,
+    values: np.ndarray,
   ) -> list[str]:
     """Returns a phrase for each number of a survey that lies outside the training.
 
@@ -115,15 +123,16 @@ class Conditioning:
       pixel_scale: Side of a pixel, an angle.
       sources: `theory.SourceRedshifts`.
       cosmology: `theory.Cosmology`.
+      values: `of_survey` of the three.
     """
-    values = dict(
+    known = dict(
       pixel_scale_arcmin=u.Quantity(pixel_scale).to_value(u.arcmin),
       mean_redshift=sources.mean,
       omega_matter=cosmology.omega_matter,
       sigma_8=cosmology.sigma_8,
     )
     phrases = []
-    for name, value in values.items():
+    for name, value in known.items():
       low, high = self.ranges[name]
       if not low <= value <= high:
         edge = low if value < low else high
@@ -132,6 +141,14 @@ class Conditioning:
           f"{words} is {value:.3g}, {abs(value / edge - 1):.0%}"
           f" {'below' if value < low else 'above'} the {low:.3g} to {high:.3g} of the"
           " training"
+        )
+    beyond = np.abs(self.network_values(values)) - 1
+    for name, excess in zip(NAMES[:_NUM_DERIVED], beyond):
+      # Each of the ranges may be kept, and their combination be new.
+      if not phrases and excess > _MARGIN:
+        phrases.append(
+          f"{name.replace('_', ' ')} lies {excess / 2:.0%} of the range of the training"
+          " outside it"
         )
     return phrases
 

@@ -109,20 +109,23 @@ def measure(
       " more."
     )
   denoise = tf.function(prior.denoise, autograph=False)
-  pairs = []
-  for index, sigma in enumerate(sigmas):
-    rng = np.random.default_rng([seed, index])
-    denoised = np.empty_like(maps)
-    for first in range(0, len(maps), batch_size):
-      batch = maps[first : first + batch_size]
-      noise = rng.standard_normal(batch.shape, np.float32)
-      denoised[first : first + batch_size] = denoise(
-        tf.constant(batch + np.float32(sigma) * noise), tf.constant(sigma, tf.float32)
-      )
-    pairs.append((denoised, maps))
+
+  def pairs():
+    for index, sigma in enumerate(sigmas):
+      rng = np.random.default_rng([seed, index])
+      denoised = np.empty_like(maps)
+      for first in range(0, len(maps), batch_size):
+        batch = maps[first : first + batch_size]
+        noise = rng.standard_normal(batch.shape, np.float32)
+        noisy = tf.constant(batch + np.float32(sigma) * noise)
+        denoised[first : first + batch_size] = denoise(
+          noisy, tf.constant(sigma, tf.float32)
+        )
+      yield denoised, maps
+
   variance = np.asarray(prior.gaussian.mode_variance, np.float64)
   errors = [wiener_error(variance, sigma, shape=prior.shape) for sigma in sigmas]
-  return from_denoised(sigmas, pairs, gaussian_errors=errors)
+  return from_denoised(sigmas, pairs(), gaussian_errors=errors)
 
 
 def from_denoised(

@@ -87,7 +87,7 @@ class ManySurveys:
     surveys: Sequence[conditions.NetworkSurvey],
   ) -> None:
     self._network = network
-    self._shape = (mode_variance.shape[1], 2 * (mode_variance.shape[2] - 1))
+    self._shape = (mode_variance.shape[1],) * 2  # Crops are square.
     self._mode_variance = tf.constant(mode_variance, tf.float32)
     logs = [[s.log_input, s.log_wiener, s.log_error] for s in scales]
     # Sigma leads, as in every table over it: [sigmas, 3, n].

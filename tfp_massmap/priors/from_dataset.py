@@ -108,12 +108,20 @@ def read_surveys(
     `dataset` and the sizes of its splits as `splits`.
 
   Raises:
-    ValueError: If it has no splits train and validation.
+    ValueError: If it has no splits train and validation, or was made by another version
+      of `survey_kappa`.
   """
   import tensorflow_datasets as tfds
 
   metadata = dict(builder.info.metadata or {})
   _check_splits(builder)
+  names = [field.name for field in dataclasses.fields(random_surveys.SurveyRanges)]
+  missing = [name for name in names if name not in metadata]
+  if missing or metadata.get("source_redshifts") != random_surveys.NODES.tolist():
+    raise ValueError(
+      f"{builder.data_dir} has no ranges of its surveys, or other redshifts than this"
+      f" version of survey_kappa (it lacks {missing}). Prepare it again."
+    )
   maps = {}
   for split in ("train", "validation"):
     examples = list(tfds.as_numpy(builder.as_dataset(split=split)))
@@ -127,7 +135,6 @@ def read_surveys(
     ]
     kappa = [example["kappa"] for example in examples]
     maps[split] = survey_training.SurveyMaps(kappa, surveys)
-  names = [field.name for field in dataclasses.fields(random_surveys.SurveyRanges)]
   ranges = random_surveys.SurveyRanges(**{name: metadata[name] for name in names})
   metadata["dataset"] = builder.info.full_name
   metadata["splits"] = {split: len(some.maps) for split, some in maps.items()}

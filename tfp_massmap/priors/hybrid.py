@@ -4,8 +4,10 @@ A trained prior is two files, weights and a card (`nn.network_file`).
 """
 
 from collections.abc import Callable
+from collections.abc import Mapping
 import dataclasses
 import hashlib
+import json
 import os
 import typing
 
@@ -213,9 +215,9 @@ class HybridPrior:
   def fingerprint(self) -> str:
     """Returns a checksum of the Gaussian component, the network and what was measured.
 
-    The card's checksum includes those of the weights and of the measured tables. Without
-    a card the weights themselves are read; a callable that is no network is not
-    identified.
+    The card's checksum includes those of the weights and of the measured tables; what is
+    measured for a survey is part of its description. Without a card the weights
+    themselves are read; a callable that is no network is not identified.
     """
     parts = [
       self.gaussian.fingerprint(),
@@ -302,7 +304,7 @@ class HybridPrior:
       linear_response=tables.linear_response and tables.linear_response.on(grid),
       constants=interface.SamplerConstants(**card.get("constants", {})),
       name=os.path.basename(path),
-      survey=fit.describe(),
+      survey=tables.describe(fit.describe()),
     )
 
 
@@ -360,11 +362,30 @@ def save(
   network_file.save(path, denoiser.network, card=card, overwrite=overwrite)
 
 
+def network_checksum(card: Mapping) -> str:
+  """Returns a checksum of what decides the residual of a prior for any survey.
+
+  Args:
+    card: Card of the prior.
+  """
+  names = ("weights_sha256", "conditioning", "sigma_range", "small_scales")
+  content = json.dumps({name: card[name] for name in names}, sort_keys=True)
+  return hashlib.sha256(content.encode()).hexdigest()
+
+
 class _Tables(typing.NamedTuple):
   """The error scale and the linear response of a network; None where not measured."""
 
   error_scale: error_scale_lib.ErrorScale | None
   linear_response: linear_response_lib.LinearResponse | None
+
+  def describe(self, survey):
+    """Returns the words for a survey, with a checksum of what was measured for it."""
+    if not survey or self.error_scale is None:
+      return survey
+    content = f"{self.error_scale} {self.linear_response}"
+    checksum = hashlib.sha256(content.encode()).hexdigest()[:8]
+    return f"{survey}, corrections {checksum}"
 
   @classmethod
   def of_card(cls, card):
@@ -394,7 +415,8 @@ def _measured(card, residual, grid, *, fit, cosmology, progress):
     survey,
     mode_variance=np.asarray(gaussian.mode_variance, np.float64),
     sigma_range=fit.sigma_range,
-    network=card["weights_sha256"],
+    network=network_checksum(card),
+    compute_dtype=residual.compute_dtype,
     shipped=card.get("corrections", {}),
     progress=progress,
   )

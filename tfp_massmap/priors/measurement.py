@@ -30,7 +30,7 @@ _MOST_TYPICAL = 8  # Maps of 192 x 192 pixels fix a median to 1 %.
 # With 192 x 192 pixels each, 4.7 million pixels: a few minutes of one core.
 MOST_CROPS = 128
 
-_DEFAULT = "default, the value of cosmos-halo: no validation maps measured it"
+_DEFAULT = "default: no validation maps measured it"
 _SOURCES = dict(
   residual_error="chain_constants",
   typical_variance="measurement.typical_variance",
@@ -70,6 +70,11 @@ def measure_card(
     ValueError: If the prior cannot be read, or the crops have too few pixels.
   """
   card, _ = network_file.find(path, "prior", needed=())
+  if "conditioning" in card:
+    raise ValueError(
+      f"{path} serves any survey: its tables are measured for each when it is loaded"
+      " (priors.survey_corrections)."
+    )
   for name in ("linear_response", "error_scale"):
     card.pop(name, None)
   network_file.rewrite_card(path, card)

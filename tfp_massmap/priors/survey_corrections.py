@@ -94,6 +94,7 @@ def get(
   mode_variance: np.ndarray,
   sigma_range: tuple[float, float],
   network: str,
+  compute_dtype: str,
   shipped: Mapping[str, Mapping],
   progress: bool = True,
 ) -> Corrections:
@@ -105,14 +106,16 @@ def get(
     survey: `Survey`.
     mode_variance: S of the crops, `[192, 97]`.
     sigma_range: Smallest and largest sigma of the network on this survey.
-    network: Checksum of the network.
+    network: Checksum of the network, its conditions and its ranges.
+    compute_dtype: Dtype of its convolutions.
     shipped: Corrections of some surveys that the card has, by their `key`.
     progress: Whether to show a progress bar on standard error.
   """
   name = key(survey, network)
   if name in shipped:
     return _parse(shipped[name])
-  path = cache_folder() / f"corrections-{name}.json"
+  # Maps of one seed must not depend on the arithmetic of the one who measured first.
+  path = cache_folder() / f"corrections-{name}-{compute_dtype}.json"
   found = _read(path)
   if found is not None:
     return found
@@ -180,7 +183,7 @@ def cache_folder() -> pathlib.Path:
   own = os.environ.get("TFP_MASSMAP_CACHE")
   if own:
     return pathlib.Path(own)
-  shared = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+  shared = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
   return pathlib.Path(shared) / "tfp_massmap"
 
 
@@ -191,7 +194,7 @@ def key(survey: Survey, network: str) -> str:
     survey: `Survey`.
     network: Checksum of the network.
   """
-  digest = hashlib.sha256(f"{_FORMAT} {network}".encode())
+  digest = hashlib.sha256(f"{_FORMAT} {io.CREATOR} {network}".encode())
   # An angle is rounded when its unit is changed.
   digest.update(f" {survey.pixel_scale_arcmin:.6g} {survey.cosmology!r} ".encode())
   for values in (survey.sources.redshift, survey.sources.weight):

@@ -119,13 +119,6 @@ def fit(
 
 def _of_any_survey(card, grid, sources, cosmology):
   conditioning = conditions.Conditioning(**card["conditioning"])
-  outside = conditioning.outside(grid.pixel_scale, sources=sources, cosmology=cosmology)
-  if outside:
-    warnings.warn(
-      f"The prior is used where it was not trained: {'; '.join(outside)}. Check it on"
-      " mocks of the survey (calibration.calibrate), or train a prior there.",
-      stacklevel=4,
-    )
   spectrum = spectra.PowerSpectrum.theory(
     sources, cosmology, small_scales=card["small_scales"]
   )
@@ -133,6 +126,15 @@ def _of_any_survey(card, grid, sources, cosmology):
   values = conditions.of_survey(
     grid.pixel_scale, scales.map_std, sources=sources, cosmology=cosmology
   )
+  outside = conditioning.outside(
+    grid.pixel_scale, sources=sources, cosmology=cosmology, values=values
+  )
+  if outside:
+    warnings.warn(
+      f"The prior is used where it was not trained: {'; '.join(outside)}. Check it on"
+      " mocks of the survey (calibration.calibrate), or train a prior there.",
+      stacklevel=4,
+    )
   factor = conditions.REFERENCE_STD / scales.map_std
   low, high = card["sigma_range"]
   return SurveyFit(

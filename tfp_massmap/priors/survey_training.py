@@ -19,6 +19,7 @@ from tfp_massmap import geometry
 from tfp_massmap import spectra
 from tfp_massmap.nn import architectures
 from tfp_massmap.nn import network_file
+from tfp_massmap.nn import training_folder
 from tfp_massmap.priors import conditions
 from tfp_massmap.priors import example_denoisers
 from tfp_massmap.priors import measurement
@@ -137,19 +138,24 @@ def train(
     FloatingPointError: If weights are no longer finite; the last checkpoint stays.
     ValueError: As `trainer.Trainer`, or if maps cannot be cropped.
   """
+  begin = _start(start, folder)
   architecture = dataclasses.replace(
     architectures.resolve(architecture), num_conditions=len(conditions.NAMES)
   )
+  _check_crop([*maps.maps, *validation.maps], settings.crop)
+  begin = _start(start, folder)
+  architecture = dataclasses.replace(
+    architectures.resolve(architecture), num_conditions=len(conditions.NAMES)
+  )
+  smallest = min(min(np.shape(kappa)) for kappa in [*maps.maps, *validation.maps])
+  if settings.crop > smallest:
+    raise ValueError(
+      f"Crops of {settings.crop} pixels do not fit into maps of {smallest}."
+    )
   tables = SurveyTables(
     [*maps.surveys, *validation.surveys], crop=settings.crop, progress=progress
   )
-  conditioning = conditions.Conditioning.from_examples(
-    tables.values, ranges=_drawn_from(ranges)
-  )
-  begin = None if start is None else trainer_lib.Start.read(start)
-  if begin is not None and "conditioning" in begin.card:
-    # Its weights expect their own units of the conditions.
-    conditioning = conditions.Conditioning(**begin.card["conditioning"])
+  conditioning = _conditioning(tables, ranges, begin)
   trainer = trainer_lib.Trainer(
     architecture=architecture,
     settings=settings,
@@ -161,11 +167,13 @@ def train(
     ),
     strategy=strategy,
   )
-  make_examples, validation_batches = _examples(
+  examples = _examples(
     maps, validation, settings, map_std=tables.map_std, periodic=periodic
   )
-  losses = trainer.run(make_examples, validation_batches, progress=progress)
-  return _save(trainer, pathlib.Path(folder) / "prior", conditioning, losses)
+  losses = trainer.run(*examples, progress=progress)
+  path = pathlib.Path(folder) / "prior"
+  _save(trainer, path, settings, conditioning=conditioning, losses=losses, start=begin)
+  return path
 
 
 def _examples(maps, validation, settings, *, map_std, periodic):
@@ -184,6 +192,38 @@ def _examples(maps, validation, settings, *, map_std, periodic):
   )
   batches = batches.take(settings.num_validation // wanted.batch_size)
   return make_examples, trainer_lib.at_sigmas(batches)
+
+
+def _check_crop(maps, crop):
+  smallest = min(min(np.shape(kappa)) for kappa in maps)
+  if crop > smallest:
+    raise ValueError(f"Crops of {crop} pixels do not fit into maps of {smallest}.")
+
+
+def _conditioning(tables, ranges, start):
+  """Returns the units of the conditions, those of the start if there is one."""
+  conditioning = conditions.Conditioning.from_examples(
+    tables.values, ranges=_drawn_from(ranges)
+  )
+  if start is None or "conditioning" not in start.card:
+    return conditioning
+  # The weights expect their own units.
+  units = start.card["conditioning"]
+  return dataclasses.replace(
+    conditioning, low=tuple(units["low"]), high=tuple(units["high"])
+  )
+
+
+def _start(path, folder):
+  """Returns the network to start from: the one given, or that of the training to resume.
+
+  The units of its conditions stay those of the training. To resume, it need not be given
+  again, and is then read by the name that the folder has.
+  """
+  if path is None:
+    earlier = training_folder.earlier(folder).get("start") or {}
+    path = earlier.get("name")
+  return None if path is None else trainer_lib.Start.read(path)
 
 
 def _denoiser(network, tables, conditioning):
@@ -205,7 +245,18 @@ def _drawn_from(ranges):
   return {name: getattr(ranges, name) for name in names}
 
 
-def _save(trainer, path, conditioning, losses):
+def inherited_constants(card: Mapping) -> dict:
+  """Returns `constants` and `constants_source` for a card, from that of the start.
+
+  Args:
+    card: Card of the prior that a training started from.
+  """
+  source = "that of the prior from which the training started"
+  constants = dict(card["constants"])
+  return dict(constants=constants, constants_source=dict.fromkeys(constants, source))
+
+
+def _save(trainer, path, settings, *, conditioning, losses, start):
   """Writes the averaged weights and the card of a trained network."""
   training = dict(
     trainer.origin,
@@ -219,10 +270,11 @@ def _save(trainer, path, conditioning, losses):
     architecture=trainer.record["architecture"],
     conditioning=dataclasses.asdict(conditioning),
     small_scales=SMALL_SCALES,
-    sigma_range=[trainer.record["sigma_low"], trainer.record["sigma_high"]],
+    sigma_range=list(settings.sigma_range),
     training=training,
     **measurement.default_constants(),
   )
+  if start is not None and "constants" in start.card:
+    card.update(inherited_constants(start.card))
   with trainer.loop.averaged_weights():
     network_file.save(path, trainer.network, card=card, overwrite=True)
-  return path

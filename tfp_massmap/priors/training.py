@@ -88,7 +88,10 @@ class Trainer(trainer_lib.Trainer):
       architecture=architecture,
       settings=settings,
       folder=folder,
-      field=training_folder.describe_field(spectrum, grid),
+      field={
+        **training_folder.describe_field(spectrum, grid),
+        "network_survey": None if survey is None else survey.as_card(),
+      },
       make_denoiser=make_denoiser,
       origin=origin,
       strategy=strategy,
@@ -199,7 +202,7 @@ def train(
     settings=settings,
     folder=folder,
     origin=_origin(data, start, start_name),
-    survey=None if start is None else start.network_survey,
+    survey=_network_survey(start, folder),
     strategy=strategy,
   )
   losses = trainer.train(maps, validation_maps, periodic=periodic, progress=progress)
@@ -225,6 +228,14 @@ def train(
     )
   _measure(path, validation_maps, settings.crop, progress=progress)
   return hybrid.HybridPrior.load(path, grid)
+
+
+def _network_survey(start, folder):
+  """Returns the survey that a conditional network is told of, also where one resumes."""
+  if start is not None:
+    return start.network_survey
+  entry = training_folder.earlier(folder).get("network_survey")
+  return None if entry is None else conditions.NetworkSurvey.from_card(entry)
 
 
 def _origin(data, start, start_name):

@@ -16,14 +16,27 @@ if typing.TYPE_CHECKING:
   from tfp_massmap import posterior as posterior_lib
 
 
-def num_batches(num_samples: int, options: runs.RunOptions) -> int:
-  """Returns the number of batches of a run, and of posteriors that it needs.
+# Posteriors of a mixture, as far as there are samples: with eight, the error of the
+# parameter that they differ in is known to a fifth (Latin hypercubes have a smaller one).
+FEWEST = 8
+
+
+def batches(num_samples: int, options: runs.RunOptions) -> tuple[int, runs.RunOptions]:
+  """Returns the number of posteriors of a run, and its options with smaller batches.
+
+  There are as many as batches, and eight or more if there are so many samples.
 
   Args:
-    num_samples: Number of samples.
+    num_samples: Number of samples, positive.
     options: `runs.RunOptions`.
+
+  Raises:
+    ValueError: If the number of samples is not positive.
   """
-  return -(-num_samples // options.size_of(num_samples))
+  if num_samples < 1:
+    raise ValueError(f"num_samples must be positive; got {num_samples}.")
+  size = min(options.batch_size, max(1, num_samples // FEWEST))
+  return -(-num_samples // size), dataclasses.replace(options, batch_size=size)
 
 
 def sample(
@@ -45,7 +58,7 @@ def sample(
     label: Description of the posteriors. Only runs of one label, and of one posterior of
       the first batch, are resumed.
     settings: `guided.GuidedSettings`.
-    options: `runs.RunOptions`. Smaller batches are of more posteriors.
+    options: `runs.RunOptions`, for example of `batches`.
 
   Raises:
     FloatingPointError, FileExistsError, ValueError: As `guided.sample`.

@@ -116,6 +116,9 @@ class SurveySimulator:
 
   Attributes:
     ranges, mode, seed: As given.
+
+  Raises:
+    ValueError: If the seed is negative, or the mode unknown.
   """
 
   def __init__(
@@ -127,6 +130,8 @@ class SurveySimulator:
   ) -> None:
     if seed < 0:
       raise ValueError(f"seed must not be negative; got {seed}.")
+    if mode not in convergence.MODES:
+      raise ValueError(f"mode must be one of {convergence.MODES}; got {mode!r}.")
     self.ranges, self.mode, self.seed = ranges, mode, int(seed)
 
   def survey(self, index: int) -> Survey:
@@ -182,8 +187,14 @@ class SurveySimulator:
       As `map`.
 
     Raises:
+      ValueError: If a number is out of its range.
       RuntimeError: If a process dies.
     """
+    if num_maps < 0 or first < 0 or num_processes < 1:
+      raise ValueError(
+        "num_maps and first must not be negative and num_processes positive; got"
+        f" {num_maps}, {first} and {num_processes}."
+      )
     bar = tqdm.tqdm(total=num_maps, unit="map", disable=not progress)
     with bar, processes.mapper(self, min(num_processes, num_maps)) as mapper:
       for kappa in mapper(range(first, first + num_maps)):

@@ -6,13 +6,35 @@ import typing
 
 import numpy as np
 from scipy import stats
-from scipy.stats import qmc
 
 from tfp_massmap.theory import cosmology as cosmology_lib
 from tfp_massmap.theory import matter_power
 
 _FIELDS = ("omega_matter", "sigma_8")
-_PLUS_MINUS = re.compile(r"\+-|\+/-|±")
+_PLUS_MINUS = re.compile(r"\s*(\+-|\+/-|±)\s*")
+
+
+class CosmologyDistribution(typing.Protocol):
+  """A distribution of cosmologies, from which samples of maps take theirs.
+
+  Attributes:
+    mean: The cosmology in the middle.
+    is_uncertain: Whether draws differ.
+  """
+
+  @property
+  def mean(self) -> cosmology_lib.Cosmology:
+    """The cosmology in the middle."""
+    ...
+
+  @property
+  def is_uncertain(self) -> bool:
+    """True if draws differ."""
+    ...
+
+  def draw(self, num: int, seed: int) -> list[cosmology_lib.Cosmology]:
+    """Returns that many cosmologies, the same for the same seed."""
+    ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,27 +87,30 @@ class CosmologyPrior:
     Raises:
       ValueError: As `Cosmology.parse`, or if an error is not a number or is negative.
     """
-    parts = [_PLUS_MINUS.split(part) for part in re.split(r"[,\s]+", text.strip())]
+    joined = _PLUS_MINUS.sub("+-", text.strip())
+    parts = [part.split("+-") for part in re.split(r"[,\s]+", joined)]
     mean = cosmology_lib.Cosmology.parse(",".join(value for value, *_ in parts))
     errors = {}
     for value, *error in parts:
+      name = cosmology_lib.NAMES.get(value.partition("=")[0].lower())
       if error:
-        name = cosmology_lib.NAMES[value.partition("=")[0].lower()]
-        errors[f"{name}_std"] = _number(error, text)
+        errors[f"{name}_std"] = _number(name, error, text)
     return cls(mean, **errors)
 
   def draw(self, num: int, seed: int) -> list[cosmology_lib.Cosmology]:
     """Returns cosmologies that fill the distribution evenly, in random order.
 
+    Each parameter has one value in each of `num` shares of equal probability, in its
+    middle (a Latin hypercube): a single draw is the median.
+
     Args:
       num: Their number.
-      seed: Integer. The first of many draws are those of few with the same seed.
+      seed: Integer.
     """
-    # Points of low discrepancy: the scatter of few draws is smaller than by chance.
-    points = qmc.Sobol(len(_FIELDS), rng=np.random.default_rng(seed))
-    places = points.random(2 ** max(0, (num - 1).bit_length()))[:num]
+    rng = np.random.default_rng(seed)
     columns = []
-    for place, name, std in zip(places.T, _FIELDS, self._stds):
+    for name, std in zip(_FIELDS, self._stds):
+      place = (rng.permutation(num) + 0.5) / num
       mean = getattr(self.mean, name)
       if not std:
         columns.append(np.full(num, mean))
@@ -95,9 +120,11 @@ class CosmologyPrior:
     return [cosmology_lib.Cosmology(*map(float, row)) for row in zip(*columns)]
 
 
-def _number(parts, text):
+def _number(name, parts, text):
   try:
     (number,) = map(float, parts)
+    if name is None:
+      raise ValueError
   except ValueError:
     raise ValueError(
       f"An error is one number, as in sigma_8=0.80+-0.03; got {text!r}."
