@@ -31,7 +31,7 @@ from tfp_massmap import simulate
 from tfp_massmap import spectra
 from tfp_massmap import theory
 
-PARAMETERS = ("omega_matter", "sigma_8")
+PARAMETERS = ("omega_matter", "sigma_8")  # The fields of `theory.Cosmology`.
 _NUM_BANDS = 8
 # Edges of bins of peak height, over the standard deviation of the Wiener-filtered map.
 _PEAK_EDGES = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, np.inf)
@@ -219,7 +219,7 @@ def simulate_mocks(
     noise = np.random.SeedSequence([seed, index])
     shear_map = simulate.observe_like(truth, survey, seed=noise)
     return dict(
-      parameters=np.array([getattr(drawn[index], name) for name in PARAMETERS]),
+      parameters=np.array(dataclasses.astuple(drawn[index])),
       statistics=statistics(shear_map),
     )
 

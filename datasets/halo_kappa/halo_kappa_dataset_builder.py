@@ -15,10 +15,6 @@ from tfp_massmap import theory
 from tfp_massmap.datasets import building
 from tfp_massmap.simulate import source_planes
 
-# Maps of different splits have different indices, hence independent random numbers. No
-# split has a thousand million maps.
-_FIRST_INDEX = {"train": 0, "validation": 10**9, "test": 2 * 10**9}
-
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class HaloKappaConfig(building.Config):
@@ -57,11 +53,7 @@ class HaloKappaConfig(building.Config):
   num_processes: int = 1
 
   def __post_init__(self) -> None:
-    if len(self.num_maps) != len(_FIRST_INDEX) or min(self.num_maps) < 0:
-      raise ValueError(
-        f"num_maps must be the numbers of {tuple(_FIRST_INDEX)} maps; got"
-        f" {self.num_maps}."
-      )
+    building.check_num_maps(self.num_maps)
     self.plane_weights = building.plane_weights(self.plane_weights)
     theory.MatterPower(self.cosmology)
 
@@ -102,13 +94,9 @@ class Builder(building.PackagedBuilder):
     self, dl_manager: tfds.download.DownloadManager
   ) -> dict[str, Iterator]:
     del dl_manager
-    return {
-      split: self._generate_examples(first, num_maps)
-      for (split, first), num_maps in zip(
-        _FIRST_INDEX.items(), self.builder_config.num_maps
-      )
-      if num_maps
-    }
+    return building.simulated_splits(
+      self._generate_examples, self.builder_config.num_maps
+    )
 
   def _generate_examples(self, first: int, num_maps: int) -> Iterator[tuple[int, dict]]:
     config = self.builder_config

@@ -10,9 +10,6 @@ import tensorflow_datasets as tfds
 from tfp_massmap.datasets import building
 from tfp_massmap.simulate import random_surveys
 
-# Maps of different splits have different indices, hence independent random numbers. No
-# split has a thousand million maps.
-_FIRST_INDEX = {"train": 0, "validation": 10**9, "test": 2 * 10**9}
 _RANGES = random_surveys.SurveyRanges()
 
 
@@ -47,11 +44,7 @@ class SurveyKappaConfig(building.Config):
   num_processes: int = 1
 
   def __post_init__(self) -> None:
-    if len(self.num_maps) != len(_FIRST_INDEX) or min(self.num_maps) < 0:
-      raise ValueError(
-        f"num_maps must be the numbers of {tuple(_FIRST_INDEX)} maps; got"
-        f" {self.num_maps}."
-      )
+    building.check_num_maps(self.num_maps)
     self.simulator()
 
   def simulator(self) -> random_surveys.SurveySimulator:
@@ -100,13 +93,9 @@ class Builder(building.PackagedBuilder):
     self, dl_manager: tfds.download.DownloadManager
   ) -> dict[str, Iterator]:
     del dl_manager
-    return {
-      split: self._generate_examples(first, num_maps)
-      for (split, first), num_maps in zip(
-        _FIRST_INDEX.items(), self.builder_config.num_maps
-      )
-      if num_maps
-    }
+    return building.simulated_splits(
+      self._generate_examples, self.builder_config.num_maps
+    )
 
   def _generate_examples(self, first: int, num_maps: int) -> Iterator[tuple[int, dict]]:
     config = self.builder_config

@@ -92,7 +92,7 @@ def test_errors_of_the_cosmology_reach_the_samples(run):
 
 
 def test_the_data_may_say_what_the_cosmology_is(run, monkeypatch, capsys):
-  """What the mocks and the data give reaches the samples."""
+  """The samples get the cosmology that is inferred from the mocks and the data."""
   given = {}
 
   def mocks(survey, sources, **arguments):

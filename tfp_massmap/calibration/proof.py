@@ -60,7 +60,7 @@ class Subject:
 
 @dataclasses.dataclass(frozen=True)
 class Proof:
-  """The verdict of a calibration, and what it is of.
+  """The verdict of a calibration, with the survey and the samples that it judges.
 
   Attributes:
     corner: First row and column of the part of the survey whose mocks were sampled.

@@ -19,6 +19,9 @@ from tfp_massmap.simulate import source_planes
 
 # tfds holds 1 GB of examples in memory by default, which is much beside a simulator.
 _SHUFFLE_BYTES = 100 * 2**20
+# Simulated maps of different splits have different numbers, hence independent random
+# numbers. No split has a thousand million maps.
+_FIRST_INDEX = {"train": 0, "validation": 10**9, "test": 2 * 10**9}
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -68,6 +71,38 @@ class PackagedBuilder(  # type: ignore[call-arg]  # tfds has no types.
   ) -> None:
     with _small_shuffle_buffer():
       super()._download_and_prepare(dl_manager, download_config)
+
+
+def check_num_maps(num_maps: Sequence[int]) -> None:
+  """Refuses anything but a number of maps for each split of a simulated data set.
+
+  Args:
+    num_maps: Numbers of maps for train, validation and test.
+
+  Raises:
+    ValueError: If there are not three numbers, or one is negative.
+  """
+  if len(num_maps) != len(_FIRST_INDEX) or min(num_maps) < 0:
+    raise ValueError(
+      f"num_maps must be the numbers of {tuple(_FIRST_INDEX)} maps; got {num_maps}."
+    )
+
+
+def simulated_splits(
+  generate: Callable[[int, int], Iterator], num_maps: Sequence[int]
+) -> dict[str, Iterator]:
+  """Returns the generators of the splits of a simulated data set, by name.
+
+  Args:
+    generate: Function of the number of the first map and the number of maps to an
+      iterator over examples.
+    num_maps: Numbers of maps for train, validation and test.
+  """
+  return {
+    split: generate(first, num)
+    for (split, first), num in zip(_FIRST_INDEX.items(), num_maps)
+    if num
+  }
 
 
 def map_feature(

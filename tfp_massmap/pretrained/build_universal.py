@@ -2,7 +2,7 @@
 
     python -m tfp_massmap.pretrained.build_universal FOLDER
 
-The maps of `survey_kappa` are simulated in FOLDER (40 minutes of one core), and the
+The maps of `survey_kappa` are simulated in FOLDER (50 minutes of one core), and the
 network is trained on them, from the weights of `cosmos-halo`, in the parts of `PARTS`.
 `FOLDER/universal.json` and `FOLDER/universal.weights.h5` are the prior. What an
 interrupted call has done is not done again.

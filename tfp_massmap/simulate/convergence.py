@@ -19,7 +19,6 @@ import typing
 import numpy as np
 import numpy.typing as npt
 from scipy import fft
-import tqdm
 
 from tfp_massmap import geometry
 from tfp_massmap import theory
@@ -186,17 +185,13 @@ class ConvergenceSimulator:
       ValueError: If a number is out of its range.
       RuntimeError: If a process dies.
     """
-    if num_maps < 0 or first < 0 or num_processes < 1:
-      raise ValueError(
-        "num_maps and first must not be negative and num_processes positive; got"
-        f" {num_maps}, {first} and {num_processes}."
-      )
-    indices = range(first, first + num_maps)
-    bar = tqdm.tqdm(total=num_maps, unit="map", disable=not progress)
-    with bar, processes.mapper(self, min(num_processes, num_maps)) as mapper:
-      for kappa in mapper(indices):
-        yield kappa
-        bar.update()
+    yield from processes.maps(
+      self,
+      num_maps,
+      first=first,
+      num_processes=num_processes,
+      progress=progress,
+    )
 
   def _shells(self):
     # Lenses before the last of the sources hardly count.

@@ -14,12 +14,49 @@ import tempfile
 import typing
 
 import numpy as np
+import tqdm
 
 # Maps made ahead of the one that is taken, for each process: one in work, one waiting.
 _NUM_AHEAD = 2
 
 # In a worker process, the simulator that `_keep` has read.
 _KEPT: dict[str, typing.Any] = {}
+
+
+def maps(
+  simulator: typing.Any,
+  num_maps: int,
+  *,
+  first: int,
+  num_processes: int,
+  progress: bool,
+) -> Iterator[np.ndarray]:
+  """Yields the maps of a simulator, in the order of their numbers.
+
+  Args:
+    simulator: As `mapper`.
+    num_maps: Number of maps.
+    first: Number of the first map.
+    num_processes: Number of processes that make them.
+    progress: Whether to show a progress bar on standard error.
+
+  Yields:
+    float32 `[ny, nx]`.
+
+  Raises:
+    ValueError: If a number is out of its range.
+    RuntimeError: If a process dies.
+  """
+  if num_maps < 0 or first < 0 or num_processes < 1:
+    raise ValueError(
+      "num_maps and first must not be negative and num_processes positive; got"
+      f" {num_maps}, {first} and {num_processes}."
+    )
+  bar = tqdm.tqdm(total=num_maps, unit="map", disable=not progress)
+  with bar, mapper(simulator, min(num_processes, num_maps)) as mapped:
+    for kappa in mapped(range(first, first + num_maps)):
+      yield kappa
+      bar.update()
 
 
 @contextlib.contextmanager

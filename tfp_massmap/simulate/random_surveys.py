@@ -10,7 +10,6 @@ import dataclasses
 from astropy import units as u
 import numpy as np
 from scipy import special
-import tqdm
 
 from tfp_massmap import geometry
 from tfp_massmap import theory
@@ -190,16 +189,13 @@ class SurveySimulator:
       ValueError: If a number is out of its range.
       RuntimeError: If a process dies.
     """
-    if num_maps < 0 or first < 0 or num_processes < 1:
-      raise ValueError(
-        "num_maps and first must not be negative and num_processes positive; got"
-        f" {num_maps}, {first} and {num_processes}."
-      )
-    bar = tqdm.tqdm(total=num_maps, unit="map", disable=not progress)
-    with bar, processes.mapper(self, min(num_processes, num_maps)) as mapper:
-      for kappa in mapper(range(first, first + num_maps)):
-        yield kappa
-        bar.update()
+    yield from processes.maps(
+      self,
+      num_maps,
+      first=first,
+      num_processes=num_processes,
+      progress=progress,
+    )
 
 
 def _random_sources(ranges, rng):
