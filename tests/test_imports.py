@@ -15,7 +15,7 @@ LAYERS = [
   {"io", "lensing", "theory", "wavelets", "devices"},
   {"spectra"},
   {"shear_map", "map_statistics", "resumable", "gaussian_posterior"},
-  {"likelihood", "catalog", "sign_check", "simulate"},
+  {"likelihood", "catalog", "shear_errors", "sign_check", "simulate"},
   {"datasets"},
   {"mcmc"},
   {"nn"},

@@ -8,6 +8,7 @@ import pytest
 from tfp_massmap import geometry
 from tfp_massmap import priors
 from tfp_massmap import reconstruction
+from tfp_massmap import shear_errors
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 from tfp_massmap import theory
@@ -86,9 +87,69 @@ def test_an_uncertain_cosmology_gives_each_batch_its_own():
   assert "over" not in certain.settings
 
 
+def test_errors_of_the_shear_give_each_batch_its_own():
+  """Batches are those of the factors given alone; the header says what they are over."""
+  errors = shear_errors.ShearErrors(bias=0.3, bias_std=0.05, noise_scale_std=0.02)
+  sampler = reconstruction.Sampler(batch_size=1, jit_compile=False)
+  found = _reconstruct(shear_errors=errors)
+  words = "2 errors of the shear of m=0.3+-0.05, noise=1+-0.02"
+  assert found.settings["over"] == words and found.settings["batch_size"] == 1
+  assert found.settings["shear_errors"] == str(errors)
+  for batch, (bias, noise_scale) in enumerate(errors.draw(2, seed=1)):
+    alone = shear_errors.ShearErrors(bias=bias, noise_scale=noise_scale)
+    fixed = _reconstruct(shear_errors=alone, sampler=sampler)
+    assert "over" not in fixed.settings
+    np.testing.assert_array_equal(
+      found.sample_set.samples[batch], fixed.sample_set.samples[batch]
+    )
+  plain = _reconstruct()
+  # A Kaiser-Squires map is linear in the shear, whose known bias is corrected.
+  np.testing.assert_allclose(
+    1.3 * found.kaiser_squires.kappa, plain.kaiser_squires.kappa, atol=1e-6
+  )
+  assert "shear_errors" not in plain.settings
+
+
+def test_cosmology_and_shear_may_both_be_uncertain():
+  """Each batch has its own of both, which are not tied to each other."""
+  cosmologies = theory.CosmologyPrior(sigma_8_std=0.1)
+  errors = shear_errors.ShearErrors(bias_std=0.05)
+  of = lambda cosmology: spectra.PowerSpectrum.theory(
+    theory.SourceRedshifts.cosmos(), cosmology
+  )
+  found = _reconstruct(of, cosmology=cosmologies, shear_errors=errors)
+  assert found.settings["over"] == (
+    "2 cosmologies of Omega_m=0.3089, sigma_8=0.8159+-0.1; 2 errors of the shear of"
+    " m=0+-0.05, noise=1"
+  )
+  fixed = _reconstruct(
+    of,
+    cosmology=cosmologies.draw(2, seed=0)[1],
+    shear_errors=shear_errors.ShearErrors(bias=errors.draw(2, seed=1)[1].bias),
+    sampler=reconstruction.Sampler(batch_size=1, jit_compile=False),
+  )
+  np.testing.assert_array_equal(
+    found.sample_set.samples[1], fixed.sample_set.samples[1]
+  )
+
+
 @pytest.mark.parametrize(
   "options, message",
   [
+    (
+      dict(
+        shear_errors=shear_errors.ShearErrors(bias_std=0.01),
+        sampler=reconstruction.Sampler(method="annealed"),
+      ),
+      "error of the shear is for the method 'guided'",
+    ),
+    (
+      dict(
+        shear_errors=shear_errors.ShearErrors(bias=0.01),
+        products=reconstruction.Products(proof=object()),
+      ),
+      "it is no proof of samples with m=0.01, noise=1",
+    ),
     (dict(products=reconstruction.Products(quantiles=(16,))), "Quantiles must lie in"),
     (dict(products=reconstruction.Products(thresholds=(np.nan,))), "must be finite"),
     (dict(products=reconstruction.Products(header={"\n": 1})), "name of a setting"),

@@ -46,6 +46,7 @@ _SUBMODULES = (
   "reconstruction",
   "resumable",
   "samplers",
+  "shear_errors",
   "shear_map",
   "sign_check",
   "simulate",

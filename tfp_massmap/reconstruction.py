@@ -15,7 +15,9 @@ from tfp_massmap import likelihood as likelihood_lib
 from tfp_massmap import plot
 from tfp_massmap import posterior as posterior_lib
 from tfp_massmap import prior_choice
+from tfp_massmap import priors
 from tfp_massmap import samplers
+from tfp_massmap import shear_errors as shear_errors_lib
 from tfp_massmap import shear_map as shear_map_lib
 from tfp_massmap import summary as summary_lib
 from tfp_massmap import theory
@@ -216,6 +218,7 @@ def reconstruct(
   products: Products = Products(),
   sources: theory.SourceRedshifts | None = None,
   cosmology: theory.Cosmology | theory.CosmologyDistribution | None = None,
+  shear_errors: shear_errors_lib.ShearErrors | None = None,
   truth: np.ndarray | None = None,
   reduced_shear: bool = False,
   progress: bool = True,
@@ -238,6 +241,9 @@ def reconstruct(
       `cosmology_inference.infer` finds, each batch of samples has a cosmology drawn from
       it. Batches are then so small that there are eight cosmologies, or as many as
       samples.
+    shear_errors: `shear_errors.ShearErrors`: multiplicative bias and scale of the noise.
+      What is known of them is corrected, also in the Wiener filter and the Kaiser-Squires
+      map; what is uncertain is drawn for each batch, as a cosmology. None for none.
     truth: `[ny, nx]` of a mock, kept beside the results.
     reduced_shear: Whether to model the shapes as shear / (1 - kappa), which they
       measure, instead of the shear (`likelihood.ReducedShearLikelihood`). It matters in
@@ -251,38 +257,37 @@ def reconstruct(
   Raises:
     ValueError: Before any sampling, if the truth has another shape, the spectrum does
       not cover the map, a header cannot hold an entry, quantiles or thresholds are out of
-      their range, the method cannot take reduced shear, or a proof is of another survey,
-      prior or sampler.
+      their range, the method cannot take reduced shear, a proof is of another survey,
+      prior or sampler, or there are errors of the shear, which no proof has.
     RuntimeError: Before any sampling, if the Wiener filter does not converge.
   """
   _check_request(shear_map, products, truth)
+  errors = shear_errors or shear_errors_lib.ShearErrors()
+  _check_proof(products, shear_errors)
   choice = prior_choice.PriorChoice(
     prior, sources=sources, cosmology=cosmology, progress=progress
   )
-  _check_sampler(sampler, choice)
+  _check_sampler(sampler, choice, errors)
   used = choice.on(shear_map.grid)
   about = {
     "prior": choice.describe(used),
     **_proof(products, choice, shear_map, sampler, reduced_shear),
   }
+  if shear_errors is not None:
+    about["shear_errors"] = str(errors)
   # What is cheap and can fail comes first, before the sampling.
-  wiener = _wiener(shear_map, used)
+  corrected = errors.mean.apply(shear_map)
+  wiener = _wiener(corrected, used)
   options = _run_options(sampler, products, progress=progress)
-  options = _batches(options, num_samples, choice)
-  sample_set = _sample(
-    _make_likelihood(shear_map, reduced_shear),
-    used,
-    num_samples,
-    seed=seed,
-    sampler=sampler,
-    options=options,
-    choice=choice,
-  )
+  of = _Posteriors(shear_map, used, choice=choice, errors=errors, reduced=reduced_shear)
+  if of.differ:
+    options = samplers.over_posteriors.batches(num_samples, options)[1]
+  sample_set = _sample(of, num_samples, seed=seed, sampler=sampler, options=options)
   return Reconstruction(
     shear_map,
     sample_set,
     summary=_summarise(sample_set, products),
-    kaiser_squires=baselines.kaiser_squires.estimate(shear_map),
+    kaiser_squires=baselines.kaiser_squires.estimate(corrected),
     wiener=wiener,
     truth=truth,
     settings={
@@ -292,13 +297,6 @@ def reconstruct(
       **_run_settings(sample_set, seed, options, reduced_shear),
     },
   )
-
-
-def _batches(options, num_samples, choice):
-  """Returns the options with the batches that an uncertain cosmology needs."""
-  if choice.distribution is None:
-    return options
-  return samplers.over_posteriors.batches(num_samples, options)[1]
 
 
 def _run_settings(sample_set, seed, options, reduced_shear):
@@ -324,33 +322,92 @@ def _proof(products, choice, shear_map, sampler, reduced_shear):
   return products.proof.header_for(choice.subject(window.grid, words))
 
 
-def _check_sampler(sampler, choice):
-  if choice.distribution is not None and sampler.method != "guided":
+def _check_proof(products, shear_errors):
+  """Refuses a proof where the mocks would lack errors of the shear."""
+  if products.proof is not None and shear_errors is not None:
     raise ValueError(
-      f"An uncertain cosmology is for the method 'guided'; got {sampler.method!r}."
+      "The mocks of a calibration have shear without errors, so that it is no proof of"
+      f" samples with {shear_errors}. Leave out one of the two."
     )
 
 
-def _sample(likelihood, prior, num_samples, *, seed, sampler, options, choice):
-  """Samples the posterior; where the cosmology is uncertain, each batch in another."""
-  if choice.distribution is None:
+def _check_sampler(sampler, choice, errors):
+  uncertain = errors.is_uncertain or choice.distribution is not None
+  if uncertain and sampler.method != "guided":
+    what = "An uncertain cosmology" if choice.distribution else "An error of the shear"
+    raise ValueError(f"{what} is for the method 'guided'; got {sampler.method!r}.")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Posteriors:
+  """The posterior of each batch: all the same, unless something is drawn for each.
+
+  Attributes:
+    shear_map, prior: The data, and the prior in the middle.
+    choice: `prior_choice.PriorChoice`, whose cosmologies may be uncertain.
+    errors: `shear_errors.ShearErrors`.
+    reduced: Whether the shapes are of the reduced shear.
+  """
+
+  shear_map: shear_map_lib.ShearMap
+  prior: priors.Prior
+  _: dataclasses.KW_ONLY
+  choice: prior_choice.PriorChoice
+  errors: shear_errors_lib.ShearErrors
+  reduced: bool
+
+  @property
+  def differ(self):
+    """True if batches have posteriors of their own."""
+    return self.errors.is_uncertain or self.choice.distribution is not None
+
+  def middle(self):
+    """The posterior where nothing is uncertain."""
+    return self._posterior(self.errors.mean, self.prior)
+
+  def drawn(self, num, seed):
+    """A function of the number of a batch to its posterior, and what it is over."""
+    factors, words = [self.errors.mean] * num, []
+    cosmologies = None
+    if self.choice.distribution is not None:
+      cosmologies = self.choice.distribution.draw(num, seed)
+      words.append(f"{num} cosmologies of {self.choice.distribution}")
+    if self.errors.is_uncertain:
+      # The same ranks would tie the errors of the shear to those of the cosmology.
+      factors = self.errors.draw(num, seed + 1)
+      words.append(f"{num} errors of the shear of {self.errors}")
+
+    def make(batch):
+      prior = self.prior
+      if cosmologies is not None:
+        prior = self.choice.on(self.shear_map.grid, cosmologies[batch])
+      return self._posterior(factors[batch], prior)
+
+    return make, "; ".join(words)
+
+  def _posterior(self, factors, prior):
+    shear_map = factors.apply(self.shear_map)
+    return posterior_lib.Posterior(_make_likelihood(shear_map, self.reduced), prior)
+
+
+def _sample(of, num_samples, *, seed, sampler, options):
+  """Samples the posterior; where something is uncertain, each batch another one."""
+  if not of.differ:
     return samplers.sample(
-      posterior_lib.Posterior(likelihood, prior),
+      of.middle(),
       num_samples,
       seed=seed,
       method=sampler.method,
       settings=sampler.settings,
       options=options,
     )
-  num_cosmologies, options = samplers.over_posteriors.batches(num_samples, options)
-  drawn = choice.distribution.draw(num_cosmologies, seed)
+  num_batches, options = samplers.over_posteriors.batches(num_samples, options)
+  make, label = of.drawn(num_batches, seed)
   return samplers.over_posteriors.sample(
-    lambda batch: posterior_lib.Posterior(
-      likelihood, choice.on(likelihood.grid, drawn[batch])
-    ),
+    make,
     num_samples,
     seed=seed,
-    label=f"{num_cosmologies} cosmologies of {choice.distribution}",
+    label=label,
     settings=sampler.settings,
     options=options,
   )

@@ -7,6 +7,7 @@ import pytest
 from tfp_massmap import cli
 from tfp_massmap import cosmology_inference
 from tfp_massmap import reconstruction
+from tfp_massmap import shear_errors as shear_errors_lib
 from tfp_massmap import spectra
 from tfp_massmap import theory
 
@@ -29,12 +30,13 @@ def _run(galaxies, monkeypatch):
   """A function of options that returns the prior and the n(z) of `reconstruct`."""
   given = {}
 
-  def stop(shear_map, prior, *, sources, cosmology, **arguments):
+  def stop(shear_map, prior, *, sources, cosmology, shear_errors, **arguments):
     del shear_map, arguments
     if not isinstance(prior, (str, spectra.PowerSpectrum)):
       central = theory.CosmologyPrior() if cosmology is None else cosmology
       prior = prior(central.mean)
     given.update(prior=prior, sources=sources, cosmology=cosmology)
+    given.update(shear_errors=shear_errors)
     raise ValueError("stopped")
 
   monkeypatch.setattr(reconstruction, "reconstruct", stop)
@@ -49,7 +51,7 @@ def _run(galaxies, monkeypatch):
     run(*options)
     return given["cosmology"]
 
-  run.cosmology_of = cosmology_of
+  run.cosmology_of, run.given = cosmology_of, given
   return run
 
 
@@ -89,6 +91,17 @@ def test_errors_of_the_cosmology_reach_the_samples(run):
   found = run.cosmology_of("--prior", "gaussian", *words)
   assert found == theory.CosmologyPrior(theory.Cosmology(sigma_8=0.8), sigma_8_std=0.03)
   assert run.cosmology_of("--prior", "gaussian", "--mean-redshift", "0.9") is None
+
+
+def test_errors_of_the_shear_reach_the_samples(run, capsys):
+  words = ["--prior", "gaussian", "--mean-redshift", "0.9"]
+  run(*words, "--shear-errors", "m=0.01+-0.005")
+  expected = shear_errors_lib.ShearErrors(bias=0.01, bias_std=0.005)
+  assert run.given["shear_errors"] == expected
+  run(*words)
+  assert run.given["shear_errors"] is None
+  assert run(*words, "--shear-errors", "m") == (None, None)
+  assert "have the form m=0.010+-0.005" in capsys.readouterr().err
 
 
 def test_the_data_may_say_what_the_cosmology_is(run, monkeypatch, capsys):

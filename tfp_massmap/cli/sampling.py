@@ -12,6 +12,7 @@ if typing.TYPE_CHECKING:
 
   from tfp_massmap import calibration
   from tfp_massmap import prior_choice
+  from tfp_massmap import shear_errors as shear_errors_lib
   from tfp_massmap import shear_map as shear_map_lib
   from tfp_massmap import spectra
   from tfp_massmap import theory
@@ -149,6 +150,7 @@ def sample_and_save(
   truth: "np.ndarray | None" = None,
   sources: "theory.SourceRedshifts | None" = None,
   cosmology: "theory.CosmologyDistribution | None" = None,
+  shear_errors: "shear_errors_lib.ShearErrors | None" = None,
   reduced_shear: bool = False,
   proof: "calibration.Proof | None" = None,
 ) -> None:
@@ -164,6 +166,7 @@ def sample_and_save(
     truth: Convergence of a mock, `[ny, nx]`, or None.
     sources: n(z) of the galaxies, or None.
     cosmology: Cosmology of a prior that takes one, or None.
+    shear_errors: Multiplicative bias and scale of the noise, or None.
     reduced_shear: Whether the shapes measure the reduced shear.
     proof: Verdict of a calibration for the headers, or None.
   """
@@ -187,6 +190,7 @@ def sample_and_save(
     ),
     sources=sources,
     cosmology=cosmology,
+    shear_errors=shear_errors,
     truth=truth,
     reduced_shear=reduced_shear,
     progress=not options.quiet,
