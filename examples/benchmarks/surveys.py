@@ -2,13 +2,15 @@
 
     python examples/benchmarks/surveys.py denoising [--prior NAME ...] [--maps 8]
     python examples/benchmarks/surveys.py posterior [--prior NAME] [--truths 16]
-        [--samples 39] [--survey NAME ...] [--output DIR] [--full]
+        [--samples 39] [--survey NAME ...] [--cosmology "sigma_8=0.80+-0.06"]
+        [--truth-cosmology "sigma_8=0.72"] [--output DIR] [--full]
 
 `denoising` prints the squared error of each prior's denoiser over that of the right
 Gaussian prior, at shares of the noise of the survey. `posterior` samples truths of each
 survey (192 x 192 pixels, with holes around stars), and prints a row of figures of merit.
-It resumes in DIR. `--full` takes 64 truths of 64 samples, for the limits of
-`docs/calibration.md`.
+It resumes in DIR. `--cosmology` is that of the prior; with errors, samples are shared
+among 8 cosmologies, or as many as divide the samples evenly. `--full` takes 64 truths of
+64 samples, for the limits of `docs/calibration.md`.
 """
 
 import argparse
@@ -21,7 +23,7 @@ import tensorflow as tf
 
 from tfp_massmap import calibration
 from tfp_massmap import geometry
-from tfp_massmap import priors
+from tfp_massmap import prior_choice
 from tfp_massmap import shear_map as shear_map_lib
 from tfp_massmap import simulate
 from tfp_massmap import theory
@@ -33,6 +35,7 @@ SIDE = 192
 SEED = 70_000_000  # No training has it.
 SHARES = (0.1, 0.25, 0.5, 1.0, 2.0)
 HOLES = 45 / u.deg**2
+MOST_COSMOLOGIES = 8
 
 
 class Survey(typing.NamedTuple):
@@ -71,10 +74,18 @@ SURVEYS = {
 }
 
 
-def load(name, survey):
-  """Returns a prior on a survey; one of a single survey is used as it is."""
+def choice_of(name, survey, cosmology=None):
+  """Returns a prior for a survey; one of a single survey is used as it is."""
   sources = survey.sources if survey_fit.serves_any_survey(name) else None
-  return priors.HybridPrior.load(name, survey.grid, sources=sources)
+  return prior_choice.PriorChoice(name, sources=sources, cosmology=cosmology)
+
+
+def priors_of(choice, grid, num_samples):
+  """Returns a prior, or one for each of several cosmologies with equal shares."""
+  if choice.distribution is None:
+    return choice.on(grid)
+  num = max(n for n in range(1, MOST_COSMOLOGIES + 1) if num_samples % n == 0)
+  return [choice.on(grid, c) for c in choice.distribution.draw(num, seed=0)]
 
 
 def observation(survey):
@@ -101,7 +112,7 @@ def denoising(options):
     truth = calibration.simulated_truths(survey.grid, survey.sources, seed=SEED)
     maps = np.stack([truth(index) for index in range(options.maps)])
     for prior_name in options.prior:
-      prior = load(prior_name, survey)
+      prior = choice_of(prior_name, survey).on(survey.grid)
       cells = [ratio(prior, maps, share * survey.noise) for share in SHARES]
       print(f"| {name} | {prior_name} |", " | ".join(cells), "|", flush=True)
 
@@ -135,11 +146,15 @@ def posterior(options):
   for name in options.survey:
     survey = SURVEYS[name]
     for prior_name in options.prior:
-      folder = options.output and options.output / f"{name}-{_plain(prior_name)}"
+      folder = options.output and options.output / _folder(name, prior_name, options)
+      choice = choice_of(prior_name, survey, options.cosmology)
       verdict = calibration.calibrate(
         observation(survey),
-        load(prior_name, survey),
-        truth=calibration.simulated_truths(survey.grid, survey.sources, seed=SEED),
+        priors_of(choice, survey.grid, num_samples),
+        central=choice.on(survey.grid),
+        truth=calibration.simulated_truths(
+          survey.grid, survey.sources, cosmology=options.truth_cosmology, seed=SEED
+        ),
         num_truths=num_truths,
         num_samples=num_samples,
         batch_size=16 if options.full else 13,
@@ -174,8 +189,14 @@ def _with_error(estimate):
   return f"{estimate.value:.3f} +- {estimate.error:.3f}"
 
 
-def _plain(name):
-  return str(name).strip("/").replace("/", "_")
+def _folder(name, prior_name, options):
+  """Returns the name of the folder of a run."""
+  words = [name, str(prior_name).strip("/").replace("/", "_")]
+  if options.cosmology is not None:
+    words.append(f"at {options.cosmology}")
+  if options.truth_cosmology != theory.KAPPATNG:
+    words.append(f"truths at {options.truth_cosmology}")
+  return "-".join(words).replace(" ", "_")
 
 
 def main():
@@ -183,6 +204,10 @@ def main():
   parser.add_argument("what", choices=("denoising", "posterior"))
   parser.add_argument("--prior", nargs="+", default=["universal"])
   parser.add_argument("--survey", nargs="+", default=list(SURVEYS), choices=SURVEYS)
+  parser.add_argument("--cosmology", type=theory.CosmologyPrior.parse)
+  parser.add_argument(
+    "--truth-cosmology", type=theory.Cosmology.parse, default=theory.KAPPATNG
+  )
   parser.add_argument("--maps", type=int, default=8)
   parser.add_argument("--truths", type=int, default=16)
   parser.add_argument("--samples", type=int, default=39, help="a multiple of 13")
