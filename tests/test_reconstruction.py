@@ -143,13 +143,6 @@ def test_cosmology_and_shear_may_both_be_uncertain():
       ),
       "error of the shear is for the method 'guided'",
     ),
-    (
-      dict(
-        shear_errors=shear_errors.ShearErrors(bias=0.01),
-        products=reconstruction.Products(proof=object()),
-      ),
-      "it is no proof of samples with m=0.01, noise=1",
-    ),
     (dict(products=reconstruction.Products(quantiles=(16,))), "Quantiles must lie in"),
     (dict(products=reconstruction.Products(thresholds=(np.nan,))), "must be finite"),
     (dict(products=reconstruction.Products(header={"\n": 1})), "name of a setting"),

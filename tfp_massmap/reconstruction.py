@@ -257,13 +257,12 @@ def reconstruct(
   Raises:
     ValueError: Before any sampling, if the truth has another shape, the spectrum does
       not cover the map, a header cannot hold an entry, quantiles or thresholds are out of
-      their range, the method cannot take reduced shear, a proof is of another survey,
-      prior or sampler, or there are errors of the shear, which no proof has.
+      their range, the method cannot take reduced shear, or a proof is of another survey,
+      prior, sampler or errors of the shear.
     RuntimeError: Before any sampling, if the Wiener filter does not converge.
   """
   _check_request(shear_map, products, truth)
   errors = shear_errors or shear_errors_lib.ShearErrors()
-  _check_proof(products, shear_errors)
   choice = prior_choice.PriorChoice(
     prior, sources=sources, cosmology=cosmology, progress=progress
   )
@@ -271,7 +270,7 @@ def reconstruct(
   used = choice.on(shear_map.grid)
   about = {
     "prior": choice.describe(used),
-    **_proof(products, choice, shear_map, sampler, reduced_shear),
+    **_proof(products, choice, shear_map, _words(sampler, reduced_shear, shear_errors)),
   }
   if shear_errors is not None:
     about["shear_errors"] = str(errors)
@@ -311,24 +310,21 @@ def _run_settings(sample_set, seed, options, reduced_shear):
   }
 
 
-def _proof(products, choice, shear_map, sampler, reduced_shear):
+def _words(sampler, reduced_shear, shear_errors):
+  return calibration.sampler_in_words(
+    sampler.method,
+    sampler.settings,
+    reduced_shear=reduced_shear,
+    shear_errors=shear_errors,
+  )
+
+
+def _proof(products, choice, shear_map, words):
   """Returns what the header says of a calibration, if it is one of this map."""
   if products.proof is None:
     return {}
-  words = calibration.sampler_in_words(
-    sampler.method, sampler.settings, reduced_shear=reduced_shear
-  )
   window = products.proof.window(shear_map)
   return products.proof.header_for(choice.subject(window.grid, words))
-
-
-def _check_proof(products, shear_errors):
-  """Refuses a proof where the mocks would lack errors of the shear."""
-  if products.proof is not None and shear_errors is not None:
-    raise ValueError(
-      "The mocks of a calibration have shear without errors, so that it is no proof of"
-      f" samples with {shear_errors}. Leave out one of the two."
-    )
 
 
 def _check_sampler(sampler, choice, errors):

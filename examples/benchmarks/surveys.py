@@ -35,7 +35,6 @@ SIDE = 192
 SEED = 70_000_000  # No training has it.
 SHARES = (0.1, 0.25, 0.5, 1.0, 2.0)
 HOLES = 45 / u.deg**2
-MOST_COSMOLOGIES = 8
 
 
 class Survey(typing.NamedTuple):
@@ -84,7 +83,7 @@ def priors_of(choice, grid, num_samples):
   """Returns a prior, or one for each of several cosmologies with equal shares."""
   if choice.distribution is None:
     return choice.on(grid)
-  num = max(n for n in range(1, MOST_COSMOLOGIES + 1) if num_samples % n == 0)
+  num = calibration.shares(num_samples)
   return [choice.on(grid, c) for c in choice.distribution.draw(num, seed=0)]
 
 
@@ -157,7 +156,7 @@ def posterior(options):
         ),
         num_truths=num_truths,
         num_samples=num_samples,
-        batch_size=16 if options.full else 13,
+        batch_size=max(n for n in range(1, 17) if num_samples % n == 0),
         folder=folder,
         label=f"{name}, truths of seed {SEED}",
       )
@@ -210,7 +209,7 @@ def main():
   )
   parser.add_argument("--maps", type=int, default=8)
   parser.add_argument("--truths", type=int, default=16)
-  parser.add_argument("--samples", type=int, default=39, help="a multiple of 13")
+  parser.add_argument("--samples", type=int, default=39)
   parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("surveys"))
   parser.add_argument("--full", action="store_true")
   options = parser.parse_args()

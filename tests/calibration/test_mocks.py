@@ -10,8 +10,10 @@ import pytest
 
 from tfp_massmap import calibration
 from tfp_massmap import geometry
+from tfp_massmap import lensing
 from tfp_massmap import priors
 from tfp_massmap import samplers
+from tfp_massmap import shear_errors
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 
@@ -63,6 +65,22 @@ def test_shear_bias_is_multiplicative(survey):
   np.testing.assert_allclose(
     biased.shear - plain.shear, 0.2 * (signal - none), atol=1e-7
   )
+
+
+def test_each_mock_may_have_its_own_errors_of_the_shear(survey):
+  """Signal and noise grow as they say, and the analysis does not know."""
+  pairs = [shear_errors.Factors(0.0, 1.0), shear_errors.Factors(0.5, 2.0)]
+  mocks = dataclasses.replace(survey.mocks, factors=pairs)
+  for index, (bias, scale) in enumerate(pairs):
+    truth, found = mocks.observe(index)
+    _, plain = survey.mocks.observe(index)
+    signal = np.asarray(lensing.shear_from_convergence(truth))
+    expected = (1 + bias) * signal + scale * (plain.shear - signal)
+    measured = plain.mask
+    np.testing.assert_allclose(
+      found.shear[:, measured], expected[:, measured], atol=1e-6
+    )
+    np.testing.assert_array_equal(found.noise_std, plain.noise_std)
 
 
 def test_compiled_sampler_takes_the_data_of_each_mock(survey):

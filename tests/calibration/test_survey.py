@@ -10,6 +10,7 @@ from tfp_massmap import calibration
 from tfp_massmap import geometry
 from tfp_massmap import priors
 from tfp_massmap import samplers
+from tfp_massmap import shear_errors
 from tfp_massmap import shear_map as shear_map_lib
 from tfp_massmap import spectra
 from tfp_massmap import theory
@@ -66,6 +67,32 @@ def test_truths_of_the_prior_are_calibrated(right):
   assert "Intervals of 68%" in header["calibration 68% in measured pixels"]
   # A Gaussian posterior's mean is the Wiener filter.
   assert verdict.error_over_wiener.value == pytest.approx(1, abs=0.01)
+
+
+def test_samples_over_errors_of_the_shear_are_calibrated(survey, prior):
+  """A biased and loud shear, three posteriors: eight findings, as above."""
+  errors = shear_errors.ShearErrors(
+    bias=0.5, bias_std=0.1, noise_scale=1.6, noise_scale_std=0.05
+  )
+  over = calibration.calibrate(
+    survey,
+    prior,
+    truth=_truth_of(prior),
+    num_truths=NUM_TRUTHS,
+    num_samples=9,
+    shear_errors=errors,
+    progress=False,
+  )
+  assert over.is_calibrated, str(over)
+  assert over.proof.subject.sampler == f"guided, default settings, over {errors}"
+  assert f"; 24 errors of the shear of {errors}" in over.label
+  # Three posteriors have means of their own: that of all is the Wiener filter's, nearly.
+  assert over.error_over_wiener.value == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("num, expected", [(32, 8), (26, 2), (7, 7), (11, 1), (24, 8)])
+def test_shares_are_equal(num, expected):
+  assert calibration.shares(num) == expected
 
 
 def test_a_verdict_has_tables_and_figures(right, tmp_path):

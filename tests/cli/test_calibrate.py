@@ -52,10 +52,12 @@ def test_an_uncertain_cosmology_has_a_prior_for_each_batch(tmp_path, catalogue):
   out = tmp_path / "out"
   words = ["calibrate", str(catalogue), "-o", str(out), "--pixel-scale", "1.5"]
   words += ["--prior", "gaussian", "--mean-redshift", "1.4", "--window", "24"]
-  words += ["--num-truths", "2", "--num-samples", "16", "--batch-size", "8", "--quiet"]
+  words += ["--num-truths", "2", "--num-samples", "9", "--batch-size", "8", "--quiet"]
+  words += ["--shear-errors", "m=0.01+-0.02"]
   assert cli.main([*words, "--cosmology", "sigma_8=0.80+-0.06"]) == 0
   page = (out / "calibration.md").read_text()
-  assert "; 8 priors, the first Gaussian" in page
+  assert "; 3 priors, the first Gaussian" in page
   assert "Omega_m=0.3089, sigma_8=0.8+-0.06; noise" in page  # That of the truths.
   proof = calibration.Proof.read(out)
   assert proof.subject.prior.endswith("over Omega_m=0.3089, sigma_8=0.8+-0.06")
+  assert proof.subject.sampler.endswith("over m=0.01+-0.02, noise=1")

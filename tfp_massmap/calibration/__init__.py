@@ -51,6 +51,7 @@ from tfp_massmap.calibration.survey import Finding
 from tfp_massmap.calibration.survey import Verdict
 from tfp_massmap.calibration.survey import calibrate
 from tfp_massmap.calibration.survey import densest_window
+from tfp_massmap.calibration.survey import shares
 from tfp_massmap.calibration.survey import simulated_truths
 
 __all__ = [
@@ -91,6 +92,7 @@ __all__ = [
   "sampler_in_words",
   "samples_of_intervals",
   "save_run",
+  "shares",
   "simulated_truths",
   "std_over_error",
   "stein_test",

@@ -1,6 +1,7 @@
 """Mocks of one survey, flawed on purpose or not, and samplers compiled once for all."""
 
 from collections.abc import Callable
+from collections.abc import Sequence
 import dataclasses
 import typing
 
@@ -13,6 +14,7 @@ from tfp_massmap import likelihood as likelihood_lib
 from tfp_massmap import posterior as posterior_lib
 from tfp_massmap import priors
 from tfp_massmap import samplers
+from tfp_massmap import shear_errors
 from tfp_massmap import shear_map as shear_map_lib
 from tfp_massmap import simulate
 from tfp_massmap.calibration import runs
@@ -30,6 +32,8 @@ class Mocks:
     survey: `shear_map.ShearMap` with the mask and the true noise; its shear is unused.
     noise_factor: Noise that the analysis assumes, over the true noise.
     shear_bias: Multiplicative bias m of the measured shear, (1 + m) gamma + noise.
+    factors: True bias and noise scale of each number, instead of `shear_bias`; none for
+      the same shear of all.
     seed: Integer; of the noise.
   """
 
@@ -38,16 +42,24 @@ class Mocks:
   _: dataclasses.KW_ONLY
   noise_factor: float = 1.0
   shear_bias: float = 0.0
+  factors: Sequence[shear_errors.Factors] = ()
   seed: int = 0
 
   def observe(self, index: int) -> tuple[np.ndarray, shear_map_lib.ShearMap]:
     """Returns the truth of a number, and its shear map as the analysis gets it."""
     truth = np.asarray(self.truth(index))
-    biased = (1 + self.shear_bias) * truth
+    factors = shear_errors.Factors(self.shear_bias, 1.0)
+    if self.factors:
+      factors = self.factors[index]
+    noise_std = factors.noise_scale * self.survey.noise_std
     seed = np.random.SeedSequence([self.seed, index])
-    return truth, self._as_assumed(
-      simulate.observe_like(biased, self.survey, seed=seed)
+    observed = simulate.observe_like(
+      (1 + factors.bias) * truth,
+      dataclasses.replace(self.survey, noise_std=noise_std),
+      seed=seed,
     )
+    claimed = dataclasses.replace(observed, noise_std=self.survey.noise_std)
+    return truth, self._as_assumed(claimed)
 
   def posterior(self, prior: priors.Prior) -> posterior_lib.Posterior:
     """Returns the posterior of the survey's own shear, with the noise that is assumed.

@@ -9,6 +9,7 @@ import pathlib
 import typing
 
 from tfp_massmap import io
+from tfp_massmap import shear_errors as shear_errors_lib
 from tfp_massmap import shear_map as shear_map_lib
 
 _FILE = "calibration.json"
@@ -25,7 +26,11 @@ def data_checksum(shear_map: shear_map_lib.ShearMap) -> str:
 
 
 def sampler_in_words(
-  method: str, settings: typing.Any = None, *, reduced_shear: bool = False
+  method: str,
+  settings: typing.Any = None,
+  *,
+  reduced_shear: bool = False,
+  shear_errors: shear_errors_lib.ShearErrors | None = None,
 ) -> str:
   """Returns a sampler for a `Subject`.
 
@@ -33,9 +38,12 @@ def sampler_in_words(
     method: Name of the sampler.
     settings: Its settings; None for the default ones.
     reduced_shear: Whether the shapes measure the reduced shear.
+    shear_errors: Errors of the shear that the samples are over, or None.
   """
   default = settings is None or settings == type(settings)()
   words = f"{method}, {'default settings' if default else settings}"
+  if shear_errors is not None:
+    words += f", over {shear_errors}"
   return f"{words}, reduced shear" if reduced_shear else words
 
 

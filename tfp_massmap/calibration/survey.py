@@ -24,6 +24,7 @@ from tfp_massmap import geometry
 from tfp_massmap import io
 from tfp_massmap import priors
 from tfp_massmap import samplers
+from tfp_massmap import shear_errors as shear_errors_lib
 from tfp_massmap import shear_map as shear_map_lib
 from tfp_massmap import simulate
 from tfp_massmap import theory
@@ -43,6 +44,8 @@ _HIGHEST = "pixels: posterior mean, highest"
 _COVERAGE, _STD, _POWER = (0.02, 0.01), 0.03, 0.05
 _WIENER = 0.01
 _LEAST_P = 0.01
+# A Latin hypercube of eight has the standard deviation of its distribution to 5 %.
+_MOST_SHARES = 8
 # Names of classes of pixels in headers, which are short, and in sentences.
 _WHERE = {
   "measured pixels": "measured pixels",
@@ -162,6 +165,7 @@ def calibrate(
   seed: int = 0,
   label: str = "",
   central: priors.Prior | None = None,
+  shear_errors: shear_errors_lib.ShearErrors | None = None,
   subject: proof_lib.Subject | None = None,
   progress: bool = True,
 ) -> Verdict:
@@ -183,6 +187,9 @@ def calibrate(
       not resumed.
     central: The prior in the middle of several, for the Wiener filter; None for the
       first.
+    shear_errors: `shear_errors.ShearErrors`, as of `reconstruction.reconstruct`: each mock
+      has a bias and a scale of the noise of its own, and samples are over both. None for
+      none.
     subject: `proof.Subject`, by which the proof is recognised; None for the prior and the
       sampler without an n(z).
     progress: Whether to show a progress bar.
@@ -195,20 +202,27 @@ def calibrate(
       run.
   """
   settings = ranks.Settings(remove_mean=True, num_bands=_num_bands(num_samples))
-  mocks = mocks_lib.Mocks(truth, shear_map, seed=seed)
+  errors = shear_errors or shear_errors_lib.ShearErrors()
+  mocks = mocks_lib.Mocks(
+    truth, shear_map, factors=errors.draw(num_truths, seed + 2), seed=seed
+  )
   several = list(prior) if isinstance(prior, Sequence) else [prior]
   if not several:
     raise ValueError("There is no prior to calibrate with; got an empty sequence.")
   central = central or several[0]
+  if errors.is_uncertain and len(several) == 1:
+    several *= shares(num_samples)
+  factors = errors.draw(len(several), seed + 1)
   data = proof_lib.data_checksum(shear_map)
   # Records of other data or truths must not be gone on with.
   label = (
     f"{label}; noise and mask {data[:16]}, first truth of standard deviation"
     f" {np.std(truth(0)):.4g}; {method}, {num_samples} samples, batches of {batch_size},"
     f" seed {seed}; {_in_words(several)}"
+    f"{_errors_in_words(shear_errors, num_truths)}"
   )
   records = runs.run(
-    mocks.draw(_sampler(several, num_samples, method, batch_size)),
+    mocks.draw(_over(several, factors, num_samples, method, batch_size)),
     num_truths,
     grid=shear_map.grid,
     settings=settings,
@@ -221,11 +235,22 @@ def calibrate(
     central.description,
     central.fingerprint(),
     sources="",
-    sampler=proof_lib.sampler_in_words(method),
+    sampler=proof_lib.sampler_in_words(method, shear_errors=shear_errors),
   )
   about = dict(corner=corner, shape=shape, data=data, subject=subject)
-  over_wiener = _over_wiener(mocks, records, central)
+  over_wiener = _over_wiener(mocks, records, central, errors.mean)
   return Verdict(records, over_wiener, label=label, about=about)
+
+
+def shares(num_samples: int) -> int:
+  """Returns the number of equal shares, eight at most, that samples can be divided into.
+
+  Each share has a posterior of its own where a cosmology or the shear is uncertain.
+
+  Args:
+    num_samples: Number of samples.
+  """
+  return max(n for n in range(1, _MOST_SHARES + 1) if num_samples % n == 0)
 
 
 def simulated_truths(
@@ -297,6 +322,13 @@ def _in_words(several):
   return f"{len(several)} priors, the first {first}, {checksums[:16]}"
 
 
+def _errors_in_words(shear_errors, num_truths):
+  """Returns errors of the shear for labels; how they are drawn depends on the number."""
+  if shear_errors is None:
+    return ""
+  return f"; {num_truths} errors of the shear of {shear_errors}"
+
+
 def _num_bands(num_samples):
   """As many bands as the chi-square of band powers allows."""
   if num_samples < 9:
@@ -304,18 +336,23 @@ def _num_bands(num_samples):
   return min(ranks.Settings().num_bands, num_samples - 1)
 
 
-def _sampler(several, num_samples, method, batch_size):
-  if len(several) > 1:
-    if num_samples % len(several):
-      raise ValueError(
-        f"num_samples = {num_samples} must be a multiple of the {len(several)} priors."
-      )
-    share = num_samples // len(several)
-    parts = [_sampler([each], share, method, batch_size) for each in several]
-    return lambda shear_map, seed: np.concatenate(
-      [part(shear_map, len(parts) * seed + i) for i, part in enumerate(parts)]
+def _over(several, factors, num_samples, method, batch_size):
+  """Returns a sampler with equal shares of each prior and the factors beside it."""
+  if num_samples % len(several):
+    raise ValueError(
+      f"num_samples = {num_samples} must be a multiple of the {len(several)} priors."
     )
-  (prior,) = several
+  share = num_samples // len(several)
+  parts = [_sampler(each, share, method, batch_size) for each in several]
+  return lambda shear_map, seed: np.concatenate(
+    [
+      part(pair.apply(shear_map), len(parts) * seed + i)
+      for i, (part, pair) in enumerate(zip(parts, factors))
+    ]
+  )
+
+
+def _sampler(prior, num_samples, method, batch_size):
   if method == "guided":
     return mocks_lib.guided_sampler(prior, num_samples, batch_size=batch_size)
   if method not in samplers.METHODS:
@@ -326,13 +363,14 @@ def _sampler(several, num_samples, method, batch_size):
   return mocks_lib.posterior_sampler(prior, num_samples, method=method, options=options)
 
 
-def _over_wiener(mocks, records, prior):
+def _over_wiener(mocks, records, prior, factors):
   """Errors of posterior means over those of the Wiener filter, of the same mocks."""
   mask = mocks.survey.mask
   sums = []
   for index, record in enumerate(records):
     truth, shear_map = mocks.observe(index)
-    error = baselines.wiener.estimate(shear_map, prior.gaussian).kappa - truth
+    corrected = factors.apply(shear_map)
+    error = baselines.wiener.estimate(corrected, prior.gaussian).kappa - truth
     wiener = np.sum((error - error.mean())[mask] ** 2)
     num = record.num_samples
     # The truth is a member of the mean that residuals are taken about.

@@ -106,13 +106,6 @@ def _add_reconstruct_options(parser):
     " beside the products",
   )
   parser.add_argument(
-    "--shear-errors",
-    metavar="TEXT",
-    help="multiplicative bias m of the shear, measured = (1 + m) true, and the noise over"
-    " that of the catalogue, for example m=0.010+-0.005,noise=1.00+-0.02: means are"
-    " corrected, and samples are shared among draws of the errors",
-  )
-  parser.add_argument(
     "--calibration",
     metavar="FOLDER",
     help="folder of `tfp-massmap calibrate` with the same options: its verdict goes into"
@@ -221,6 +214,13 @@ def _add_catalogue_options(parser):
 
 
 def _add_theory_options(parser):
+  parser.add_argument(
+    "--shear-errors",
+    metavar="TEXT",
+    help="multiplicative bias m of the shear, measured = (1 + m) true, and the noise over"
+    " that of the catalogue, for example m=0.010+-0.005,noise=1.00+-0.02: means are"
+    " corrected, and samples are shared among draws of the errors",
+  )
   parser.add_argument(
     "--nz",
     metavar="TABLE",

@@ -6,9 +6,6 @@ import pathlib
 from tfp_massmap.cli import console
 from tfp_massmap.cli import survey as survey_lib
 
-# Priors of an uncertain cosmology.
-_MOST_PRIORS = 8
-
 
 def run(options: argparse.Namespace) -> None:
   """Reads a catalogue, and tests samples on mocks with its mask and noise.
@@ -57,8 +54,10 @@ def run(options: argparse.Namespace) -> None:
     label=f"{survey.title}, {shear_map.settings['window']}, {cosmology}",
     central=central,
     subject=choice.subject(
-      shear_map.grid, calibration.sampler_in_words(options.method)
+      shear_map.grid,
+      calibration.sampler_in_words(options.method, shear_errors=survey.shear_errors),
     ),
+    shear_errors=survey.shear_errors,
     progress=not options.quiet,
   )
   verdict.save(folder)
@@ -69,8 +68,9 @@ def _priors(choice, central, grid, options):
   """Returns the prior; several, equal in weight, where the cosmology is uncertain."""
   if choice.distribution is None:
     return central
-  # As many as divide the samples into equal shares, eight at most.
-  num = max(n for n in range(1, _MOST_PRIORS + 1) if options.num_samples % n == 0)
+  from tfp_massmap import calibration
+
+  num = calibration.shares(options.num_samples)
   return [choice.on(grid, c) for c in choice.distribution.draw(num, options.seed)]
 
 

@@ -17,9 +17,7 @@ def run(options: argparse.Namespace) -> None:
   survey_lib.check(options)
   console.start_tensorflow()
   from tfp_massmap import calibration
-  from tfp_massmap import shear_errors
 
-  errors = options.shear_errors and shear_errors.ShearErrors.parse(options.shear_errors)
   proof = options.calibration and calibration.Proof.read(options.calibration)
   survey = survey_lib.read(options)
   sampling.sample_and_save(
@@ -31,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
     title=survey.title,
     sources=survey.sources,
     cosmology=_cosmology(options, survey, paths),
-    shear_errors=errors,
+    shear_errors=survey.shear_errors,
     reduced_shear=options.reduced_shear,
     proof=proof,
   )

@@ -13,6 +13,7 @@ from tfp_massmap.cli import sources as sources_lib
 if typing.TYPE_CHECKING:
   from tfp_massmap import catalog
   from tfp_massmap import prior_choice
+  from tfp_massmap import shear_errors as shear_errors_lib
   from tfp_massmap import shear_map as shear_map_lib
   from tfp_massmap import sign_check
   from tfp_massmap import theory
@@ -36,6 +37,7 @@ class Survey:
     sources: n(z) of the galaxies, or None.
     cosmology: Cosmology of the prior with its errors; None for the default one, or that
       of its training.
+    shear_errors: Bias of the shear and scale of the noise, or None.
     header: Entries for the headers of products.
     title: Name of the file.
   """
@@ -45,6 +47,7 @@ class Survey:
   _: dataclasses.KW_ONLY
   sources: "theory.SourceRedshifts | None"
   cosmology: "theory.CosmologyDistribution | None"
+  shear_errors: "shear_errors_lib.ShearErrors | None"
   header: dict
   title: str
 
@@ -75,8 +78,12 @@ def read(options: argparse.Namespace) -> Survey:
   from astropy import units as u
 
   from tfp_massmap import catalog
+  from tfp_massmap import shear_errors
   from tfp_massmap import sign_check
 
+  errors = None
+  if options.shear_errors:
+    errors = shear_errors.ShearErrors.parse(options.shear_errors)
   prior: prior_choice.Choice = sampling.choose_prior(options.prior, options.spectrum)
   if isinstance(prior, str) and prior != "gaussian":
     sources_lib.check_prior(options, prior)
@@ -113,6 +120,7 @@ def read(options: argparse.Namespace) -> Survey:
     prior,
     sources=sources,
     cosmology=sources_lib.cosmology_of(options),
+    shear_errors=errors,
     header=header,
     title=title,
   )
