@@ -206,13 +206,9 @@ def calibrate(
   mocks = mocks_lib.Mocks(
     truth, shear_map, factors=errors.draw(num_truths, seed + 2), seed=seed
   )
-  several = list(prior) if isinstance(prior, Sequence) else [prior]
-  if not several:
-    raise ValueError("There is no prior to calibrate with; got an empty sequence.")
-  central = central or several[0]
-  if errors.is_uncertain and len(several) == 1:
-    several *= shares(num_samples)
+  several = _several(prior, num_samples, errors)
   factors = errors.draw(len(several), seed + 1)
+  central = central or several[0]
   data = proof_lib.data_checksum(shear_map)
   # Records of other data or truths must not be gone on with.
   label = (
@@ -302,6 +298,16 @@ def densest_window(
   window = shear_map.crop((int(row), int(column)), shape=(ny, nx))
   window.settings["window"] = f"{ny} x {nx} at ({row}, {column})"
   return window
+
+
+def _several(prior, num_samples, errors):
+  """Returns the prior of each share of the samples."""
+  several = list(prior) if isinstance(prior, Sequence) else [prior]
+  if not several:
+    raise ValueError("There is no prior to calibrate with; got an empty sequence.")
+  if errors.is_uncertain and len(several) == 1:
+    several *= shares(num_samples)
+  return several
 
 
 def _window_of(shear_map):
