@@ -227,12 +227,7 @@ def calibrate(
     progress=progress,
   )
   corner, shape = _window_of(shear_map)
-  subject = subject or proof_lib.Subject(
-    central.description,
-    central.fingerprint(),
-    sources="",
-    sampler=proof_lib.sampler_in_words(method, shear_errors=shear_errors),
-  )
+  subject = subject or _subject(central, method, shear_errors)
   about = dict(corner=corner, shape=shape, data=data, subject=subject)
   over_wiener = _over_wiener(mocks, records, central, errors.mean)
   return Verdict(records, over_wiener, label=label, about=about)
@@ -298,6 +293,14 @@ def densest_window(
   window = shear_map.crop((int(row), int(column)), shape=(ny, nx))
   window.settings["window"] = f"{ny} x {nx} at ({row}, {column})"
   return window
+
+
+def _subject(prior, method, shear_errors):
+  """Returns the subject of a calibration whose n(z) is not known."""
+  words = proof_lib.sampler_in_words(method, shear_errors=shear_errors)
+  return proof_lib.Subject(
+    prior.description, prior.fingerprint(), sources="", sampler=words
+  )
 
 
 def _several(prior, num_samples, errors):
