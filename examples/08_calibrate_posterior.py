@@ -22,6 +22,7 @@ from tfp_massmap import calibration
 from tfp_massmap import geometry
 from tfp_massmap import priors
 from tfp_massmap import samplers
+from tfp_massmap import shear_errors
 from tfp_massmap import simulate
 from tfp_massmap import spectra
 from tfp_massmap.calibration import figures
@@ -112,6 +113,7 @@ RUNS = {
   "small hybrid, mcalens intervals": (2 * few, mcalens, {}),
   "small hybrid, kaiser_squires intervals": (2 * few, kaiser_squires, {}),
 }
+biased = shear_errors.Factors(bias=0.01, noise_scale=1.0)
 for kind, num, sampler in (
   ("gaussian", some, exact),
   ("small hybrid", 2 * few, "guided"),
@@ -122,7 +124,7 @@ for kind, num, sampler in (
     f"{kind}, noise taken 20 % too small": (num, sampler, dict(noise_factor=0.8)),
     f"{kind}, sigma_8 taken 10 % too large": (num, sampler, times(1 / 1.1)),
     f"{kind}, sigma_8 taken 10 % too small": (num, sampler, times(1 / 0.9)),
-    f"{kind}, shear 1 % too large": (num, sampler, dict(shear_bias=0.01)),
+    f"{kind}, shear 1 % too large": (num, sampler, dict(factors=lambda _: biased)),
   }
 RUNS = {name: run for name, run in RUNS.items() if run[0]}
 if unknown := set(options.runs) - set(RUNS):

@@ -24,6 +24,7 @@ __version__ = "0.1.0"
 
 _SUBMODULES = (
   "baselines",
+  "batch_posteriors",
   "calibration",
   "catalog",
   "cosmology_inference",
@@ -33,6 +34,7 @@ _SUBMODULES = (
   "gaussian_posterior",
   "geometry",
   "io",
+  "latin_hypercube",
   "lensing",
   "likelihood",
   "map_statistics",

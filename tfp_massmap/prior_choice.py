@@ -94,6 +94,21 @@ class PriorChoice:
       return priors.GaussianPrior.from_spectrum(made, grid)
     return made
 
+  def several(
+    self, grid: geometry.PixelGrid, num_samples: int, *, seed: int
+  ) -> list[priors.Prior]:
+    """Returns the prior; where the cosmology is uncertain, one for each share of samples.
+
+    Args:
+      grid: `geometry.PixelGrid`.
+      num_samples: Number of samples, see `calibration.shares`.
+      seed: Integer, of the cosmologies.
+    """
+    if self.distribution is None:
+      return [self.on(grid)]
+    num = calibration.shares(num_samples)
+    return [self.on(grid, c) for c in self.distribution.draw(num, seed)]
+
   def describe(self, prior: priors.Prior) -> str:
     """Returns the prior for headers, with the errors of the cosmology if there are any.
 

@@ -9,13 +9,11 @@ import os
 import numpy as np
 
 from tfp_massmap import baselines
+from tfp_massmap import batch_posteriors
 from tfp_massmap import calibration
 from tfp_massmap import io
-from tfp_massmap import likelihood as likelihood_lib
 from tfp_massmap import plot
-from tfp_massmap import posterior as posterior_lib
 from tfp_massmap import prior_choice
-from tfp_massmap import priors
 from tfp_massmap import samplers
 from tfp_massmap import shear_errors as shear_errors_lib
 from tfp_massmap import shear_map as shear_map_lib
@@ -268,24 +266,23 @@ def reconstruct(
   )
   _check_sampler(sampler, choice, errors)
   used = choice.on(shear_map.grid)
-  about = {
-    "prior": choice.describe(used),
-    **_proof(products, choice, shear_map, _words(sampler, reduced_shear, shear_errors)),
-  }
-  if shear_errors is not None:
-    about["shear_errors"] = str(errors)
+  words = _words(sampler, reduced_shear, shear_errors)
+  about = {"prior": choice.describe(used), **_in_header(shear_errors)}
+  about |= _proof(products, choice, shear_map, words)
   # What is cheap and can fail comes first, before the sampling.
   corrected = errors.mean.apply(shear_map)
   wiener = _wiener(corrected, used)
   options = _run_options(sampler, products, progress=progress)
-  of = _Posteriors(shear_map, used, choice=choice, errors=errors, reduced=reduced_shear)
-  if of.differ:
+  posteriors = batch_posteriors.BatchPosteriors(
+    shear_map, used, choice=choice, errors=errors, reduced_shear=reduced_shear
+  )
+  if posteriors.differ:
     options = samplers.over_posteriors.batches(num_samples, options)[1]
-  sample_set = _sample(of, num_samples, seed=seed, sampler=sampler, options=options)
+  drawn = _sample(posteriors, num_samples, seed=seed, sampler=sampler, options=options)
   return Reconstruction(
     shear_map,
-    sample_set,
-    summary=_summarise(sample_set, products),
+    drawn,
+    summary=_summarise(drawn, products),
     kaiser_squires=baselines.kaiser_squires.estimate(corrected),
     wiener=wiener,
     truth=truth,
@@ -293,7 +290,7 @@ def reconstruct(
       **shear_map.settings,
       **products.header,
       **about,
-      **_run_settings(sample_set, seed, options, reduced_shear),
+      **_run_settings(drawn, seed, options, reduced_shear),
     },
   )
 
@@ -308,6 +305,10 @@ def _run_settings(sample_set, seed, options, reduced_shear):
     "reduced_shear": bool(reduced_shear),
     **sample_set.header,
   }
+
+
+def _in_header(shear_errors):
+  return {} if shear_errors is None else {"shear_errors": str(shear_errors)}
 
 
 def _words(sampler, reduced_shear, shear_errors):
@@ -334,63 +335,11 @@ def _check_sampler(sampler, choice, errors):
     raise ValueError(f"{what} is for the method 'guided'; got {sampler.method!r}.")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Posteriors:
-  """The posterior of each batch: all the same, unless something is drawn for each.
-
-  Attributes:
-    shear_map, prior: The data, and the prior in the middle.
-    choice: `prior_choice.PriorChoice`, whose cosmologies may be uncertain.
-    errors: `shear_errors.ShearErrors`.
-    reduced: Whether the shapes are of the reduced shear.
-  """
-
-  shear_map: shear_map_lib.ShearMap
-  prior: priors.Prior
-  _: dataclasses.KW_ONLY
-  choice: prior_choice.PriorChoice
-  errors: shear_errors_lib.ShearErrors
-  reduced: bool
-
-  @property
-  def differ(self):
-    """True if batches have posteriors of their own."""
-    return self.errors.is_uncertain or self.choice.distribution is not None
-
-  def middle(self):
-    """The posterior where nothing is uncertain."""
-    return self._posterior(self.errors.mean, self.prior)
-
-  def drawn(self, num, seed):
-    """A function of the number of a batch to its posterior, and what it is over."""
-    factors, words = [self.errors.mean] * num, []
-    cosmologies = None
-    if self.choice.distribution is not None:
-      cosmologies = self.choice.distribution.draw(num, seed)
-      words.append(f"{num} cosmologies of {self.choice.distribution}")
-    if self.errors.is_uncertain:
-      # The same ranks would tie the errors of the shear to those of the cosmology.
-      factors = self.errors.draw(num, seed + 1)
-      words.append(f"{num} errors of the shear of {self.errors}")
-
-    def make(batch):
-      prior = self.prior
-      if cosmologies is not None:
-        prior = self.choice.on(self.shear_map.grid, cosmologies[batch])
-      return self._posterior(factors[batch], prior)
-
-    return make, "; ".join(words)
-
-  def _posterior(self, factors, prior):
-    shear_map = factors.apply(self.shear_map)
-    return posterior_lib.Posterior(_make_likelihood(shear_map, self.reduced), prior)
-
-
-def _sample(of, num_samples, *, seed, sampler, options):
+def _sample(posteriors, num_samples, *, seed, sampler, options):
   """Samples the posterior; where something is uncertain, each batch another one."""
-  if not of.differ:
+  if not posteriors.differ:
     return samplers.sample(
-      of.middle(),
+      posteriors.middle(),
       num_samples,
       seed=seed,
       method=sampler.method,
@@ -398,12 +347,12 @@ def _sample(of, num_samples, *, seed, sampler, options):
       options=options,
     )
   num_batches, options = samplers.over_posteriors.batches(num_samples, options)
-  make, label = of.drawn(num_batches, seed)
+  drawn = posteriors.draw(num_batches, seed)
   return samplers.over_posteriors.sample(
-    make,
+    drawn.of_batch,
     num_samples,
     seed=seed,
-    label=label,
+    label=drawn.label,
     settings=sampler.settings,
     options=options,
   )
@@ -423,12 +372,6 @@ def _run_options(sampler, products, *, progress):
     jit_compile=sampler.jit_compile,
     progress=progress,
   )
-
-
-def _make_likelihood(shear_map, reduced_shear):
-  if reduced_shear:
-    return likelihood_lib.ReducedShearLikelihood(shear_map)
-  return likelihood_lib.ShearLikelihood(shear_map)
 
 
 def _summarise(sample_set, products):

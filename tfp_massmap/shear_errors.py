@@ -12,6 +12,7 @@ import typing
 import numpy as np
 from scipy import stats
 
+from tfp_massmap import latin_hypercube
 from tfp_massmap import shear_map as shear_map_lib
 
 _FIELDS = {"m": "bias", "noise": "noise_scale"}
@@ -130,10 +131,15 @@ class ShearErrors:
       seed: Integer.
     """
     rng = np.random.default_rng(seed)
-    places = [(rng.permutation(num) + 0.5) / num for _ in self.mean]
-    normal = stats.norm.ppf(np.stack(places, axis=-1))
+    normal = stats.norm.ppf(latin_hypercube.centres(num, len(self.mean), rng=rng))
     stds = np.array([self.bias_std, self.noise_scale_std])
     return [Factors(*map(float, row)) for row in self.mean + stds * normal]
+
+
+def no_errors(index: int) -> Factors:
+  """Returns the factors of shear without errors, whatever the number of a mock."""
+  del index
+  return Factors(0.0, 1.0)
 
 
 def _form(text):

@@ -79,14 +79,6 @@ def choice_of(name, survey, cosmology=None):
   return prior_choice.PriorChoice(name, sources=sources, cosmology=cosmology)
 
 
-def priors_of(choice, grid, num_samples):
-  """Returns a prior, or one for each of several cosmologies with equal shares."""
-  if choice.distribution is None:
-    return choice.on(grid)
-  num = calibration.shares(num_samples)
-  return [choice.on(grid, c) for c in choice.distribution.draw(num, seed=0)]
-
-
 def observation(survey):
   """Returns mask and noise of the survey, without a signal."""
   rng = np.random.default_rng(1)
@@ -149,7 +141,7 @@ def posterior(options):
       choice = choice_of(prior_name, survey, options.cosmology)
       verdict = calibration.calibrate(
         observation(survey),
-        priors_of(choice, survey.grid, num_samples),
+        choice.several(survey.grid, num_samples, seed=0),
         central=choice.on(survey.grid),
         truth=calibration.simulated_truths(
           survey.grid, survey.sources, cosmology=options.truth_cosmology, seed=SEED

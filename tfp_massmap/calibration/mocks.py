@@ -1,7 +1,6 @@
 """Mocks of one survey, flawed on purpose or not, and samplers compiled once for all."""
 
 from collections.abc import Callable
-from collections.abc import Sequence
 import dataclasses
 import typing
 
@@ -31,9 +30,8 @@ class Mocks:
     truth: Function of a number to a convergence map `[ny, nx]`.
     survey: `shear_map.ShearMap` with the mask and the true noise; its shear is unused.
     noise_factor: Noise that the analysis assumes, over the true noise.
-    shear_bias: Multiplicative bias m of the measured shear, (1 + m) gamma + noise.
-    factors: True bias and noise scale of each number, instead of `shear_bias`; none for
-      the same shear of all.
+    factors: Function of a number to the true `shear_errors.Factors`: the bias m of the
+      measured shear, (1 + m) gamma + noise, and the scale of this noise.
     seed: Integer; of the noise.
   """
 
@@ -41,20 +39,17 @@ class Mocks:
   survey: shear_map_lib.ShearMap
   _: dataclasses.KW_ONLY
   noise_factor: float = 1.0
-  shear_bias: float = 0.0
-  factors: Sequence[shear_errors.Factors] = ()
+  factors: Callable[[int], shear_errors.Factors] = shear_errors.no_errors
   seed: int = 0
 
   def observe(self, index: int) -> tuple[np.ndarray, shear_map_lib.ShearMap]:
     """Returns the truth of a number, and its shear map as the analysis gets it."""
     truth = np.asarray(self.truth(index))
-    factors = shear_errors.Factors(self.shear_bias, 1.0)
-    if self.factors:
-      factors = self.factors[index]
-    noise_std = factors.noise_scale * self.survey.noise_std
+    bias, noise_scale = self.factors(index)
+    noise_std = noise_scale * self.survey.noise_std
     seed = np.random.SeedSequence([self.seed, index])
     observed = simulate.observe_like(
-      (1 + factors.bias) * truth,
+      (1 + bias) * truth,
       dataclasses.replace(self.survey, noise_std=noise_std),
       seed=seed,
     )

@@ -204,7 +204,7 @@ def calibrate(
   settings = ranks.Settings(remove_mean=True, num_bands=_num_bands(num_samples))
   errors = shear_errors or shear_errors_lib.ShearErrors()
   mocks = mocks_lib.Mocks(
-    truth, shear_map, factors=errors.draw(num_truths, seed + 2), seed=seed
+    truth, shear_map, factors=errors.draw(num_truths, seed + 2).__getitem__, seed=seed
   )
   several = _several(prior, num_samples, errors)
   factors = errors.draw(len(several), seed + 1)

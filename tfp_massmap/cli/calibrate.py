@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
   truth, cosmology = _truths(survey, shear_map.grid, options)
   verdict = calibration.calibrate(
     shear_map,
-    _priors(choice, central, shear_map.grid, options),
+    choice.several(shear_map.grid, options.num_samples, seed=options.seed),
     truth=truth,
     num_truths=options.num_truths,
     num_samples=options.num_samples,
@@ -62,16 +62,6 @@ def run(options: argparse.Namespace) -> None:
   )
   verdict.save(folder)
   print(f"{verdict}\nWrote {folder / 'calibration.md'} and figures beside it.")
-
-
-def _priors(choice, central, grid, options):
-  """Returns the prior; several, equal in weight, where the cosmology is uncertain."""
-  if choice.distribution is None:
-    return central
-  from tfp_massmap import calibration
-
-  num = calibration.shares(options.num_samples)
-  return [choice.on(grid, c) for c in choice.distribution.draw(num, options.seed)]
 
 
 def _truths(survey, grid, options):

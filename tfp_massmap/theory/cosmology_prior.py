@@ -7,6 +7,7 @@ import typing
 import numpy as np
 from scipy import stats
 
+from tfp_massmap import latin_hypercube
 from tfp_massmap.theory import cosmology as cosmology_lib
 from tfp_massmap.theory import matter_power
 
@@ -107,10 +108,9 @@ class CosmologyPrior:
       num: Their number.
       seed: Integer.
     """
-    rng = np.random.default_rng(seed)
+    places = latin_hypercube.centres(num, len(_FIELDS), rng=np.random.default_rng(seed))
     columns = []
-    for name, std in zip(_FIELDS, self._stds):
-      place = (rng.permutation(num) + 0.5) / num
+    for name, std, place in zip(_FIELDS, self._stds, places.T):
       mean = getattr(self.mean, name)
       if not std:
         columns.append(np.full(num, mean))
