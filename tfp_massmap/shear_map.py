@@ -1,6 +1,7 @@
 """`ShearMap`: binned shear with its noise, its mask and its place in the sky."""
 
 import dataclasses
+import hashlib
 import os
 
 from astropy.io import fits
@@ -94,6 +95,11 @@ class ShearMap:
         )
       )
     io.write_fits(path, hdus, overwrite=overwrite)
+
+  def noise_checksum(self) -> str:
+    """Returns a checksum of the mask and the noise, which a mock of the survey shares."""
+    content = self.mask.tobytes() + self.noise_std.tobytes()
+    return hashlib.sha256(content).hexdigest()
 
   def crop(self, corner: tuple[int, int], *, shape: tuple[int, int]) -> "ShearMap":
     """Returns a rectangle of the map, on a grid without a place on the sky.

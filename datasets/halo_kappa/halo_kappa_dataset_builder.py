@@ -7,6 +7,7 @@ import typing
 
 from astropy import units as u
 import numpy as np
+import numpy.typing as npt
 import tensorflow_datasets as tfds
 
 from tfp_massmap import geometry
@@ -14,6 +15,7 @@ from tfp_massmap import simulate
 from tfp_massmap import theory
 from tfp_massmap.datasets import building
 from tfp_massmap.simulate import source_planes
+from tfp_massmap.theory import source_redshifts
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -25,16 +27,16 @@ class HaloKappaConfig(building.Config):
     num_maps: Numbers of maps for train, validation and test.
     periodic: Whether the maps are periodic.
     pixel_scale_arcmin: Side of a pixel in arcmin.
-    plane_weights: Weights of the 40 source planes of kappaTNG, or a density of
-      redshifts n(z).
+    sources: The n(z): `theory.SourceRedshifts`, redshifts of galaxies `[n]`, or a
+      function n(z).
     omega_matter, sigma_8: The cosmology, see `theory.Cosmology`.
     seed: Integer, not negative.
     shape: `(ny, nx)`.
     num_processes: Number of processes that make the maps; it does not change them.
 
   Raises:
-    ValueError: If there are not three numbers of maps, one is negative, the weights are
-      not 40 or are negative, or the cosmology is outside of the tables.
+    ValueError: If there are not three numbers of maps, one is negative, the sources are
+      no n(z), or the cosmology is outside of the tables.
   """
 
   FREE: typing.ClassVar[frozenset[str]] = frozenset({"num_processes"})
@@ -43,9 +45,9 @@ class HaloKappaConfig(building.Config):
   num_maps: tuple[int, int, int] = (40, 4, 4)
   periodic: bool = True
   pixel_scale_arcmin: float = 300 / 1024  # That of kappaTNG.
-  plane_weights: tuple[float, ...] | Callable[[np.ndarray], np.ndarray] = (
-    source_planes.COSMOS_WEIGHTS
-  )
+  sources: (
+    theory.SourceRedshifts | npt.ArrayLike | Callable[[np.ndarray], npt.ArrayLike]
+  ) = dataclasses.field(default_factory=source_planes.sources)
   omega_matter: float = theory.KAPPATNG.omega_matter
   sigma_8: float = theory.KAPPATNG.sigma_8
   seed: int = 0
@@ -54,8 +56,13 @@ class HaloKappaConfig(building.Config):
 
   def __post_init__(self) -> None:
     building.check_num_maps(self.num_maps)
-    self.plane_weights = building.plane_weights(self.plane_weights)
+    self.sources = source_redshifts.resolve(self.sources)
     theory.MatterPower(self.cosmology)
+
+  def settings(self) -> dict[str, typing.Any]:
+    """Returns the fields that decide the data, by name, for JSON."""
+    sources = typing.cast(theory.SourceRedshifts, self.sources)
+    return super().settings() | dict(sources=sources.as_card())
 
   @property
   def cosmology(self) -> theory.Cosmology:
@@ -73,7 +80,7 @@ class Builder(building.PackagedBuilder):
     HaloKappaConfig(
       name="uniform",
       description="All source planes of kappaTNG alike, 5 x 5 deg.",
-      plane_weights=(1.0,) * source_planes.NUM_PLANES,
+      sources=source_planes.sources((1.0,) * source_planes.NUM_PLANES),
     ),
   ]
 
@@ -102,7 +109,7 @@ class Builder(building.PackagedBuilder):
     config = self.builder_config
     simulator = simulate.ConvergenceSimulator(
       geometry.PixelGrid(config.shape, config.pixel_scale_arcmin * u.arcmin),
-      source_planes.sources(config.plane_weights),
+      config.sources,
       cosmology=config.cosmology,
       mode=config.mode,
       seed=config.seed,

@@ -63,7 +63,7 @@ def test_other_settings_under_the_same_name_are_refused(tmp_path):
   [
     (dict(num_maps=(1, 2)), "num_maps"),
     (dict(num_maps=(1, -2, 1)), "num_maps"),
-    (dict(plane_weights=(-1.0,) * 40), "[Ww]eights"),
+    (dict(sources=lambda z: -z), "must be finite and not negative"),
     (dict(sigma_8=2.0), "sigma_8 from 0.5 to 1.1; got 2"),
   ],
 )

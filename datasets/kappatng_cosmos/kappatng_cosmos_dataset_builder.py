@@ -63,7 +63,10 @@ class KappatngConfig(building.Config):
       raise ValueError(
         f"physics must be one of {releases.PHYSICS}; got {self.physics!r}."
       )
-    self.plane_weights = building.plane_weights(self.plane_weights)
+    weights = self.plane_weights
+    if callable(weights):
+      weights = source_planes.weights_from_density(weights)
+    self.plane_weights = tuple(source_planes.check_weights(weights).tolist())
     bad = [n for n in self.planes if not 1 <= n <= releases.NUM_PLANES]
     if bad or not self.planes:
       raise ValueError(f"planes must be numbers from 1 to 40; got {self.planes}.")

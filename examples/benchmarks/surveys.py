@@ -28,6 +28,7 @@ from tfp_massmap import shear_map as shear_map_lib
 from tfp_massmap import simulate
 from tfp_massmap import theory
 from tfp_massmap.calibration import band_powers
+from tfp_massmap.calibration import estimates
 from tfp_massmap.calibration import statistics
 from tfp_massmap.priors import survey_fit
 
@@ -104,25 +105,24 @@ def denoising(options):
     maps = np.stack([truth(index) for index in range(options.maps)])
     for prior_name in options.prior:
       prior = choice_of(prior_name, survey).on(survey.grid)
-      cells = [ratio(prior, maps, share * survey.noise) for share in SHARES]
+      cells = [
+        ratio(prior, maps, share * survey.noise, over=prior.gaussian)
+        for share in SHARES
+      ]
       print(f"| {name} | {prior_name} |", " | ".join(cells), "|", flush=True)
 
 
-def ratio(prior, maps, sigma):
-  """Returns a squared error over the Gaussian prior's, with the error of the mean."""
+def ratio(prior, maps, sigma, *, over):
+  """Returns the squared error of a denoiser over another one's, as a cell of a table."""
   noisy = maps + sigma * np.random.default_rng(0).standard_normal(maps.shape)
-  errors = np.array(
+  squares = [
     [
-      [
-        np.mean((denoise(tf.constant(x, tf.float32), sigma) - truth) ** 2)
-        for denoise in (prior.denoise, prior.gaussian.denoise)
-      ]
-      for x, truth in zip(noisy, maps)
+      np.sum((each.denoise(tf.constant(x, tf.float32), sigma) - truth) ** 2)
+      for each in (prior, over)
     ]
-  )
-  values = errors[:, 0] / errors[:, 1]
-  mean = errors[:, 0].sum() / errors[:, 1].sum()
-  return f"{mean:.3f} +- {values.std() / (len(values) - 1) ** 0.5:.3f}"
+    for x, truth in zip(noisy, maps)
+  ]
+  return _with_error(estimates.ratio_of_squares(squares))
 
 
 def posterior(options):

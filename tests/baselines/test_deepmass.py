@@ -7,8 +7,10 @@ import shutil
 from astropy import units as u
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfp_massmap import geometry
+from tfp_massmap import lensing
 from tfp_massmap import priors
 from tfp_massmap import simulate
 from tfp_massmap import spectra
@@ -71,6 +73,28 @@ def _interrupt_after(monkeypatch, last, error):
 
   monkeypatch.setattr(training_loop.TrainingLoop, "_train_step", interrupted)
   return ratios
+
+
+def test_examples_may_have_mask_and_noise_of_a_survey(maps, fiducial):
+  """Of their own kind, and no other shape or pixels."""
+  mock = _mock(maps)
+  mask = mock.mask.copy()
+  mask[:4] = False
+  survey = dataclasses.replace(mock, mask=mask)
+  rng = np.random.default_rng(0)
+  kappa, shear, weight = deepmass._example(maps, survey, grid=GRID, rng=rng)
+  np.testing.assert_allclose(weight, np.where(mask, survey.noise_std**-2.0, 0))
+  clean = lensing.shear_from_convergence(tf.constant(kappa)).numpy()
+  pulls = (np.asarray(shear - clean) / survey.noise_std)[:, mask]
+  # Of 1,792 normal deviates: five standard errors, hence one failure in a million.
+  assert np.mean(pulls**2) == pytest.approx(1, abs=0.17)
+  for changes in (dict(shape=(64, 64)), dict(pixel_scale=2 * u.arcmin)):
+    with pytest.raises(ValueError, match=r"\(32, 32\) pixels of 1 arcmin; got"):
+      deepmass.train(
+        maps,
+        survey,
+        **dict(spectrum=fiducial, pixel_scale=PIXEL, folder="none") | changes,
+      )
 
 
 def test_an_interrupted_training_resumes_where_it_stopped(

@@ -114,7 +114,7 @@ def test_a_proof_finds_its_window():
   proof = calibration.Proof(
     corner,
     shape,
-    data=survey_lib.proof_lib.data_checksum(window),
+    data=window.noise_checksum(),
     subject=calibration.Subject("", "", sources="", sampler=""),
     findings={},
   )

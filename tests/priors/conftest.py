@@ -93,7 +93,7 @@ def save_prior(path, **changes):
     pixel_scale=GRID.pixel_scale,
     sigma_range=(0.01, 1.0),
     training=dict(data="none"),
-    plane_weights=source_planes.COSMOS_WEIGHTS,
+    sources=source_planes.sources(),
   )
   hybrid.save(path, **{**arguments, **changes})
 

@@ -91,7 +91,7 @@ def test_other_redshifts_give_a_warning_with_numbers(toys, path, recwarn):
 
 
 def test_unknown_redshifts_of_the_training_give_a_warning(toys, tmp_path):
-  toys.save_prior(tmp_path / "prior", plane_weights=None)
+  toys.save_prior(tmp_path / "prior", sources=None)
   with pytest.warns(UserWarning, match="source redshifts"):
     priors.HybridPrior.load(
       tmp_path / "prior", toys.grid, sources=theory.SourceRedshifts.of_mean(0.5)

@@ -1,5 +1,7 @@
 """Redshift distributions, from galaxies, functions and tables."""
 
+import json
+
 from astropy.table import Table
 import numpy as np
 import pytest
@@ -56,6 +58,18 @@ def test_the_mean_is_the_one_asked_for(mean):
 def test_cosmos_has_the_mean_redshift_of_its_catalogue():
   """The histogram that comes with the catalogue has 1.41."""
   assert theory.SourceRedshifts.cosmos().mean == pytest.approx(1.41, abs=0.05)
+
+
+def test_a_card_keeps_the_distribution():
+  given = theory.SourceRedshifts.smail(0.5)
+  entry = json.loads(json.dumps(given.as_card()))
+  found = theory.SourceRedshifts.from_card(entry)
+  np.testing.assert_array_equal(found.redshift, given.redshift)
+  np.testing.assert_allclose(found.weight, given.weight, rtol=1e-14)
+  assert found.name == given.name
+  del entry["weight"], entry["name"]
+  with pytest.raises(ValueError, match="lacks weight and name"):
+    theory.SourceRedshifts.from_card(entry)
 
 
 def test_what_a_user_gives_becomes_a_distribution():

@@ -42,6 +42,7 @@ _RTOL = 1e-4
 _CLIP_NORM = 1.0  # Gradients are scaled down to this global norm.
 # Fields that the standard deviation of a pixel is estimated from, and their seed.
 _NUM_FIELDS, _FIELD_SEED = 8, (0, 0)
+_SHAPE = (360, 360)  # Of the examples, that of the COSMOS field.
 # Half the weights of the prior's default network: the posterior mean is smooth.
 ARCHITECTURE = architectures.Architecture(channels=(32, 64, 96), num_blocks=(1, 1, 2))
 
@@ -175,13 +176,13 @@ def _reconstructor(shear_map, model, compute_dtype):
 
 def train(
   maps: np.ndarray,
-  survey: simulate.Survey,
+  survey: simulate.Survey | shear_map_lib.ShearMap,
   *,
   spectrum: spectra.PowerSpectrum,
   pixel_scale: u.Quantity,
   folder: str | os.PathLike,
   settings: DeepMassSettings = DeepMassSettings(),
-  shape: tuple[int, int] = (360, 360),
+  shape: tuple[int, int] | None = None,
   architecture: architectures.Architecture = ARCHITECTURE,
   progress: bool = True,
 ) -> float:
@@ -191,7 +192,8 @@ def train(
     maps: Simulated convergence maps, `[n, ny, nx]`, of at least the size of the fields.
       They must be tori, as those of `simulate.ConvergenceSimulator`, because fields are
       cut across their edges.
-    survey: `simulate.Survey`; every example has holes and galaxies of its own.
+    survey: `simulate.Survey`; every example has holes and galaxies of its own. Or a
+      `shear_map.ShearMap`, whose mask and noise every example has.
     spectrum: `spectra.PowerSpectrum` of the maps, for the Wiener filter.
     pixel_scale: Side of a pixel, an angle.
     folder: Path of the folder of checkpoints, `settings.json`, `log.csv` and the model,
@@ -199,7 +201,8 @@ def train(
       arguments, the training is resumed; num_steps, learning_rate and checkpoint_every
       may differ.
     settings: `DeepMassSettings`.
-    shape: `(ny, nx)` of the fields that are observed.
+    shape: `(ny, nx)` of the fields that are observed; None for 360 x 360, or the shape
+      of the shear map.
     architecture: `nn.architectures.Architecture` with two inputs.
     progress: Whether to show a progress bar on standard error.
 
@@ -208,14 +211,15 @@ def train(
     tenth of the steps, those before an interruption included.
 
   Raises:
-    ValueError: If the maps are smaller than the fields, the architecture has not two
-      inputs, or the folder holds a training with other arguments or more steps.
+    ValueError: If the maps are smaller than the fields, the shear map has another shape
+      or pixel scale, the architecture has not two inputs, or the folder holds a training
+      with other arguments or more steps.
     RuntimeError: If the Wiener filter of a batch does not converge.
     FloatingPointError: If weights are no longer finite; the last checkpoint stays.
   """
-  _check_examples(maps, shape, architecture)
-  grid = geometry.PixelGrid(shape, u.Quantity(pixel_scale))
-  circumstances = dict(num_maps=len(maps), survey=str(survey))
+  grid = _grid_of(survey, shape, u.Quantity(pixel_scale))
+  _check_examples(maps, grid.shape, architecture)
+  circumstances = dict(num_maps=len(maps), survey=_describe(survey))
   notes = _open_folder(
     folder,
     dict(
@@ -250,6 +254,29 @@ def train(
       pathlib.Path(folder) / "model", loss.network, card=card, overwrite=True
     )
   return ratio
+
+
+def _grid_of(survey, shape, pixel_scale):
+  """Returns the grid of the examples."""
+  if not isinstance(survey, shear_map_lib.ShearMap):
+    return geometry.PixelGrid(shape or _SHAPE, pixel_scale)
+  mismatch = geometry.pixel_scale_mismatch(
+    survey.grid, float(pixel_scale.to_value(u.arcmin))
+  )
+  if mismatch is not None or shape not in (None, survey.grid.shape):
+    raise ValueError(
+      "The examples are observed with mask and noise of the shear map, which has"
+      f" {survey.grid.shape} pixels of {survey.grid.pixel_scale:g}; got shape = {shape}"
+      f" and pixel_scale = {pixel_scale:g}."
+    )
+  return survey.grid
+
+
+def _describe(survey):
+  """Returns a survey in words, by which a training is resumed."""
+  if isinstance(survey, shear_map_lib.ShearMap):
+    return f"mask and noise {survey.noise_checksum()[:16]}"
+  return str(survey)
 
 
 def _check_examples(maps, shape, architecture):
@@ -316,7 +343,11 @@ def _example(maps, survey, *, grid, rng):
   kappa = np.roll(kappa, rng.integers(kappa.shape), axis=(0, 1))
   kappa = kappa[: grid.shape[0], : grid.shape[1]]
   kappa = kappa[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
-  mock = simulate.mock_observation(kappa, grid, survey=survey, seed=rng.integers(2**31))
+  seed = rng.integers(2**31)
+  if isinstance(survey, shear_map_lib.ShearMap):
+    mock = simulate.observe_like(kappa, survey, seed=seed)
+  else:
+    mock = simulate.mock_observation(kappa, grid, survey=survey, seed=seed)
   shear, weight = noise_propagation.weighted_data(mock)
   return kappa - kappa.mean(), shear, weight
 

@@ -53,6 +53,7 @@ from tfp_massmap.calibration.survey import calibrate
 from tfp_massmap.calibration.survey import densest_window
 from tfp_massmap.calibration.survey import shares
 from tfp_massmap.calibration.survey import simulated_truths
+from tfp_massmap.calibration.survey import squared_error
 
 __all__ = [
   "ChainDiagnostics",
@@ -94,6 +95,7 @@ __all__ = [
   "save_run",
   "shares",
   "simulated_truths",
+  "squared_error",
   "std_over_error",
   "stein_test",
   "table",

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import dataclasses
 
 import numpy as np
+import numpy.typing as npt
 
 # With 2,000 permutations the smallest p-value is 5e-4.
 NUM_PERMUTATIONS = 2000
@@ -54,6 +55,30 @@ def jackknife(function: Callable, *arrays: np.ndarray) -> np.ndarray:
     return np.full_like(np.asarray(function(*(a.sum(axis=0) for a in arrays))), np.nan)
   without = function(*(a.sum(axis=0) - a for a in arrays))
   return np.sqrt((num - 1) * np.var(without, axis=0))
+
+
+def ratio_of_squares(squares: npt.ArrayLike) -> Estimate:
+  """Returns a sum of squared errors over another one.
+
+  Args:
+    squares: Sums of squared errors of two methods, of each truth, `[num_truths, 2]`.
+  """
+  ratio = lambda total: total[..., 0] / total[..., 1]
+  values = np.asarray(squares, np.float64)
+  return Estimate(
+    float(ratio(values.sum(axis=0))), float(jackknife(ratio, values)), expected=1.0
+  )
+
+
+def ratio_of_errors(squares: npt.ArrayLike) -> Estimate:
+  """Returns an rms error over another one.
+
+  Args:
+    squares: As of `ratio_of_squares`.
+  """
+  found = ratio_of_squares(squares)
+  value = float(np.sqrt(found.value))
+  return Estimate(value, float(found.error) / (2 * value), expected=1.0)
 
 
 def against_chance(

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 import dataclasses
-import hashlib
 import json
 import os
 import pathlib
@@ -13,16 +12,6 @@ from tfp_massmap import shear_errors as shear_errors_lib
 from tfp_massmap import shear_map as shear_map_lib
 
 _FILE = "calibration.json"
-
-
-def data_checksum(shear_map: shear_map_lib.ShearMap) -> str:
-  """Returns a checksum of the mask and the noise of a shear map.
-
-  Args:
-    shear_map: `shear_map.ShearMap`.
-  """
-  content = shear_map.mask.tobytes() + shear_map.noise_std.tobytes()
-  return hashlib.sha256(content).hexdigest()
 
 
 def sampler_in_words(
@@ -73,7 +62,7 @@ class Proof:
   Attributes:
     corner: First row and column of the part of the survey whose mocks were sampled.
     shape: `(ny, nx)` of that part.
-    data: `data_checksum` of that part.
+    data: `shear_map.ShearMap.noise_checksum` of that part.
     subject: `Subject`.
     findings: Verdict and findings by name, see `Verdict.header`.
   """
@@ -101,7 +90,7 @@ class Proof:
     if fits:
       parts.append(shear_map.crop(self.corner, shape=self.shape))
     for part in parts:
-      if data_checksum(part) == self.data:
+      if part.noise_checksum() == self.data:
         return part
     raise ValueError(
       "The calibration is of another survey: mask or noise of its part differ. Repeat it"

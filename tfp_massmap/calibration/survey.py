@@ -209,7 +209,7 @@ def calibrate(
   several = _several(prior, num_samples, errors)
   factors = errors.draw(len(several), seed + 1)
   central = central or several[0]
-  data = proof_lib.data_checksum(shear_map)
+  data = shear_map.noise_checksum()
   # Records of other data or truths must not be gone on with.
   label = (
     f"{label}; noise and mask {data[:16]}, first truth of standard deviation"
@@ -293,6 +293,23 @@ def densest_window(
   window = shear_map.crop((int(row), int(column)), shape=(ny, nx))
   window.settings["window"] = f"{ny} x {nx} at ({row}, {column})"
   return window
+
+
+def squared_error(record: ranks.Record) -> float:
+  """Returns the sum of squared errors of the posterior mean over measured pixels.
+
+  It is that of infinitely many samples: the scatter of a mean of a few is no error of
+  the posterior mean.
+
+  Args:
+    record: Record of a truth, without the means of the maps.
+  """
+  num = record.num_samples
+  # The truth is a member of the mean that residuals are taken about.
+  squares = record.residuals[_OBSERVED][:, 1]
+  mean = squares[0] * ((num + 1) / num) ** 2
+  scatter = (squares[1:].sum() - mean * num / (num + 1) ** 2) / (num - 1)
+  return float(mean - scatter / num)
 
 
 def _subject(prior, method, shear_errors):
@@ -381,20 +398,8 @@ def _over_wiener(mocks, records, prior, factors):
     corrected = factors.apply(shear_map)
     error = baselines.wiener.estimate(corrected, prior.gaussian).kappa - truth
     wiener = np.sum((error - error.mean())[mask] ** 2)
-    num = record.num_samples
-    # The truth is a member of the mean that residuals are taken about.
-    squares = record.residuals[_OBSERVED][:, 1]
-    mean = squares[0] * ((num + 1) / num) ** 2
-    scatter = (squares[1:].sum() - mean * num / (num + 1) ** 2) / (num - 1)
-    # The scatter of a mean of so many samples is no error of the posterior mean.
-    sums.append([mean - scatter / num, wiener])
-  ratio = lambda total: np.sqrt(total[..., 0] / total[..., 1])
-  values = np.array(sums)
-  return estimates.Estimate(
-    float(ratio(values.sum(axis=0))),
-    float(estimates.jackknife(ratio, values)),
-    expected=1.0,
-  )
+    sums.append([squared_error(record), wiener])
+  return estimates.ratio_of_errors(sums)
 
 
 def _first(records, beginning):

@@ -131,14 +131,16 @@ def _spectrum(options, metadata):
 
 def _sources(options, metadata):
   """Returns the n(z) of the maps."""
-  from tfp_massmap.simulate import source_planes
+  from tfp_massmap.priors import from_dataset
 
-  if "plane_weights" not in metadata:
+  sources = from_dataset.sources_of(metadata)
+  if sources is None:
     raise ValueError(
-      f"The metadata of {options.dataset} have no plane_weights, by which the power"
-      " of its maps would be computed. Give their power with --spectrum TABLE."
+      f"The metadata of {options.dataset} have no n(z) (sources or plane_weights), by"
+      " which the power of its maps would be computed. Give their power with --spectrum"
+      " TABLE."
     )
-  return source_planes.sources(metadata["plane_weights"])
+  return sources
 
 
 def _cosmology(metadata):

@@ -15,8 +15,6 @@ import numpy.typing as npt
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import shuffle
 
-from tfp_massmap.simulate import source_planes
-
 # tfds holds 1 GB of examples in memory by default, which is much beside a simulator.
 _SHUFFLE_BYTES = 100 * 2**20
 # Simulated maps of different splits have different numbers, hence independent random
@@ -117,21 +115,6 @@ def map_feature(
     dtype: Dtype of the map.
   """
   return tfds.features.Tensor(shape=shape, dtype=dtype, encoding="bytes")
-
-
-def plane_weights(
-  given: Sequence[float] | Callable[[np.ndarray], np.ndarray],
-) -> tuple[float, ...]:
-  """Returns the weights of the 40 source planes of kappaTNG, normalised.
-
-  Args:
-    given: 40 weights, or a density of redshifts n(z).
-
-  Raises:
-    ValueError: If there are not 40 weights, or they are negative or all zero.
-  """
-  weights = source_planes.weights_from_density(given) if callable(given) else given
-  return tuple(source_planes.check_weights(weights).tolist())
 
 
 @contextlib.contextmanager

@@ -13,7 +13,6 @@ from tfp_massmap import simulate
 from tfp_massmap import spectra
 from tfp_massmap.baselines import deepmass
 from tfp_massmap.priors import from_dataset
-from tfp_massmap.simulate import source_planes
 
 
 def main() -> None:
@@ -30,7 +29,9 @@ def main() -> None:
   options = parser.parse_args()
   builder = from_dataset.open_dataset(options.dataset)
   maps, pixel_scale, metadata = from_dataset.read_maps(builder)
-  sources = source_planes.sources(metadata["plane_weights"])
+  sources = from_dataset.sources_of(metadata)
+  if sources is None:
+    parser.error(f"{options.dataset} does not say the n(z) of its maps")
   spectrum = spectra.PowerSpectrum.theory(sources, small_scales="kappatng")
   settings = deepmass.DeepMassSettings(
     num_steps=options.num_steps, mixed_precision=options.mixed_precision

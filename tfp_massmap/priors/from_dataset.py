@@ -1,5 +1,6 @@
 """Convergence maps of a prepared tfds data set, for the training of a prior."""
 
+from collections.abc import Mapping
 import dataclasses
 import os
 import pathlib
@@ -11,6 +12,7 @@ import numpy as np
 from tfp_massmap import theory
 from tfp_massmap.priors import survey_training
 from tfp_massmap.simulate import random_surveys
+from tfp_massmap.simulate import source_planes
 
 if typing.TYPE_CHECKING:
   import tensorflow_datasets as tfds
@@ -83,6 +85,20 @@ def read_maps(
   metadata["dataset"] = builder.info.full_name
   metadata["splits"] = {split: len(kappa) for split, kappa in maps.items()}
   return maps, metadata["pixel_scale_arcmin"] * u.arcmin, metadata
+
+
+def sources_of(metadata: Mapping) -> theory.SourceRedshifts | None:
+  """Returns the n(z) of the maps of a data set; None if it does not say.
+
+  Args:
+    metadata: Metadata of the data set: `sources`, as `halo_kappa` has, or
+      `plane_weights`, as `kappatng_cosmos` has.
+  """
+  if metadata.get("sources") is not None:
+    return theory.SourceRedshifts.from_card(metadata["sources"])
+  if metadata.get("plane_weights") is not None:
+    return source_planes.sources(metadata["plane_weights"])
+  return None
 
 
 def is_of_surveys(builder: "tfds.core.DatasetBuilder") -> bool:

@@ -29,7 +29,6 @@ from tfp_massmap.priors import linear_response as linear_response_lib
 from tfp_massmap.priors import residual as residual_lib
 from tfp_massmap.priors import survey_corrections
 from tfp_massmap.priors import survey_fit
-from tfp_massmap.simulate import source_planes
 
 _CARD = ("architecture", "sigma_range")
 
@@ -321,7 +320,7 @@ def save(
   pixel_scale: u.Quantity,
   sigma_range: tuple[float, float],
   training: dict,
-  plane_weights: np.ndarray | None = None,
+  sources: theory.SourceRedshifts | None = None,
   overwrite: bool = False,
 ) -> None:
   """Writes a trained prior, for `HybridPrior.load`.
@@ -333,15 +332,12 @@ def save(
     pixel_scale: Side of a pixel, an angle.
     sigma_range: Smallest and largest sigma of the training.
     training: Dict for the card: data, length, validation figures.
-    plane_weights: n(z) of the maps as weights of the source planes, see
-      `simulate.source_planes`; None if it is not known.
+    sources: n(z) of the maps; None if it is not known.
     overwrite: Whether existing files may be replaced.
 
   Raises:
     FileExistsError: If a file exists and `overwrite` is false.
   """
-  if plane_weights is not None:
-    plane_weights = np.asarray(plane_weights, float).tolist()
   card = dict(
     kind="prior",
     architecture=dataclasses.asdict(denoiser.architecture),
@@ -351,10 +347,7 @@ def save(
     ),
     pixel_scale_arcmin=u.Quantity(pixel_scale).to_value(u.arcmin),
     sigma_range=[float(s) for s in sigma_range],
-    plane_weights=plane_weights,
-    mean_source_redshift=(
-      None if plane_weights is None else source_planes.mean_redshift(plane_weights)
-    ),
+    sources=None if sources is None else sources.as_card(),
     training=training,
   )
   if denoiser.survey is not None:

@@ -11,7 +11,6 @@ import os
 import warnings
 
 from astropy import units as u
-import numpy as np
 
 from tfp_massmap import geometry
 from tfp_massmap import spectra
@@ -19,7 +18,6 @@ from tfp_massmap import theory
 from tfp_massmap.nn import network_file
 from tfp_massmap.priors import conditions
 from tfp_massmap.priors import residual
-from tfp_massmap.simulate import source_planes
 
 # A warning is due where the power at this multipole differs by more than this share: 10 %
 # in sigma_8 cost 4 % of coverage (docs/calibration.md).
@@ -27,7 +25,7 @@ _POWER_TOLERANCE = 0.05
 _POWER_ELL = 1000.0
 _NEEDED = {
   "conditioning": ("small_scales",),
-  "scales": ("spectrum", "pixel_scale_arcmin", "plane_weights"),
+  "scales": ("spectrum", "pixel_scale_arcmin", "sources"),
 }
 
 
@@ -181,16 +179,14 @@ def _check_pixel_scale(card, grid):
 
 def _check_redshifts(card, sources):
   """Warns if the galaxies give another convergence power than those of the training."""
-  if card["plane_weights"] is None:
+  if card["sources"] is None:
     warnings.warn(
       "The prior does not say for which source redshifts it was trained: they cannot"
       " be compared with those of the galaxies.",
       stacklevel=5,
     )
     return
-  trained = theory.SourceRedshifts(
-    source_planes.source_redshifts(), np.array(card["plane_weights"])
-  )
+  trained = theory.SourceRedshifts.from_card(card["sources"])
   powers = [
     theory.convergence_power([_POWER_ELL], n_of_z)[0] for n_of_z in (sources, trained)
   ]

@@ -143,15 +143,6 @@ def train(
     architectures.resolve(architecture), num_conditions=len(conditions.NAMES)
   )
   _check_crop([*maps.maps, *validation.maps], settings.crop)
-  begin = _start(start, folder)
-  architecture = dataclasses.replace(
-    architectures.resolve(architecture), num_conditions=len(conditions.NAMES)
-  )
-  smallest = min(min(np.shape(kappa)) for kappa in [*maps.maps, *validation.maps])
-  if settings.crop > smallest:
-    raise ValueError(
-      f"Crops of {settings.crop} pixels do not fit into maps of {smallest}."
-    )
   tables = SurveyTables(
     [*maps.surveys, *validation.surveys], crop=settings.crop, progress=progress
   )

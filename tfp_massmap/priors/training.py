@@ -18,6 +18,7 @@ from tfp_massmap.nn import training_folder
 from tfp_massmap.priors import conditions
 from tfp_massmap.priors import error_scale
 from tfp_massmap.priors import example_denoisers
+from tfp_massmap.priors import from_dataset
 from tfp_massmap.priors import gaussian as gaussian_prior
 from tfp_massmap.priors import hybrid
 from tfp_massmap.priors import measurement
@@ -223,7 +224,7 @@ def train(
       pixel_scale=pixel_scale,
       sigma_range=settings.sigma_range,
       training=record,
-      plane_weights=record["data"].get("plane_weights"),
+      sources=from_dataset.sources_of(record["data"]),
       overwrite=True,
     )
   _measure(path, validation_maps, settings.crop, progress=progress)

@@ -107,15 +107,6 @@ def redshift_edges() -> np.ndarray:
   return np.append(edges, _LAST_EDGE)
 
 
-def mean_redshift(weights: npt.ArrayLike) -> float:
-  """Returns the weighted mean of the redshifts of the source planes.
-
-  Args:
-    weights: Weights of the planes, `[40]`.
-  """
-  return float(np.average(source_redshifts(), weights=np.asarray(weights)))
-
-
 def weights_from_redshifts(
   redshifts: npt.ArrayLike,
   counts: npt.ArrayLike | None = None,

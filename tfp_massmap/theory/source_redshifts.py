@@ -1,6 +1,7 @@
 """Redshift distributions of source galaxies."""
 
 from collections.abc import Callable
+from collections.abc import Mapping
 import dataclasses
 import os
 import pathlib
@@ -66,6 +67,29 @@ class SourceRedshifts:
   def mean(self) -> float:
     """Mean redshift."""
     return float(self.redshift @ self.weight)
+
+  def as_card(self) -> dict[str, typing.Any]:
+    """Returns an entry of JSON, which `from_card` takes."""
+    return dict(
+      redshift=self.redshift.tolist(), weight=self.weight.tolist(), name=self.name
+    )
+
+  @classmethod
+  def from_card(cls, entry: Mapping[str, typing.Any]) -> typing.Self:
+    """Returns the distribution of an entry of a card or of metadata.
+
+    Args:
+      entry: What `as_card` returned.
+
+    Raises:
+      ValueError: As the class, or if an entry is missing.
+    """
+    missing = [n for n in ("redshift", "weight", "name") if n not in entry]
+    if missing:
+      raise ValueError(f"An entry of an n(z) lacks {' and '.join(missing)}.")
+    return cls(
+      np.asarray(entry["redshift"]), np.asarray(entry["weight"]), name=entry["name"]
+    )
 
   @classmethod
   def from_galaxies(
