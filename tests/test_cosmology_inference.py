@@ -61,6 +61,7 @@ def test_ranks_of_mocks_are_even():
 def test_draws_have_the_weights():
   mocks, _ = _linear_mocks(400, seed=2)
   found = lib.infer(mocks, mocks.statistics[7])
+  assert found.center == WIDE.mean and found.name == f"{WIDE}, inferred with 400 mocks"
   drawn = found.draw(200, seed=1)
   values = np.array([[c.omega_matter, c.sigma_8] for c in drawn])
   middle = np.array([found.mean.omega_matter, found.mean.sigma_8])
@@ -68,6 +69,17 @@ def test_draws_have_the_weights():
   np.testing.assert_allclose(values.std(axis=0), found.std, rtol=0.15)
   assert found.draw(200, seed=1) == drawn != found.draw(200, seed=2)
   assert "by the data" in str(found) and found.is_uncertain
+
+
+def test_draws_of_different_data_share_cosmologies():
+  """Rounded values, which stay within the tables."""
+  mocks, _ = _linear_mocks(400, seed=2)
+  many = [lib.infer(mocks, mocks.statistics[i]).draw(8, seed=i) for i in range(40)]
+  assert len({c.sigma_8 for drawn in many for c in drawn}) < 60
+  edge = lib.CosmologyPosterior(
+    np.array([[0.449, 1.099], [0.4, 1.0]]), np.full(2, 0.5), WIDE
+  )
+  assert max(c.omega_matter for c in edge.draw(8, seed=0)) <= 0.45
 
 
 def test_a_parameter_that_is_known_stays():
@@ -113,12 +125,13 @@ def test_mocks_tell_the_amplitude(survey, fields, tmp_path):
   assert len(fields) == 64
   with pytest.raises(ValueError, match="another run, with num_mocks"):
     lib.simulate_mocks(survey, sources, cosmologies=prior, **{**given, "num_mocks": 65})
-  statistics = lib.make_statistics(survey, sources, cosmology=prior.mean)
+  infer = lib.Inference.of_survey(survey, sources, cosmologies=prior, **given)
+  assert infer.name == f"{prior}, inferred with 64 mocks" and len(fields) == 64
   found = []
   for sigma_8 in (0.65, 1.0):
     kappa = lib._truth(GRID, sources, theory.Cosmology(sigma_8=sigma_8), seed=3)
     shear_map = simulate.observe_like(kappa.numpy(), survey, seed=4)
-    found.append(lib.infer(mocks, statistics(shear_map)))
+    found.append(infer(shear_map))
   low, high = (each.mean.sigma_8 for each in found)
   assert low < 0.78 < 0.86 < high
   assert max(each.std[1] for each in found) < 0.12  # The prior has 0.2, cut at 1.1.

@@ -18,6 +18,7 @@ does, so that the errors are at least as large as they could be.
 import dataclasses
 import hashlib
 import os
+import typing
 
 import numpy as np
 
@@ -38,6 +39,7 @@ _PEAK_EDGES = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, np.inf)
 # Share of the mocks that count, the nearest; their weight falls to zero with distance.
 _NEAREST = 0.5
 _FEWEST_MOCKS = 64
+_KNOWN = 1e-9  # Standard deviation below which a parameter does not vary.
 # Strength of the ridge of the regression, in units of the statistics' own scatter over
 # the mocks: enough to hold statistics that hardly vary.
 _RIDGE = 1e-2
@@ -133,10 +135,12 @@ class CosmologyPosterior:
   Attributes:
     parameters: Values of `PARAMETERS`, `[n, 2]`.
     weights: Weight of each, `[n]`, of sum 1.
+    prior: `theory.CosmologyPrior` that the mocks were drawn from.
   """
 
   parameters: np.ndarray
   weights: np.ndarray
+  prior: theory.CosmologyPrior
   is_uncertain = True
 
   def __str__(self) -> str:
@@ -145,6 +149,16 @@ class CosmologyPosterior:
       f"Omega_m={mean[0]:.4f}+-{std[0]:.4f}, sigma_8={mean[1]:.4f}+-{std[1]:.4f}"
       " by the data"
     )
+
+  @property
+  def center(self) -> theory.Cosmology:
+    """The mean of the prior, which is the same for all data of a survey."""
+    return self.prior.mean
+
+  @property
+  def name(self) -> str:
+    """The prior and the number of mocks, the same for all data of a survey."""
+    return _name(self.prior, len(self.weights))
 
   @property
   def mean(self) -> theory.Cosmology:
@@ -159,6 +173,10 @@ class CosmologyPosterior:
   def draw(self, num: int, seed: int) -> list[theory.Cosmology]:
     """Returns cosmologies that fill the distribution evenly, in random order.
 
+    Values are rounded to a quarter to a half of their standard deviation, which adds two
+    per cent to it at most: cosmologies of different data are then often the same, and
+    share what is made for them.
+
     Args:
       num: Their number.
       seed: Integer.
@@ -169,7 +187,7 @@ class CosmologyPosterior:
     places = (rng.permutation(num) + rng.uniform(size=num)) / num
     ranks = np.searchsorted(np.cumsum(self.weights[order]), places)
     chosen = self.parameters[order[np.minimum(ranks, len(order) - 1)]]
-    return [theory.Cosmology(*map(float, row)) for row in chosen]
+    return [theory.Cosmology(*map(float, row)) for row in self._rounded(chosen)]
 
   def rank(self, truth: np.ndarray) -> np.ndarray:
     """Returns the weight below a cosmology in each parameter, `[2]`.
@@ -179,9 +197,65 @@ class CosmologyPosterior:
     """
     return self.weights @ (self.parameters < np.asarray(truth))
 
+  def _rounded(self, values):
+    known = self.std < _KNOWN
+    step = 2.0 ** np.floor(np.log2(np.where(known, 1, self.std / 2)))
+    rounded = np.where(known, values, np.round(values / step) * step)
+    return np.clip(rounded, *_limits())
+
   def _moments(self):
     mean = self.weights @ self.parameters
     return mean, np.sqrt(self.weights @ (self.parameters - mean) ** 2)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Inference:
+  """A function of a shear map of one survey to its `CosmologyPosterior`.
+
+  Attributes:
+    statistics: `SurveyStatistics` of the survey.
+    mocks: `Mocks` of it.
+  """
+
+  statistics: SurveyStatistics
+  mocks: Mocks
+
+  @property
+  def name(self) -> str:
+    """As that of each `CosmologyPosterior`."""
+    return _name(self.mocks.cosmologies, len(self.mocks.parameters))
+
+  def __call__(self, shear_map: shear_map_lib.ShearMap) -> CosmologyPosterior:
+    """Returns the cosmology given a shear map.
+
+    Args:
+      shear_map: `shear_map.ShearMap` of the survey.
+    """
+    return infer(self.mocks, self.statistics(shear_map))
+
+  @classmethod
+  def of_survey(
+    cls,
+    survey: shear_map_lib.ShearMap,
+    sources: theory.SourceRedshifts,
+    *,
+    cosmologies: theory.CosmologyPrior,
+    **options: typing.Any,
+  ) -> typing.Self:
+    """Simulates the mocks of a survey.
+
+    Args:
+      survey: `shear_map.ShearMap` with the mask and the noise.
+      sources: The n(z).
+      cosmologies: `theory.CosmologyPrior`.
+      **options: As of `simulate_mocks`.
+
+    Raises:
+      ValueError: As `simulate_mocks`.
+    """
+    statistics = make_statistics(survey, sources, cosmology=cosmologies.mean)
+    mocks = simulate_mocks(survey, sources, cosmologies=cosmologies, **options)
+    return cls(statistics, mocks)
 
 
 def simulate_mocks(
@@ -277,13 +351,14 @@ def infer(mocks: Mocks, statistics: np.ndarray) -> CosmologyPosterior:
   predict = _regression(mocks.statistics, mocks.parameters)
   found, wanted = predict(mocks.statistics), predict(statistics)
   scale = found.std(axis=0)
-  known = scale > 1e-9  # A parameter that does not vary has no regression.
+  known = scale > _KNOWN  # A parameter that does not vary has no regression.
   distance = np.linalg.norm(((found - wanted) / np.where(known, scale, 1)), axis=1)
   reach = np.quantile(distance, _NEAREST)
   weights = np.maximum(1 - (distance / reach) ** 2, 0)  # Epanechnikov's kernel.
   moved = mocks.parameters + (wanted - found)
-  low, high = np.transpose([theory.cosmology_ranges()[n] for n in PARAMETERS])
-  return CosmologyPosterior(np.clip(moved, low, high), weights / weights.sum())
+  return CosmologyPosterior(
+    np.clip(moved, *_limits()), weights / weights.sum(), mocks.cosmologies
+  )
 
 
 def _regression(statistics, parameters):
@@ -298,6 +373,15 @@ def _regression(statistics, parameters):
     standard.T @ (parameters - mean) / len(standard),
   )
   return lambda values: mean + (values - center) / scale @ slopes
+
+
+def _limits():
+  """Returns the lowest and the highest values of the tables of the matter power."""
+  return np.transpose([theory.cosmology_ranges()[n] for n in PARAMETERS])
+
+
+def _name(prior, num_mocks):
+  return f"{prior}, inferred with {num_mocks} mocks"
 
 
 def _truth(grid, sources, cosmology, *, seed):

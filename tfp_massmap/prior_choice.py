@@ -9,9 +9,11 @@ import typing
 from tfp_massmap import calibration
 from tfp_massmap import geometry
 from tfp_massmap import priors
+from tfp_massmap import shear_map as shear_map_lib
 from tfp_massmap import spectra
 from tfp_massmap import theory
 
+_MOST_KEPT = 32  # Priors in memory, each with a network of 10 MB.
 # A trained prior by name or path; the spectrum of a Gaussian prior; a prior; or a function
 # of a `theory.Cosmology` to one of the last two.
 Choice: typing.TypeAlias = (
@@ -54,7 +56,7 @@ class PriorChoice:
     if cosmology is None or isinstance(cosmology, theory.Cosmology):
       self._central = cosmology
     else:
-      self._central = cosmology.mean
+      self._central = cosmology.center
       self.distribution = cosmology if cosmology.is_uncertain else None
 
   def on(
@@ -109,6 +111,27 @@ class PriorChoice:
     num = calibration.shares(num_samples)
     return [self.on(grid, c) for c in self.distribution.draw(num, seed)]
 
+  def several_of(
+    self,
+    grid: geometry.PixelGrid,
+    num_samples: int,
+    *,
+    infer: Callable[[shear_map_lib.ShearMap], theory.CosmologyDistribution],
+    seed: int,
+  ) -> Callable[[shear_map_lib.ShearMap], list[priors.Prior]]:
+    """Returns a function of a shear map to the priors of cosmologies that fit it.
+
+    Args:
+      grid: `geometry.PixelGrid`.
+      num_samples: Number of samples, see `calibration.shares`.
+      infer: Function of a shear map to its distribution of cosmologies, such as
+        `cosmology_inference.Inference`.
+      seed: Integer, of the cosmologies.
+    """
+    num = calibration.shares(num_samples)
+    on = functools.lru_cache(_MOST_KEPT)(lambda cosmology: self.on(grid, cosmology))
+    return lambda shear_map: [on(c) for c in infer(shear_map).draw(num, seed)]
+
   def describe(self, prior: priors.Prior) -> str:
     """Returns the prior for headers, with the errors of the cosmology if there are any.
 
@@ -119,20 +142,27 @@ class PriorChoice:
       return prior.description
     return f"{prior.description}, over {self.distribution}"
 
-  def subject(self, grid: geometry.PixelGrid, sampler: str) -> calibration.Subject:
+  def subject(
+    self, grid: geometry.PixelGrid, sampler: str, *, distribution: str | None = None
+  ) -> calibration.Subject:
     """Returns what a calibration is of, and what a map is for it to be its proof.
 
     Args:
       grid: `geometry.PixelGrid` of the part of the survey that is mocked.
       sampler: `calibration.sampler_in_words`.
+      distribution: Name of the distribution of cosmologies, if another one takes the
+        place of that of the choice.
     """
     prior, sources = self.on(grid), self._sources
+    if distribution is None and self.distribution is not None:
+      distribution = self.distribution.name
+    over = "" if distribution is None else f", over {distribution}"
     # A prior that was made for one grid has another checksum than for a part of it.
     refits = _is_function(self._choice) or isinstance(
       self._choice, (str, os.PathLike, spectra.PowerSpectrum)
     )
     return calibration.Subject(
-      self.describe(prior),
+      f"{prior.description}{over}",
       prior.fingerprint() if refits else "",
       sources="" if sources is None else f"{sources.name}, mean {sources.mean:.4f}",
       sampler=sampler,

@@ -3,14 +3,16 @@
     python examples/benchmarks/surveys.py denoising [--prior NAME ...] [--maps 8]
     python examples/benchmarks/surveys.py posterior [--prior NAME] [--truths 16]
         [--samples 39] [--survey NAME ...] [--cosmology "sigma_8=0.80+-0.06"]
-        [--truth-cosmology "sigma_8=0.72"] [--output DIR] [--full]
+        [--infer-cosmology 256] [--truth-cosmology "sigma_8=0.72"] [--output DIR]
+        [--full]
 
 `denoising` prints the squared error of each prior's denoiser over that of the right
 Gaussian prior, at shares of the noise of the survey. `posterior` samples truths of each
 survey (192 x 192 pixels, with holes around stars), and prints a row of figures of merit.
 It resumes in DIR. `--cosmology` is that of the prior; with errors, samples are shared
-among 8 cosmologies, or as many as divide the samples evenly. `--full` takes 64 truths of
-64 samples, for the limits of `docs/calibration.md`.
+among 8 cosmologies, or as many as divide the samples evenly; with `--infer-cosmology`,
+cosmologies that each truth's shear map tells, by so many mocks. `--full` takes 64 truths
+of 64 samples, for the limits of `docs/calibration.md`.
 """
 
 import argparse
@@ -22,6 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_massmap import calibration
+from tfp_massmap import cosmology_inference
 from tfp_massmap import geometry
 from tfp_massmap import prior_choice
 from tfp_massmap import shear_map as shear_map_lib
@@ -138,11 +141,9 @@ def posterior(options):
     survey = SURVEYS[name]
     for prior_name in options.prior:
       folder = options.output and options.output / _folder(name, prior_name, options)
-      choice = choice_of(prior_name, survey, options.cosmology)
       verdict = calibration.calibrate(
         observation(survey),
-        choice.several(survey.grid, num_samples, seed=0),
-        central=choice.on(survey.grid),
+        **priors_of(name, prior_name, num_samples, options),
         truth=calibration.simulated_truths(
           survey.grid, survey.sources, cosmology=options.truth_cosmology, seed=SEED
         ),
@@ -155,6 +156,24 @@ def posterior(options):
       print(f"| {name}, {prior_name} | {row(verdict)} |", flush=True)
       if folder:
         verdict.save(folder)
+
+
+def priors_of(name, prior_name, num_samples, options):
+  """Returns the arguments of `calibrate` for the priors of the samples."""
+  survey = SURVEYS[name]
+  choice = choice_of(prior_name, survey, options.cosmology)
+  grid, central = survey.grid, choice.on(survey.grid)
+  if not options.infer_cosmology:
+    return dict(prior=choice.several(grid, num_samples, seed=0), central=central)
+  infer = cosmology_inference.Inference.of_survey(
+    observation(survey),
+    survey.sources,
+    cosmologies=options.cosmology,
+    num_mocks=options.infer_cosmology,
+    folder=options.output / f"{name}-mocks_at_{options.cosmology}".replace(" ", "_"),
+  )
+  several = choice.several_of(grid, num_samples, infer=infer, seed=0)
+  return dict(prior=central, priors_of=several)
 
 
 def row(verdict):
@@ -187,6 +206,8 @@ def _folder(name, prior_name, options):
     words.append(f"at {options.cosmology}")
   if options.truth_cosmology != theory.KAPPATNG:
     words.append(f"truths at {options.truth_cosmology}")
+  if options.infer_cosmology:
+    words.append(f"inferred with {options.infer_cosmology} mocks")
   return "-".join(words).replace(" ", "_")
 
 
@@ -196,6 +217,7 @@ def main():
   parser.add_argument("--prior", nargs="+", default=["universal"])
   parser.add_argument("--survey", nargs="+", default=list(SURVEYS), choices=SURVEYS)
   parser.add_argument("--cosmology", type=theory.CosmologyPrior.parse)
+  parser.add_argument("--infer-cosmology", type=int, metavar="MOCKS")
   parser.add_argument(
     "--truth-cosmology", type=theory.Cosmology.parse, default=theory.KAPPATNG
   )

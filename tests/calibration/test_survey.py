@@ -69,6 +69,7 @@ def test_truths_of_the_prior_are_calibrated(right):
   assert verdict.error_over_wiener.value == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_samples_over_errors_of_the_shear_are_calibrated(survey, prior):
   """A biased and loud shear, three posteriors: eight findings, as above."""
   errors = shear_errors.ShearErrors(
@@ -88,6 +89,37 @@ def test_samples_over_errors_of_the_shear_are_calibrated(survey, prior):
   assert f"; 24 errors of the shear of {errors}" in over.label
   # Three posteriors have means of their own: that of all is the Wiener filter's, nearly.
   assert over.error_over_wiener.value == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.usefixtures("without_xla")
+def test_mocks_may_have_priors_of_their_own(survey, fiducial):
+  """Truths of half or twice the power, which the noise of mocks would not tell.
+
+  A function of the mock knows the power by the scatter of its shear. Its samples are
+  calibrated, eight findings as above, and those of the prior in the middle are not.
+  """
+  made = [
+    priors.GaussianPrior.from_spectrum(
+      spectra.PowerSpectrum(fiducial.ell, factor * fiducial.c_ell), GRID
+    )
+    for factor in (1, 16)
+  ]
+  truth = lambda index: made[index % 2].sample(seed=(index, 7)).numpy()
+  quiet = dataclasses.replace(survey, noise_std=0.3 * survey.noise_std)
+  given = dict(truth=truth, num_truths=16, num_samples=12, batch_size=12)
+  given["progress"] = False
+
+  def priors_of(shear_map):
+    # Shears of 16 times the power have 4 times the scatter.
+    loud = np.std(shear_map.shear[:, shear_map.mask]) > 0.03
+    return [made[int(loud)]] * 6
+
+  verdict = calibration.calibrate(quiet, made[0], priors_of=priors_of, **given)
+  assert verdict.is_calibrated, str(verdict)
+  assert "; others for each mock of Gaussian" in verdict.label
+  alone = calibration.calibrate(quiet, made[0], **given)
+  assert not alone.is_calibrated
+  assert alone.label != verdict.label
 
 
 @pytest.mark.parametrize("num, expected", [(32, 8), (26, 2), (7, 7), (11, 1), (24, 8)])
@@ -226,6 +258,7 @@ def test_simulated_truths_are_of_the_survey():
   np.testing.assert_array_equal(near(1), near(1))
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_several_priors_share_the_samples(survey, prior, fiducial):
   """Two different priors, and two in another order, are other runs than two equal."""
   halved = spectra.PowerSpectrum(fiducial.ell, fiducial.c_ell / 2)

@@ -1,10 +1,14 @@
 """`tfp-massmap calibrate`: mocks of the survey of a catalogue."""
 
 from astropy.io import fits
+import pytest
 
 from tfp_massmap import calibration
 from tfp_massmap import cli
+from tfp_massmap import cosmology_inference
 from tfp_massmap import io
+from tfp_massmap import priors
+from tfp_massmap import spectra
 
 
 def test_a_catalogue_gets_a_verdict(tmp_path, catalogue, capsys):
@@ -61,3 +65,37 @@ def test_an_uncertain_cosmology_has_a_prior_for_each_batch(tmp_path, catalogue):
   proof = calibration.Proof.read(out)
   assert proof.subject.prior.endswith("over Omega_m=0.3089, sigma_8=0.8+-0.06")
   assert proof.subject.sampler.endswith("over m=0.01+-0.02, noise=1")
+
+
+@pytest.mark.usefixtures("without_xla")
+def test_what_the_data_say_of_the_cosmology_is_proved_too(
+  tmp_path, catalogue, monkeypatch, capsys
+):
+  """Fields of the power of their cosmology stand for simulated maps of the mocks.
+
+  The proof is one of maps of the same inference, not of a cosmology by its prior alone.
+  """
+
+  def truth(grid, sources, cosmology, *, seed):
+    spectrum = spectra.PowerSpectrum.theory(sources, cosmology)
+    return priors.GaussianPrior.from_spectrum(spectrum, grid).sample(seed=(seed, 1))
+
+  monkeypatch.setattr(cosmology_inference, "_truth", truth)
+  out = tmp_path / "out"
+  same = ["--pixel-scale", "1.5", "--prior", "gaussian", "--mean-redshift", "1.4"]
+  same += ["--cosmology", "sigma_8=0.80+-0.06", "--infer-cosmology", "64", "--quiet"]
+  words = ["calibrate", str(catalogue), "-o", str(out), *same, "--window", "24"]
+  words += ["--num-truths", "2", "--num-samples", "9", "--batch-size", "3"]
+  assert cli.main(words) == 0
+  name = "Omega_m=0.3089, sigma_8=0.8+-0.06, inferred with 64 mocks"
+  assert calibration.Proof.read(out).subject.prior.endswith(f"over {name}")
+  assert "others for each mock of Gaussian" in (out / "calibration.md").read_text()
+  made = ["reconstruct", str(catalogue), "--num-samples", "2", *same]
+  made += ["--calibration", str(out), "-o", str(tmp_path / "map.fits")]
+  assert cli.main(made) == 0, capsys.readouterr()
+  settings = io.read_settings(fits.getheader(tmp_path / "map.fits"))
+  assert settings["calibrated"] in (True, False)
+  assert "by the data" in settings["prior"]
+  alone = [w for w in made if w not in ("--infer-cosmology", "64")]
+  assert cli.main([*alone, "--overwrite"]) == 1
+  assert "The calibration is of another prior" in capsys.readouterr().err

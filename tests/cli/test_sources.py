@@ -108,17 +108,12 @@ def test_the_data_may_say_what_the_cosmology_is(run, monkeypatch, capsys):
   """The samples get the cosmology that is inferred from the mocks and the data."""
   given = {}
 
-  def mocks(survey, sources, **arguments):
-    given.update(arguments)
-    return "mocks"
+  def of_survey(survey, sources, **arguments):
+    given.update(arguments, survey=survey)
+    return lambda shear_map: shear_map is survey and inferred
 
   inferred = theory.CosmologyPrior(sigma_8_std=0.01)
-  for name, value in (
-    ("simulate_mocks", mocks),
-    ("make_statistics", lambda *_, **__: lambda shear_map: "statistics"),
-    ("infer", lambda *found: found == ("mocks", "statistics") and inferred),
-  ):
-    monkeypatch.setattr(cosmology_inference, name, value)
+  monkeypatch.setattr(cosmology_inference.Inference, "of_survey", of_survey)
   words = ["--prior", "gaussian", "--infer-cosmology", "70"]
   known = ["--mean-redshift", "0.9", "--cosmology", "sigma_8=0.80+-0.10"]
   assert run.cosmology_of(*words, *known) is inferred

@@ -42,18 +42,18 @@ from tfp_massmap.calibration.statistics import coverage
 from tfp_massmap.calibration.statistics import names
 from tfp_massmap.calibration.statistics import rank_deviation
 from tfp_massmap.calibration.statistics import rank_histogram
+from tfp_massmap.calibration.statistics import squared_error
 from tfp_massmap.calibration.statistics import std_over_error
 from tfp_massmap.calibration.statistics import tarp
 from tfp_massmap.calibration.stein import SteinTest
 from tfp_massmap.calibration.stein import kernel_stein_discrepancy
 from tfp_massmap.calibration.stein import stein_test
-from tfp_massmap.calibration.survey import Finding
-from tfp_massmap.calibration.survey import Verdict
 from tfp_massmap.calibration.survey import calibrate
 from tfp_massmap.calibration.survey import densest_window
 from tfp_massmap.calibration.survey import shares
 from tfp_massmap.calibration.survey import simulated_truths
-from tfp_massmap.calibration.survey import squared_error
+from tfp_massmap.calibration.verdict import Finding
+from tfp_massmap.calibration.verdict import Verdict
 
 __all__ = [
   "ChainDiagnostics",

@@ -31,7 +31,7 @@ _CLASSES = {
 
 
 def plot_coverage(
-  runs: Runs, name: str = "pixels: observed"
+  runs: Runs, name: str = statistics.OBSERVED
 ) -> tuple[mpl_figure.Figure, mpl_axes.Axes]:
   """Plots coverage minus level against the level, with one and two standard errors.
 
@@ -120,7 +120,7 @@ def _class_names(records, group, statistic):
 
 
 def plot_ranks(
-  runs: Runs, name: str = "pixels: observed"
+  runs: Runs, name: str = statistics.OBSERVED
 ) -> tuple[mpl_figure.Figure, mpl_axes.Axes]:
   """Plots rank histograms over what is expected, with errors.
 

@@ -21,6 +21,7 @@ from tfp_massmap.calibration import ranks
 
 # Levels of central intervals: one and two standard deviations of a Gaussian, rounded.
 LEVELS = (0.68, 0.95)
+OBSERVED = "pixels: observed"  # The test of all measured pixels.
 
 
 def names(records: Sequence[ranks.Record], group: str = "") -> list[str]:
@@ -207,6 +208,23 @@ def std_over_error(records: Sequence[ranks.Record], name: str) -> estimates.Esti
   return estimates.Estimate(ratio(squares.sum(axis=0)), error, expected=1.0)
 
 
+def squared_error(record: ranks.Record) -> float:
+  """Returns the sum of squared errors of the posterior mean over measured pixels.
+
+  It is that of infinitely many samples: the scatter of a mean of a few is no error of
+  the posterior mean.
+
+  Args:
+    record: Record of a truth, without the means of the maps.
+  """
+  num = record.num_samples
+  # The truth is a member of the mean that residuals are taken about.
+  squares = record.residuals[OBSERVED][:, 1]
+  mean = squares[0] * ((num + 1) / num) ** 2
+  scatter = (squares[1:].sum() - mean * num / (num + 1) ** 2) / (num - 1)
+  return float(mean - scatter / num)
+
+
 def tarp(
   records: Sequence[ranks.Record],
   name: str = "distances: patches",
@@ -328,7 +346,7 @@ STATISTICS = (
     coverage,
     tests=("pixels", "modes"),
     columns={
-      "observed pixels": "pixels: observed",
+      "observed pixels": OBSERVED,
       "near a gap": "from a gap",
       "highest by posterior mean": "pixels: posterior mean, highest",
       "highest by own kappa": "pixels: own kappa, highest",
@@ -341,14 +359,14 @@ STATISTICS = (
     ("std over error",),
     std_over_error,
     tests=("pixels", "modes"),
-    columns={"std over error": "pixels: observed"},
+    columns={"std over error": OBSERVED},
     figure="classes_std_over_error",
   ),
   Statistic(("bias",), bias, tests=("pixels",), figure="classes_bias"),
   Statistic(
     ("deviation of ranks",),
     rank_deviation,
-    tests=("pixels: observed", "pixels: unobserved"),
+    tests=(OBSERVED, "pixels: unobserved"),
   ),
   Statistic(
     ("TARP deviation",),

@@ -6,150 +6,38 @@ right there. It says nothing of what the simulations lack, nor of errors of the 
 """
 
 from collections.abc import Callable
-from collections.abc import Mapping
 from collections.abc import Sequence
-import dataclasses
 import functools
 import hashlib
 import os
 import pathlib
 import re
-import typing
 
 import numpy as np
 from scipy import ndimage
 
 from tfp_massmap import baselines
 from tfp_massmap import geometry
-from tfp_massmap import io
 from tfp_massmap import priors
 from tfp_massmap import samplers
 from tfp_massmap import shear_errors as shear_errors_lib
 from tfp_massmap import shear_map as shear_map_lib
 from tfp_massmap import simulate
 from tfp_massmap import theory
-from tfp_massmap.calibration import band_powers
 from tfp_massmap.calibration import estimates
-from tfp_massmap.calibration import figures
 from tfp_massmap.calibration import mocks as mocks_lib
 from tfp_massmap.calibration import proof as proof_lib
 from tfp_massmap.calibration import ranks
-from tfp_massmap.calibration import report
 from tfp_massmap.calibration import runs
 from tfp_massmap.calibration import statistics
+from tfp_massmap.calibration import verdict as verdict_lib
 
-_OBSERVED = "pixels: observed"
-_HIGHEST = "pixels: posterior mean, highest"
-# Deviations that count as calibrated, beyond two standard errors.
-_COVERAGE, _STD, _POWER = (0.02, 0.01), 0.03, 0.05
-_WIENER = 0.01
-_LEAST_P = 0.01
 # A Latin hypercube of eight has the standard deviation of its distribution to 5 %.
 _MOST_SHARES = 8
-# Names of classes of pixels in headers, which are short, and in sentences.
-_WHERE = {
-  "measured pixels": "measured pixels",
-  "highest pixels": "the highest 1 % of pixels",
-}
+_MOST_KEPT = 24  # Compiled samplers in memory.
 _WINDOW = re.compile(r"(\d+) x (\d+) at \((\d+), (\d+)\)")
 # Truths are cut from a simulated map of at least this many times their side.
 _CUT = 1.5
-
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
-  """One line of a verdict.
-
-  Attributes:
-    name: Short name, for headers.
-    text: The figure, in words.
-    is_right: Whether calibrated samples give such a figure.
-  """
-
-  name: str
-  text: str
-  is_right: bool
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Verdict:
-  """Judgement on samples by mocks of a survey.
-
-  Attributes:
-    records: `ranks.Record` of each truth.
-    error_over_wiener: Rms error of the posterior mean over that of the Wiener filter
-      with the prior's Gaussian component, in measured pixels, an `Estimate`.
-    label: Description of the run.
-    about: Entries of `proof.Proof` that say what the verdict is of.
-  """
-
-  records: Sequence[ranks.Record]
-  error_over_wiener: estimates.Estimate
-  _: dataclasses.KW_ONLY
-  label: str
-  about: Mapping[str, typing.Any]
-
-  @functools.cached_property
-  def findings(self) -> list[Finding]:
-    """The figures of merit, and whether each is right."""
-    found = [
-      *_coverage_findings(self.records, _OBSERVED, "measured pixels"),
-      *_coverage_findings(self.records, _HIGHEST, "highest pixels"),
-      _std_finding(self.records),
-      _power_finding(self.records),
-    ]
-    if statistics.names(self.records, "distances: patches"):
-      found.append(_tarp_finding(self.records))
-    value, error = self.error_over_wiener.value, self.error_over_wiener.error
-    text = (
-      f"The error of the mean is {value:.3f} +- {error:.3f} of the Wiener filter's."
-    )
-    return [
-      *found,
-      Finding("error over Wiener", text, bool(value <= 1 + _WIENER + 2 * error)),
-    ]
-
-  @property
-  def is_calibrated(self) -> bool:
-    """True if all findings are right."""
-    return all(finding.is_right for finding in self.findings)
-
-  def __str__(self) -> str:
-    """The verdict in sentences, one a line."""
-    wrong = sum(not finding.is_right for finding in self.findings)
-    num = f"{len(self.records)} mocks of the survey, {self.records[0].num_samples}"
-    head = f"On {num} samples each, the samples are"
-    head += " calibrated" if self.is_calibrated else " NOT calibrated"
-    head += f" ({wrong} of {len(self.findings)} findings are wrong):"
-    lines = [f"  {'right' if f.is_right else 'WRONG'}  {f.text}" for f in self.findings]
-    return "\n".join([head, *lines])
-
-  def header(self) -> dict[str, str | bool]:
-    """Returns the findings by name, for headers of products."""
-    found: dict[str, str | bool] = {"calibrated": self.is_calibrated}
-    found["calibration truths"] = f"{len(self.records)} mocks, {self.label}"
-    return found | {f"calibration {f.name}": f.text for f in self.findings}
-
-  @property
-  def proof(self) -> proof_lib.Proof:
-    """The verdict for `reconstruction.Products`, whose headers it goes into."""
-    return proof_lib.Proof(**self.about, findings=self.header())
-
-  def save(self, folder: str | os.PathLike) -> None:
-    """Writes `calibration.md`, with the verdict and all tables, and figures beside it.
-
-    `calibration.json` has the verdict for the headers of products (`proof.Proof`).
-
-    Args:
-      folder: Name of the folder; files of the same names are replaced.
-    """
-    table = report.markdown(report.table(self.records))
-    text = f"# Calibration\n\n{self.label}\n\n```\n{self}\n```\n\n{table}\n"
-    path = pathlib.Path(folder) / "calibration.md"
-    with io.atomic_path(path, overwrite=True) as temporary:
-      pathlib.Path(temporary).write_text(text, encoding="utf-8")
-    figures.save_all(folder, {"mocks of the survey": self.records})
-    self.proof.save(folder)
 
 
 def calibrate(
@@ -165,10 +53,11 @@ def calibrate(
   seed: int = 0,
   label: str = "",
   central: priors.Prior | None = None,
+  priors_of: Callable[[shear_map_lib.ShearMap], Sequence[priors.Prior]] | None = None,
   shear_errors: shear_errors_lib.ShearErrors | None = None,
   subject: proof_lib.Subject | None = None,
   progress: bool = True,
-) -> Verdict:
+) -> verdict_lib.Verdict:
   """Tests samples on mocks of a survey.
 
   Args:
@@ -187,6 +76,9 @@ def calibrate(
       not resumed.
     central: The prior in the middle of several, for the Wiener filter; None for the
       first.
+    priors_of: None, or a function of a mock to the priors of equal shares of its samples,
+      `shares(num_samples)` of them, where the data say what the cosmology is; `prior` is
+      then the one in the middle. Those of equal fingerprints share a compiled sampler.
     shear_errors: `shear_errors.ShearErrors`, as of `reconstruction.reconstruct`: each mock
       has a bias and a scale of the noise of its own, and samples are over both. None for
       none.
@@ -206,19 +98,22 @@ def calibrate(
   mocks = mocks_lib.Mocks(
     truth, shear_map, factors=errors.draw(num_truths, seed + 2).__getitem__, seed=seed
   )
-  several = _several(prior, num_samples, errors)
-  factors = errors.draw(len(several), seed + 1)
+  several = _several(prior, num_samples, errors.is_uncertain or priors_of is not None)
   central = central or several[0]
-  data = shear_map.noise_checksum()
-  # Records of other data or truths must not be gone on with.
-  label = (
-    f"{label}; noise and mask {data[:16]}, first truth of standard deviation"
-    f" {np.std(truth(0)):.4g}; {method}, {num_samples} samples, batches of {batch_size},"
-    f" seed {seed}; {_in_words(several)}"
-    f"{_errors_in_words(shear_errors, num_truths)}"
+  sampler = _over(
+    priors_of or (lambda _: several),
+    errors.draw(len(several), seed + 1),
+    make=_maker(num_samples, len(several), method=method, batch_size=batch_size),
   )
+  subject = subject or _subject(central, method, shear_errors)
+  run = f"{method}, {num_samples} samples, batches of {batch_size}, seed {seed}"
+  words = _in_words(several)
+  if priors_of is not None:
+    words += f"; others for each mock of {subject.prior}"
+  words += _errors_in_words(shear_errors, num_truths)
+  label = f"{label}; {_data_in_words(mocks)}; {run}; {words}"
   records = runs.run(
-    mocks.draw(_over(several, factors, num_samples, method, batch_size)),
+    mocks.draw(sampler),
     num_truths,
     grid=shear_map.grid,
     settings=settings,
@@ -226,11 +121,9 @@ def calibrate(
     label=label,
     progress=progress,
   )
-  corner, shape = _window_of(shear_map)
-  subject = subject or _subject(central, method, shear_errors)
-  about = dict(corner=corner, shape=shape, data=data, subject=subject)
   over_wiener = _over_wiener(mocks, records, central, errors.mean)
-  return Verdict(records, over_wiener, label=label, about=about)
+  about = _about(shear_map, subject)
+  return verdict_lib.Verdict(records, over_wiener, label=label, about=about)
 
 
 def shares(num_samples: int) -> int:
@@ -295,23 +188,6 @@ def densest_window(
   return window
 
 
-def squared_error(record: ranks.Record) -> float:
-  """Returns the sum of squared errors of the posterior mean over measured pixels.
-
-  It is that of infinitely many samples: the scatter of a mean of a few is no error of
-  the posterior mean.
-
-  Args:
-    record: Record of a truth, without the means of the maps.
-  """
-  num = record.num_samples
-  # The truth is a member of the mean that residuals are taken about.
-  squares = record.residuals[_OBSERVED][:, 1]
-  mean = squares[0] * ((num + 1) / num) ** 2
-  scatter = (squares[1:].sum() - mean * num / (num + 1) ** 2) / (num - 1)
-  return float(mean - scatter / num)
-
-
 def _subject(prior, method, shear_errors):
   """Returns the subject of a calibration whose n(z) is not known."""
   words = proof_lib.sampler_in_words(method, shear_errors=shear_errors)
@@ -320,14 +196,21 @@ def _subject(prior, method, shear_errors):
   )
 
 
-def _several(prior, num_samples, errors):
+def _several(prior, num_samples, is_uncertain):
   """Returns the prior of each share of the samples."""
   several = list(prior) if isinstance(prior, Sequence) else [prior]
   if not several:
     raise ValueError("There is no prior to calibrate with; got an empty sequence.")
-  if errors.is_uncertain and len(several) == 1:
+  if is_uncertain and len(several) == 1:
     several *= shares(num_samples)
   return several
+
+
+def _about(shear_map, subject):
+  """Returns the entries of `proof.Proof` that say what a verdict is of."""
+  corner, shape = _window_of(shear_map)
+  data = shear_map.noise_checksum()
+  return dict(corner=corner, shape=shape, data=data, subject=subject)
 
 
 def _window_of(shear_map):
@@ -337,6 +220,14 @@ def _window_of(shear_map):
     return (0, 0), shear_map.grid.shape
   ny, nx, row, column = map(int, found.groups())
   return (row, column), (ny, nx)
+
+
+def _data_in_words(mocks):
+  """Returns noise and truths for labels: records of others must not be gone on with."""
+  return (
+    f"noise and mask {mocks.survey.noise_checksum()[:16]}, first truth of standard"
+    f" deviation {np.std(mocks.truth(0)):.4g}"
+  )
 
 
 def _in_words(several):
@@ -362,31 +253,52 @@ def _num_bands(num_samples):
   return min(ranks.Settings().num_bands, num_samples - 1)
 
 
-def _over(several, factors, num_samples, method, batch_size):
+def _over(priors_of, factors, *, make):
   """Returns a sampler with equal shares of each prior and the factors beside it."""
-  if num_samples % len(several):
-    raise ValueError(
-      f"num_samples = {num_samples} must be a multiple of the {len(several)} priors."
+  kept: dict[tuple, mocks_lib.Sampler] = {}
+
+  def sampler_of(prior, pair):
+    # A compiled sampler is of one prior and one noise.
+    key = (prior.fingerprint(), pair)
+    if key not in kept:
+      if len(kept) == _MOST_KEPT:
+        del kept[next(iter(kept))]
+      kept[key] = make(prior)
+    return kept[key]
+
+  def sample(shear_map, seed):
+    pairs = zip(priors_of(shear_map), factors, strict=True)
+    return np.concatenate(
+      [
+        sampler_of(prior, pair)(pair.apply(shear_map), len(factors) * seed + i)
+        for i, (prior, pair) in enumerate(pairs)
+      ]
     )
-  share = num_samples // len(several)
-  parts = [_sampler(each, share, method, batch_size) for each in several]
-  return lambda shear_map, seed: np.concatenate(
-    [
-      part(pair.apply(shear_map), len(parts) * seed + i)
-      for i, (part, pair) in enumerate(zip(parts, factors))
-    ]
-  )
+
+  return sample
 
 
-def _sampler(prior, num_samples, method, batch_size):
-  if method == "guided":
-    return mocks_lib.guided_sampler(prior, num_samples, batch_size=batch_size)
+def _maker(num_samples, num_shares, *, method, batch_size):
+  """Returns a function of a prior to the sampler of a share."""
+  if num_samples % num_shares:
+    raise ValueError(
+      f"num_samples = {num_samples} must be a multiple of the {num_shares} priors."
+    )
   if method not in samplers.METHODS:
     raise ValueError(
       f"method must be one of {sorted(samplers.METHODS)}; got {method!r}."
     )
-  options = samplers.RunOptions(batch_size=batch_size)
-  return mocks_lib.posterior_sampler(prior, num_samples, method=method, options=options)
+  share = num_samples // num_shares
+  if method == "guided":
+    return functools.partial(
+      mocks_lib.guided_sampler, num_samples=share, batch_size=batch_size
+    )
+  return functools.partial(
+    mocks_lib.posterior_sampler,
+    num_samples=share,
+    method=method,
+    options=samplers.RunOptions(batch_size=batch_size),
+  )
 
 
 def _over_wiener(mocks, records, prior, factors):
@@ -398,50 +310,5 @@ def _over_wiener(mocks, records, prior, factors):
     corrected = factors.apply(shear_map)
     error = baselines.wiener.estimate(corrected, prior.gaussian).kappa - truth
     wiener = np.sum((error - error.mean())[mask] ** 2)
-    sums.append([squared_error(record), wiener])
+    sums.append([statistics.squared_error(record), wiener])
   return estimates.ratio_of_errors(sums)
-
-
-def _first(records, beginning):
-  return next(n for n in statistics.names(records) if n.startswith(beginning))
-
-
-def _coverage_findings(records, beginning, where):
-  estimate = statistics.coverage(records, _first(records, beginning))
-  findings = []
-  for level, tolerance, each in zip(statistics.LEVELS, _COVERAGE, estimate.scalars()):
-    text = (
-      f"Intervals of {level:.0%} cover {100 * each.value:.1f} +- {100 * each.error:.1f} %"
-      f" of the truths in {_WHERE[where]}."
-    )
-    is_right = abs(each.value - level) <= tolerance + 2 * each.error
-    findings.append(Finding(f"{level:.0%} in {where}", text, bool(is_right)))
-  return findings
-
-
-def _std_finding(records):
-  estimate = statistics.std_over_error(records, _OBSERVED)
-  value, error = estimate.value, estimate.error
-  text = f"Standard deviations are {value:.3f} +- {error:.3f} of the errors."
-  is_right = abs(estimate.value - 1) <= _STD + 2 * estimate.error
-  return Finding("std over error", text, bool(is_right))
-
-
-def _power_finding(records):
-  estimate: typing.Any = band_powers.band_power(records)
-  excess = np.abs(estimate.value - 1) - _POWER - 2 * estimate.error
-  text = (
-    f"Samples have {estimate.value.min():.2f} to {estimate.value.max():.2f} of the"
-    f" truths' power in {len(estimate.value)} bands, with errors up to"
-    f" {estimate.error.max():.2f}."
-  )
-  return Finding("band powers", text, bool((excess <= 0).all()))
-
-
-def _tarp_finding(records):
-  _, _, deviation = statistics.tarp(records)
-  text = (
-    f"Credible regions of patches (TARP) deviate by {deviation.value:.3f}, where chance"
-    f" gives {deviation.expected:.3f} +- {deviation.error:.3f}."
-  )
-  return Finding("TARP", text, bool((deviation.p_value or 0) >= _LEAST_P))

@@ -96,16 +96,6 @@ def _add_reconstruct_options(parser):
     help="folder of the products, or FILE.fits (the figure is then FILE.png)",
   )
   parser.add_argument(
-    "--infer-cosmology",
-    type=_positive,
-    nargs="?",
-    const=256,
-    metavar="MOCKS",
-    help="sample map and cosmology together, within the errors of --cosmology, by"
-    " simulated mocks of the survey (256, about two seconds each), which are kept"
-    " beside the products",
-  )
-  parser.add_argument(
     "--calibration",
     metavar="FOLDER",
     help="folder of `tfp-massmap calibrate` with the same options: its verdict goes into"
@@ -238,6 +228,16 @@ def _add_theory_options(parser):
     help="cosmology of --prior gaussian or of a prior for any survey, for example"
     " sigma_8=0.80,Omega_m=0.31, by default that of kappaTNG; with errors, as in"
     " sigma_8=0.80+-0.03, samples are shared among eight cosmologies or more",
+  )
+  parser.add_argument(
+    "--infer-cosmology",
+    type=_positive,
+    nargs="?",
+    const=256,
+    metavar="MOCKS",
+    help="sample map and cosmology together, within the errors of --cosmology, by"
+    " simulated mocks of the survey (256, about two seconds each), which are kept"
+    " beside the products",
   )
   parser.add_argument(
     "--small-scales",

@@ -23,6 +23,7 @@ def run(options: argparse.Namespace) -> None:
   console.start_tensorflow()
   from tfp_massmap import calibration
   from tfp_massmap import prior_choice
+  from tfp_massmap.cli import inference
 
   survey = survey_lib.read(options)
   shear_map = calibration.densest_window(survey.shear_map, options.window)
@@ -39,11 +40,13 @@ def run(options: argparse.Namespace) -> None:
     cosmology=survey.cosmology,
     progress=not options.quiet,
   )
-  central = choice.on(shear_map.grid)
   truth, cosmology = _truths(survey, shear_map.grid, options)
+  infer = inference.prepare(
+    options, survey, shear_map=shear_map, folder=folder / "mocks"
+  )
   verdict = calibration.calibrate(
     shear_map,
-    choice.several(shear_map.grid, options.num_samples, seed=options.seed),
+    **_priors(choice, shear_map.grid, options, infer=infer),
     truth=truth,
     num_truths=options.num_truths,
     num_samples=options.num_samples,
@@ -52,16 +55,25 @@ def run(options: argparse.Namespace) -> None:
     folder=folder,
     seed=options.seed,
     label=f"{survey.title}, {shear_map.settings['window']}, {cosmology}",
-    central=central,
     subject=choice.subject(
       shear_map.grid,
       calibration.sampler_in_words(options.method, shear_errors=survey.shear_errors),
+      distribution=None if infer is None else infer.name,
     ),
     shear_errors=survey.shear_errors,
     progress=not options.quiet,
   )
   verdict.save(folder)
   print(f"{verdict}\nWrote {folder / 'calibration.md'} and figures beside it.")
+
+
+def _priors(choice, grid, options, *, infer):
+  """Returns the priors of the samples: of cosmologies that each mock tells, or of all."""
+  central = choice.on(grid)
+  given = dict(num_samples=options.num_samples, seed=options.seed)
+  if infer is None:
+    return dict(prior=choice.several(grid, **given), central=central)
+  return dict(prior=central, priors_of=choice.several_of(grid, infer=infer, **given))
 
 
 def _truths(survey, grid, options):

@@ -37,31 +37,16 @@ def run(options: argparse.Namespace) -> None:
 
 def _cosmology(options, survey, paths):
   """Returns the cosmology that was given, or what the data say within its errors."""
-  if not options.infer_cosmology:
-    return survey.cosmology
-  from tfp_massmap import cosmology_inference
+  from tfp_massmap.cli import inference
 
-  if survey.cosmology is None or not survey.cosmology.is_uncertain:
-    raise ValueError(
-      "--infer-cosmology needs to know where to look: give --cosmology with errors, for"
-      " example sigma_8=0.80+-0.10."
-    )
-  if survey.sources is None:
-    raise ValueError(
-      "--infer-cosmology needs the n(z) of the galaxies: give --redshift, --nz or"
-      " --mean-redshift."
-    )
-  statistics = cosmology_inference.make_statistics(
-    survey.shear_map, survey.sources, cosmology=survey.cosmology.mean
-  )
-  mocks = cosmology_inference.simulate_mocks(
-    survey.shear_map,
-    survey.sources,
-    cosmologies=survey.cosmology,
-    num_mocks=options.infer_cosmology,
+  infer = inference.prepare(
+    options,
+    survey,
+    shear_map=survey.shear_map,
     folder=paths.fits.with_name(f"{paths.fits.stem}_mocks"),
-    progress=not options.quiet,
   )
-  found = cosmology_inference.infer(mocks, statistics(survey.shear_map))
+  if infer is None:
+    return survey.cosmology
+  found = infer(survey.shear_map)
   print(f"Cosmology within {survey.cosmology}: {found}.")
   return found

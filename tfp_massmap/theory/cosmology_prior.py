@@ -19,13 +19,20 @@ class CosmologyDistribution(typing.Protocol):
   """A distribution of cosmologies, from which samples of maps take theirs.
 
   Attributes:
-    mean: The cosmology in the middle.
+    center: The cosmology at which what draws share is made, such as corrections of a
+      prior; it is the same for all data of a survey.
     is_uncertain: Whether draws differ.
+    name: The distribution in words that are the same for all data of a survey.
   """
 
   @property
-  def mean(self) -> cosmology_lib.Cosmology:
-    """The cosmology in the middle."""
+  def center(self) -> cosmology_lib.Cosmology:
+    """The cosmology at which what draws share is made."""
+    ...
+
+  @property
+  def name(self) -> str:
+    """The distribution in words that are the same for all data of a survey."""
     ...
 
   @property
@@ -68,6 +75,16 @@ class CosmologyPrior:
       for label, name, std in zip(("Omega_m", "sigma_8"), _FIELDS, self._stds)
     ]
     return ", ".join(parts)
+
+  @property
+  def center(self) -> cosmology_lib.Cosmology:
+    """The mean."""
+    return self.mean
+
+  @property
+  def name(self) -> str:
+    """As `str`."""
+    return str(self)
 
   @property
   def is_uncertain(self) -> bool:
