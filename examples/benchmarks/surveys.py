@@ -3,16 +3,17 @@
     python examples/benchmarks/surveys.py denoising [--prior NAME ...] [--maps 8]
     python examples/benchmarks/surveys.py posterior [--prior NAME] [--truths 16]
         [--samples 39] [--survey NAME ...] [--cosmology "sigma_8=0.80+-0.06"]
-        [--infer-cosmology 256] [--truth-cosmology "sigma_8=0.72"] [--output DIR]
-        [--full]
+        [--infer-cosmology 256] [--truth-cosmology "sigma_8=0.72"]
+        [--truths-of FILE] [--output DIR] [--full]
 
 `denoising` prints the squared error of each prior's denoiser over that of the right
 Gaussian prior, at shares of the noise of the survey. `posterior` samples truths of each
 survey (192 x 192 pixels, with holes around stars), and prints a row of figures of merit.
 It resumes in DIR. `--cosmology` is that of the prior; with errors, samples are shared
 among 8 cosmologies, or as many as divide the samples evenly; with `--infer-cosmology`,
-cosmologies that each truth's shear map tells, by so many mocks. `--full` takes 64 truths
-of 64 samples, for the limits of `docs/calibration.md`.
+cosmologies that each truth's shear map tells, by so many mocks. `--truths-of` takes the
+maps of another universe (`glass_universe.py`). `--full` takes 64 truths of 64 samples, for
+the limits of `docs/calibration.md`.
 """
 
 import argparse
@@ -144,18 +145,27 @@ def posterior(options):
       verdict = calibration.calibrate(
         observation(survey),
         **priors_of(name, prior_name, num_samples, options),
-        truth=calibration.simulated_truths(
-          survey.grid, survey.sources, cosmology=options.truth_cosmology, seed=SEED
-        ),
+        truth=truth_of(survey, options),
         num_truths=num_truths,
         num_samples=num_samples,
         batch_size=max(n for n in range(1, 17) if num_samples % n == 0),
         folder=folder,
-        label=f"{name}, truths of seed {SEED}",
+        label=f"{name}, truths of {options.truths_of or f'seed {SEED}'}",
       )
       print(f"| {name}, {prior_name} | {row(verdict)} |", flush=True)
       if folder:
         verdict.save(folder)
+
+
+def truth_of(survey, options):
+  """Returns the function of a number to a truth."""
+  if options.truths_of is None:
+    return calibration.simulated_truths(
+      survey.grid, survey.sources, cosmology=options.truth_cosmology, seed=SEED
+    )
+  with np.load(options.truths_of) as file:
+    kappa = file["kappa"]
+  return kappa.__getitem__
 
 
 def priors_of(name, prior_name, num_samples, options):
@@ -189,7 +199,8 @@ def row(verdict):
       ", ".join(f"{100 * c.value:.1f} +- {100 * c.error:.1f}" for c in covered)
     )
   power = band_powers.band_power(records)
-  cells.append(", ".join(f"{value:.2f}" for value in power.value))
+  powers = zip(power.value, power.error)
+  cells.append(", ".join(f"{value:.2f} +- {error:.2f}" for value, error in powers))
   _, _, tarp = statistics.tarp(records)
   cells.append(f"{tarp.value:.3f} ({tarp.expected:.3f})")
   return " | ".join(cells)
@@ -206,6 +217,8 @@ def _folder(name, prior_name, options):
     words.append(f"at {options.cosmology}")
   if options.truth_cosmology != theory.KAPPATNG:
     words.append(f"truths at {options.truth_cosmology}")
+  if options.truths_of is not None:
+    words.append(f"truths of {options.truths_of.stem}")
   if options.infer_cosmology:
     words.append(f"inferred with {options.infer_cosmology} mocks")
   return "-".join(words).replace(" ", "_")
@@ -221,6 +234,7 @@ def main():
   parser.add_argument(
     "--truth-cosmology", type=theory.Cosmology.parse, default=theory.KAPPATNG
   )
+  parser.add_argument("--truths-of", type=pathlib.Path, metavar="FILE")
   parser.add_argument("--maps", type=int, default=8)
   parser.add_argument("--truths", type=int, default=16)
   parser.add_argument("--samples", type=int, default=39)

@@ -86,6 +86,14 @@ def test_tables_means_and_cosmologies_give_the_spectrum(run, tmp_path):
   assert "Omega_m=0.25, sigma_8=0.7" in prior.name
 
 
+def test_a_survey_may_be_named(run, capsys):
+  _, sources = run("--prior", "gaussian", "--nz", "euclid")
+  assert sources.name == "n(z) of euclid"
+  assert run("--prior", "gaussian", "--nz", "euklid") == (None, None)
+  error = capsys.readouterr().err
+  assert "no file euklid with an n(z), and no survey" in error and "lsst-y10" in error
+
+
 def test_errors_of_the_cosmology_reach_the_samples(run):
   words = ["--cosmology", "sigma_8=0.80+-0.03", "--mean-redshift", "0.9"]
   found = run.cosmology_of("--prior", "gaussian", *words)

@@ -72,6 +72,21 @@ def test_a_card_keeps_the_distribution():
     theory.SourceRedshifts.from_card(entry)
 
 
+@pytest.mark.parametrize(
+  "name, mean, error", [("cosmos", 1.41, 0.05), ("lsst-y10", 1.05, 0.01)]
+)
+def test_surveys_have_their_published_mean_redshifts(name, mean, error):
+  assert theory.SourceRedshifts.of_survey(name).mean == pytest.approx(mean, abs=error)
+
+
+def test_euclid_has_its_published_median():
+  found = theory.SourceRedshifts.of_survey("euclid")
+  below = np.cumsum(found.weight)
+  assert np.interp(0.5, below, found.redshift) == pytest.approx(0.9, abs=0.01)
+  with pytest.raises(ValueError, match=r"'lsst-y10'\] are known; got 'sdss'"):
+    theory.SourceRedshifts.of_survey("sdss")
+
+
 def test_what_a_user_gives_becomes_a_distribution():
   given = theory.SourceRedshifts.of_mean(0.7)
   assert source_redshifts.resolve(given) is given

@@ -213,8 +213,9 @@ def _add_theory_options(parser):
   )
   parser.add_argument(
     "--nz",
-    metavar="TABLE",
-    help="n(z) of the galaxies: a table with columns z and nz, or two columns",
+    metavar="TABLE_OR_SURVEY",
+    help="n(z) of the galaxies: a table with columns z and nz, or two columns; or a survey"
+    " whose n(z) is known: cosmos, euclid, lsst-y10",
   )
   parser.add_argument(
     "--mean-redshift",

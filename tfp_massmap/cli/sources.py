@@ -141,18 +141,30 @@ def of(
     catalogue: The galaxies, with redshifts if `--redshift` names their column.
 
   Raises:
-    FileNotFoundError: If there is no table of n(z).
+    FileNotFoundError: If there is neither a table of n(z) nor a survey of the name.
     ValueError: If the redshifts or the table are no n(z).
   """
   from tfp_massmap import theory
 
+  if options.nz in theory.SURVEY_REDSHIFTS:
+    return theory.SourceRedshifts.of_survey(options.nz)
   if options.nz is not None:
-    return theory.SourceRedshifts.read(options.nz)
+    return _read_table(theory, options.nz)
   if options.mean_redshift is not None:
     return theory.SourceRedshifts.of_mean(options.mean_redshift)
   if catalogue.redshift is None:
     return None
   return theory.SourceRedshifts.from_galaxies(catalogue.redshift, catalogue.weight)
+
+
+def _read_table(theory, path):
+  try:
+    return theory.SourceRedshifts.read(path)
+  except FileNotFoundError as error:
+    raise FileNotFoundError(
+      f"There is no file {path} with an n(z), and no survey of this name; those known"
+      f" are {', '.join(theory.SURVEY_REDSHIFTS)}."
+    ) from error
 
 
 def warn_of_unknown(prior: str) -> None:

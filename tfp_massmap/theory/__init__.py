@@ -13,10 +13,12 @@ from tfp_massmap.theory.kappatng import boost as kappatng_boost
 from tfp_massmap.theory.matter_power import LinearPower
 from tfp_massmap.theory.matter_power import MatterPower
 from tfp_massmap.theory.matter_power import ranges as cosmology_ranges
+from tfp_massmap.theory.source_redshifts import SURVEYS as SURVEY_REDSHIFTS
 from tfp_massmap.theory.source_redshifts import SourceRedshifts
 
 __all__ = [
   "KAPPATNG",
+  "SURVEY_REDSHIFTS",
   "Cosmology",
   "CosmologyDistribution",
   "CosmologyPrior",

@@ -163,6 +163,20 @@ class SourceRedshifts:
     return cls.from_density(cosmos_density, name="n(z) of COSMOS")
 
   @classmethod
+  def of_survey(cls, name: str) -> typing.Self:
+    """Returns the published n(z) of a survey, all galaxies in one bin.
+
+    Args:
+      name: One of `SURVEYS`, where the sources of the n(z) stand.
+
+    Raises:
+      ValueError: If there is no survey of the name.
+    """
+    if name not in SURVEYS:
+      raise ValueError(f"The n(z) of {sorted(SURVEYS)} are known; got {name!r}.")
+    return cls.from_density(SURVEYS[name], name=f"n(z) of {name}")
+
+  @classmethod
   def smail(cls, scale: float) -> typing.Self:
     """Returns n(z) proportional to z^2 exp(-(z / scale)^1.5) (Smail et al. 1994).
 
@@ -174,8 +188,7 @@ class SourceRedshifts:
     """
     if not 0 < scale <= 3:
       raise ValueError(f"The scale of an n(z) must be in (0, 3]; got {scale}.")
-    density = lambda z: z**2 * np.exp(-((z / scale) ** 1.5))
-    return cls.from_density(density, name=f"z^2 exp(-(z / {scale:g})^1.5)")
+    return cls.from_density(_falling(scale, 1.5), name=f"z^2 exp(-(z / {scale:g})^1.5)")
 
   @classmethod
   def of_mean(cls, mean: float) -> typing.Self:
@@ -235,6 +248,23 @@ def cosmos_density(redshift: npt.ArrayLike) -> np.ndarray:
   redshift = np.asarray(redshift, np.float64)
   density = redshift**2.966 * np.exp(-((redshift / 0.07275) ** 0.6335))
   return np.where(redshift <= 5.5, density, 0)
+
+
+def _falling(scale, power):
+  """Returns z^2 exp(-(z / scale)^power) as a function."""
+  return lambda z: z**2 * np.exp(-((z / scale) ** power))
+
+
+# Densities of redshifts by the name of a survey.
+SURVEYS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+  # Schrabback et al. (2010), the fit of `cosmos_density`.
+  "cosmos": cosmos_density,
+  # The wide survey, of median 0.9 (Laureijs et al. 2011).
+  "euclid": _falling(0.9 / 1.412, 1.5),
+  # After ten years, of mean 1.05 (LSST Dark Energy Science Collaboration, Mandelbaum et
+  # al. 2018). Their numbers for one year have another mean than the one they give.
+  "lsst-y10": _falling(0.11, 0.68),
+}
 
 
 def resolve(
