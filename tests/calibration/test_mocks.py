@@ -114,9 +114,24 @@ def test_posterior_sampler_is_that_of_samplers(survey):
   np.testing.assert_array_equal(sampler(shear_map, 3), compiled(shear_map, 3))
 
 
+def test_batches_need_not_come_out_even(survey):
+  """Five samples in batches of two: the last batch loses one."""
+  _, shear_map = survey.mocks.observe(0)
+  given = dict(
+    settings=samplers.GuidedSettings(sweeps=(0.5,), sweep_steps=3), jit_compile=False
+  )
+  make = lambda num, size: calibration.guided_sampler(
+    survey.prior, num, batch_size=size, **given
+  )
+  samples = make(5, 2)(shear_map, 3)
+  assert samples.shape == (5, 32, 32)
+  np.testing.assert_array_equal(samples, make(6, 2)(shear_map, 3)[:5])
+  assert make(5, 4)(shear_map, 3).shape == (5, 32, 32)
+
+
 def test_impossible_samplers_are_refused(survey):
-  with pytest.raises(ValueError, match="must divide"):
-    calibration.guided_sampler(survey.prior, 10, batch_size=4)
+  with pytest.raises(ValueError, match="must be positive; got 10, 0"):
+    calibration.guided_sampler(survey.prior, 10, batch_size=0)
   with pytest.raises(ValueError, match="written to one file"):
     calibration.posterior_sampler(
       survey.prior, 2, method="guided", options=samplers.RunOptions(output="x.fits")

@@ -290,7 +290,7 @@ def test_several_priors_share_the_samples(survey, prior, fiducial):
   [
     (dict(num_samples=8), "9 or more; got 8"),
     (dict(method="gibbs"), "one of .* got 'gibbs'"),
-    (dict(num_samples=12, batch_size=8), "must divide"),
+    (dict(batch_size=0), "must be positive; got 32, 0"),
   ],
 )
 def test_bad_requests_are_refused(survey, prior, change, message):

@@ -120,7 +120,8 @@ def guided_sampler(
     prior: `priors.Prior`.
     num_samples: Number of samples for each truth.
     settings: `guided.GuidedSettings`.
-    batch_size: Samples drawn together, a divisor of `num_samples` or larger than it.
+    batch_size: Most samples drawn together. Batches are of one size; where they do not
+      come out even, the last samples of the last one are left out.
     jit_compile: Whether to compile with XLA; None is the choice of `devices`.
 
   Returns:
@@ -128,13 +129,14 @@ def guided_sampler(
     ValueError if the noise or the mask is not that of the first shear map.
 
   Raises:
-    ValueError: If the batches do not come out even.
+    ValueError: If a number is not positive.
   """
-  batch_size = min(batch_size, num_samples)
-  if num_samples % batch_size:
+  if min(num_samples, batch_size) < 1:
     raise ValueError(
-      f"batch_size = {batch_size} must divide num_samples = {num_samples}."
+      f"num_samples and batch_size must be positive; got {num_samples}, {batch_size}."
     )
+  num_batches = -(-num_samples // batch_size)
+  batch_size = -(-num_samples // num_batches)
   jit_compile = devices.resolve_jit_compile(
     jit_compile, has_network=not prior.is_gaussian
   )
@@ -157,8 +159,8 @@ def guided_sampler(
       compile_for(shear_map)
     _check_same_survey(shear_map, compiled["survey"])
     compiled["shear"].assign(np.where(shear_map.mask, shear_map.shear, 0))
-    seeds = [tf.constant([seed, batch]) for batch in range(num_samples // batch_size)]
-    return np.concatenate([compiled["draw"](s).numpy() for s in seeds])
+    seeds = [tf.constant([seed, batch]) for batch in range(num_batches)]
+    return np.concatenate([compiled["draw"](s).numpy() for s in seeds])[:num_samples]
 
   return sample
 

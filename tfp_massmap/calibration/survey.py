@@ -69,7 +69,7 @@ def calibrate(
     num_truths: Number of mocks. Errors of coverage are about 2 % with 16.
     num_samples: Samples of each; 9 or more.
     method: Name of the sampler, see `samplers.sample`, with its default settings.
-    batch_size: Samples drawn together, a divisor of `num_samples` or larger than it.
+    batch_size: Most samples drawn together.
     folder: None, or a folder for the records, in which an interrupted run resumes.
     seed: Integer; of the noise. Samples are seeded by the number of the truth.
     label: Description of the truths. A run of another label, data, truths or prior is
