@@ -36,6 +36,7 @@ from tfp_massmap import priors
 from tfp_massmap import samplers
 from tfp_massmap import simulate
 from tfp_massmap import spectra
+from tfp_massmap import theory
 
 PIXEL = 0.29 * u.arcmin
 SEED = 50_000_000
@@ -101,7 +102,8 @@ def main():
     power = spectra.PowerSpectrum.fiducial_cosmos()
     prior = priors.GaussianPrior.from_spectrum(power, grid)
   else:
-    prior = priors.HybridPrior.load(options.prior, grid)
+    sources = theory.SourceRedshifts.of_survey("cosmos")
+    prior = priors.HybridPrior.load(options.prior, grid, sources=sources)
   likelihood = likelihood_lib.ShearLikelihood(shear_map)
   posterior = posterior_lib.Posterior(likelihood, prior)
   samples = draw(posterior, options.samples, options.prior)
