@@ -71,7 +71,7 @@ def test_an_uncertain_cosmology_gives_each_batch_its_own():
   """Batches of one sample are those of a fixed cosmology with the same number."""
   uncertain = theory.CosmologyPrior(sigma_8_std=0.2)
   of = lambda cosmology: spectra.PowerSpectrum.theory(
-    theory.SourceRedshifts.cosmos(), cosmology
+    theory.SourceRedshifts.of_survey("cosmos"), cosmology
   )
   sampler = reconstruction.Sampler(batch_size=1, jit_compile=False)
   # Batches shrink until there are as many cosmologies as samples.
@@ -115,7 +115,7 @@ def test_cosmology_and_shear_may_both_be_uncertain():
   cosmologies = theory.CosmologyPrior(sigma_8_std=0.1)
   errors = shear_errors.ShearErrors(bias_std=0.05)
   of = lambda cosmology: spectra.PowerSpectrum.theory(
-    theory.SourceRedshifts.cosmos(), cosmology
+    theory.SourceRedshifts.of_survey("cosmos"), cosmology
   )
   found = _reconstruct(of, cosmology=cosmologies, shear_errors=errors)
   assert found.settings["over"] == (

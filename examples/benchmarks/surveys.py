@@ -54,7 +54,7 @@ class Survey(typing.NamedTuple):
   def sources(self):
     """The n(z)."""
     if self.scale is None:
-      return theory.SourceRedshifts.cosmos()
+      return theory.SourceRedshifts.of_survey("cosmos")
     return theory.SourceRedshifts.smail(self.scale)
 
   @property

@@ -88,7 +88,7 @@ def test_tables_means_and_cosmologies_give_the_spectrum(run, tmp_path):
 
 def test_a_survey_may_be_named(run, capsys):
   _, sources = run("--prior", "gaussian", "--nz", "euclid")
-  assert sources.name == "n(z) of euclid"
+  assert sources.name == "n(z) of EUCLID"
   assert run("--prior", "gaussian", "--nz", "euklid") == (None, None)
   error = capsys.readouterr().err
   assert "no file euklid with an n(z), and no survey" in error and "lsst-y10" in error
@@ -141,7 +141,7 @@ def test_without_redshifts_those_of_cosmos_are_taken_with_a_warning(run, capsys)
   error = capsys.readouterr().err
   assert "the n(z) of COSMOS, of mean redshift 1.4" in error and "--nz TABLE" in error
   assert sources is None
-  _same_power(prior, sources=theory.SourceRedshifts.cosmos())
+  _same_power(prior, sources=theory.SourceRedshifts.of_survey("cosmos"))
 
 
 def test_trained_priors_get_the_redshifts_too(run):

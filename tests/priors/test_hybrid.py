@@ -83,7 +83,7 @@ def test_other_redshifts_give_a_warning_with_numbers(toys, path, recwarn):
   # that these stand for.
   counts = np.round(1e4 * np.array(source_planes.COSMOS_WEIGHTS))
   load(theory.SourceRedshifts(source_planes.source_redshifts(), counts))
-  load(theory.SourceRedshifts.cosmos())
+  load(theory.SourceRedshifts.of_survey("cosmos"))
   assert not [w for w in recwarn if "redshift" in str(w.message)]
   message = r"redshift 1.35 and is used for 0.50: .* 0.2"
   with pytest.warns(UserWarning, match=message):
@@ -128,7 +128,7 @@ def test_the_default_prior_is_ready_for_cosmos(tmp_path, monkeypatch):
   prior = priors.HybridPrior.load(
     "universal",
     geometry.PixelGrid.tangent((150.1, 2.2), (40, 40), pixel_scale=0.29 * u.arcmin),
-    sources=theory.SourceRedshifts.cosmos(),
+    sources=theory.SourceRedshifts.of_survey("cosmos"),
   )
   assert prior.error_scale is not None and prior.linear_response is not None
   assert not (tmp_path / "none").exists()

@@ -36,7 +36,7 @@ def test_the_fiducial_table_is_the_theory_for_cosmos():
   """The table has another transfer function, without wiggles in the right places."""
   ell = np.geomspace(300, 3e4, 20)
   fiducial = spectra.PowerSpectrum.fiducial_cosmos()(ell)
-  found = theory.convergence_power(ell, theory.SourceRedshifts.cosmos())
+  found = theory.convergence_power(ell, theory.SourceRedshifts.of_survey("cosmos"))
   np.testing.assert_allclose(found, fiducial, rtol=0.05)
 
 

@@ -57,7 +57,9 @@ def test_the_mean_is_the_one_asked_for(mean):
 
 def test_cosmos_has_the_mean_redshift_of_its_catalogue():
   """The histogram that comes with the catalogue has 1.41."""
-  assert theory.SourceRedshifts.cosmos().mean == pytest.approx(1.41, abs=0.05)
+  assert theory.SourceRedshifts.of_survey("cosmos").mean == pytest.approx(
+    1.41, abs=0.05
+  )
 
 
 def test_a_card_keeps_the_distribution():

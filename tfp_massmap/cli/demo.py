@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> None:
   prior = sampling.choose_prior(options.prior)
   if prior == "gaussian":
     prior = spectra.PowerSpectrum.fiducial_cosmos()
-  sources = theory.SourceRedshifts.cosmos()
+  sources = theory.SourceRedshifts.of_survey("cosmos")
   grid = geometry.PixelGrid.tangent(_CENTER, shape, pixel_scale=_PIXEL_SCALE * u.arcmin)
   simulator = simulate.ConvergenceSimulator(
     geometry.PixelGrid(grid.shape, grid.pixel_scale), sources, seed=options.seed

@@ -120,7 +120,7 @@ def for_prior(
 
 def _assume_cosmos(theory):
   """Returns the n(z) of COSMOS, with a warning."""
-  sources = theory.SourceRedshifts.cosmos()
+  sources = theory.SourceRedshifts.of_survey("cosmos")
   _LOG.warning(
     "The redshifts of the galaxies are not known: the prior takes the n(z) of COSMOS,"
     " of mean redshift %.2f. Where galaxies are nearer, the signal is weaker than the"

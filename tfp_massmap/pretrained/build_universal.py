@@ -87,7 +87,7 @@ def export(trained: str | pathlib.Path, path: pathlib.Path) -> None:
     hybrid.HybridPrior.load(
       path,
       geometry.PixelGrid((64, 64), 0.29 * u.arcmin),
-      sources=theory.SourceRedshifts.cosmos(),
+      sources=theory.SourceRedshifts.of_survey("cosmos"),
       compute_dtype="float32",
     )
     (file,) = pathlib.Path(cache).iterdir()

@@ -158,11 +158,6 @@ class SourceRedshifts:
     return cls(redshift, np.asarray(density(redshift), np.float64), name=name)
 
   @classmethod
-  def cosmos(cls) -> typing.Self:
-    """Returns the n(z) of COSMOS, see `cosmos_density`."""
-    return cls.from_density(cosmos_density, name="n(z) of COSMOS")
-
-  @classmethod
   def of_survey(cls, name: str) -> typing.Self:
     """Returns the published n(z) of a survey, all galaxies in one bin.
 
@@ -174,7 +169,7 @@ class SourceRedshifts:
     """
     if name not in SURVEYS:
       raise ValueError(f"The n(z) of {sorted(SURVEYS)} are known; got {name!r}.")
-    return cls.from_density(SURVEYS[name], name=f"n(z) of {name}")
+    return cls.from_density(SURVEYS[name], name=f"n(z) of {name.upper()}")
 
   @classmethod
   def smail(cls, scale: float) -> typing.Self:
