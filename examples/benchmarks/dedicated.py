@@ -1,13 +1,14 @@
 """Compares the prior `universal` with networks that were trained for one survey alone.
 
     python examples/benchmarks/dedicated.py deepmass [--survey Euclid-like]
-        [--steps 3000] [--records surveys] [--output dedicated]
+        [--steps 3000] [--model NAME] [--records surveys] [--output dedicated]
     python examples/benchmarks/dedicated.py prior [--survey Euclid-like]
         [--steps 3000] [--batch-size 8] [--output dedicated]
 
 `deepmass` trains a DeepMass with the survey's own mask, noise and n(z), and prints the
 rms errors of posterior means of `surveys.py posterior`, whose records it reads in the
-folder `--records`, over its errors on the same truths. `prior` trains `universal` further
+folder `--records`, over its errors on the same truths; `--model cosmos-deepmass` takes the
+one that ships instead. `prior` trains `universal` further
 on maps of the survey alone, as `tfp-massmap train --start universal` does, and prints the
 squared errors of the denoiser of `universal` over those of this prior. Maps, trainings
 and their checkpoints are kept in DIR, where an interrupted command resumes.
@@ -63,9 +64,27 @@ def deepmass(options):
   """Trains a DeepMass, and prints errors of posterior means over its errors."""
   survey = surveys.SURVEYS[options.survey]
   observation = surveys.observation(survey)
+  model = options.model or train_deepmass(survey, observation, options)
+  path = options.records / f"{options.survey}-universal" / "records.npz"
+  records = calibration.load_run(path)
+  truth = calibration.simulated_truths(survey.grid, survey.sources, seed=surveys.SEED)
+  mocks = calibration.Mocks(truth, observation)
+  squares = [
+    (calibration.squared_error(record), error_of(mocks, index, model))
+    for index, record in enumerate(records)
+  ]
+  found = estimates.ratio_of_errors(squares)
+  print(
+    f"{options.survey}, {len(records)} truths: error of the posterior mean over that of"
+    f" DeepMass {found.value:.4f} +- {found.error:.4f}"
+  )
+
+
+def train_deepmass(survey, observation, options):
+  """Returns the path of a DeepMass that was trained for a survey."""
   maps, pixel_scale, _ = maps_of(options.survey, options.output)
   folder = options.output / options.survey / "deepmass"
-  over_wiener = baselines.deepmass.train(
+  ratio = baselines.deepmass.train(
     maps["train"],
     observation,
     spectrum=spectrum_of(survey),
@@ -73,20 +92,8 @@ def deepmass(options):
     folder=folder,
     settings=baselines.deepmass.DeepMassSettings(num_steps=options.steps),
   )
-  path = options.records / f"{options.survey}-universal" / "records.npz"
-  records = calibration.load_run(path)
-  truth = calibration.simulated_truths(survey.grid, survey.sources, seed=surveys.SEED)
-  mocks = calibration.Mocks(truth, observation)
-  squares = [
-    (calibration.squared_error(record), error_of(mocks, index, folder / "model"))
-    for index, record in enumerate(records)
-  ]
-  found = estimates.ratio_of_errors(squares)
-  print(
-    f"{options.survey}, {len(records)} truths: error of the posterior mean over that of"
-    f" DeepMass {found.value:.4f} +- {found.error:.4f} (squared error of DeepMass over"
-    f" the Wiener filter's at the end of its training: {over_wiener:.4f})"
-  )
+  print(f"Squared error of DeepMass over the Wiener filter's in training: {ratio:.4f}")
+  return folder / "model"
 
 
 def error_of(mocks, index, model):
@@ -138,6 +145,7 @@ def main():
   parser.add_argument("what", choices=("deepmass", "prior"))
   parser.add_argument("--survey", default="Euclid-like", choices=surveys.SURVEYS)
   parser.add_argument("--steps", type=int, default=3000)
+  parser.add_argument("--model", help="a DeepMass that ships")
   parser.add_argument("--batch-size", type=int, default=8)
   parser.add_argument("--records", type=pathlib.Path, default=pathlib.Path("surveys"))
   parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("dedicated"))
