@@ -281,3 +281,31 @@ def test_sample_fold():
   )
   assert reduction.shape == (8, 3) and state.shape == (8, 3)
   np.testing.assert_array_equal(results.num_score_evaluations, [1 + 50 * 4] * 8)
+
+
+@pytest.mark.parametrize("chains", [(), (4,)])
+def test_bijectors_that_change_the_number_of_axes(chains):
+  """Log acceptance ratios of Gamma x CholeskyLKJ beside those of TFP, to 1e-4."""
+  lkj = tfp.distributions.CholeskyLKJ(3, 2.0)
+  log_prob = lambda s, c: 2 * tf.math.log(s) - s + lkj.log_prob(c)
+  score = lambda s, c: [2 / s - 1, tfp.math.value_and_gradient(lkj.log_prob, c)[1]]
+  start = [tf.ones(chains), tf.convert_to_tensor(lkj.sample(chains, seed=(1, 2)))]
+  ratios = []
+  for inner in (
+    tfp.mcmc.HamiltonianMonteCarlo(log_prob, 0.2, 3),
+    mcmc.ScoreHamiltonianMonteCarlo(
+      score,
+      0.2,
+      num_leapfrog_steps=3,
+      event_ndims=[0, 1],
+      target_event_ndims=[0, 2],
+      num_intervals=32,
+    ),
+  ):
+    kernel = tfp.mcmc.TransformedTransitionKernel(
+      inner, [tfb.Exp(), tfb.CorrelationCholesky()]
+    )
+    _, results = score_targets.one_step(kernel, start)
+    ratios.append(results.inner_results.log_accept_ratio)
+  assert ratios[1].shape == chains
+  np.testing.assert_allclose(ratios[1], ratios[0], atol=1e-4)

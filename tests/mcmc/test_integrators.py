@@ -192,3 +192,24 @@ def test_split_takes_larger_steps_than_leapfrog():
     errors[integrator] = np.std(ratio[10:])
     assert np.isfinite(states).all()
   assert errors["split"] < 0.5 * errors["leapfrog"]
+
+
+@pytest.mark.parametrize("num_steps", [3, 4, 5])
+def test_a_graph_of_tensorflow_1_has_the_same_integral(num_steps):
+  """There == of tensors is identity, and parity has to be asked for otherwise."""
+
+  def step():
+    kernel = mcmc.ScoreHamiltonianMonteCarlo(
+      lambda x: -1 - 2 * x,
+      0.7,
+      num_leapfrog_steps=num_steps,
+      event_ndims=0,
+      path_integral="trajectory",
+    )
+    start = tf.constant([0.3, -1.0, 2.0])
+    results = kernel.bootstrap_results(start)
+    return kernel.one_step(start, results, seed=(1, 2))[1].log_accept_ratio
+
+  expected = tf.function(step)().numpy()
+  with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+    np.testing.assert_allclose(session.run(step()), expected, atol=1e-6)

@@ -167,3 +167,19 @@ def test_log_densities_that_are_differentiated_give_the_closed_form():
   np.testing.assert_allclose(
     ends[0].log_acceptance_correction, ends[1].log_acceptance_correction, atol=1e-12
   )
+
+
+@pytest.mark.parametrize("shape", [[None, None], [None, 3], [5, None]])
+def test_momenta_fit_states_of_unknown_shape(shape):
+  @tf.function(input_signature=[tf.TensorSpec(shape)])
+  def sample(start):
+    kernel = mcmc.ScoreHamiltonianMonteCarlo(
+      lambda x: -x,
+      0.1,
+      num_leapfrog_steps=2,
+      event_ndims=1,
+      momentum_distribution=tfd.MultivariateNormalDiag(scale_diag=tf.ones([3])),
+    )
+    return tfp.mcmc.sample_chain(2, start, kernel=kernel, seed=(1, 2), trace_fn=None)
+
+  assert sample(tf.zeros([5, 3])).shape == (2, 5, 3)

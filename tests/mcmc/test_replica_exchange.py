@@ -174,3 +174,50 @@ def test_exchange_arguments():
     _exchange(sigmas=[1.0])
   with pytest.raises(ValueError, match="A swap has no trajectory"):
     _exchange(path_integral="trajectory")
+
+
+def test_acceptance_of_the_inner_kernel_is_reported():
+  """After a swap the next step starts anew, but the last one keeps its diagnostics."""
+  kernel = mcmc.ScoreReplicaExchangeMC(
+    lambda x, beta: -x * beta[..., tf.newaxis],
+    [1.0, 0.9],
+    make_kernel_fn=lambda score, _: mcmc.ScoreHamiltonianMonteCarlo(
+      score, 2.2, num_leapfrog_steps=3, event_ndims=1
+    ),
+    event_ndims=1,
+  )
+  start = tf.random.stateless_normal([8, 3], (3, 4))
+  results = kernel.bootstrap_results(start)
+  for step in range(3):
+    before = results.replica_states[0]
+    start, results = kernel.one_step(start, results, seed=(step, 1))
+    inner = results.pre_swap_replica_results
+    # The step is unstable, and hardly anything is accepted.
+    assert np.mean(inner.is_accepted) < 0.3 and np.any(inner.log_accept_ratio < -1)
+    unmoved = ~np.asarray(inner.is_accepted | results.is_swap_accepted)
+    np.testing.assert_array_equal(
+      results.replica_states[0].numpy()[unmoved], before.numpy()[unmoved]
+    )
+  assert np.any(results.is_swap_accepted)
+
+
+def test_inner_kernels_need_not_count():
+  kernel = mcmc.ScoreReplicaExchangeMC(
+    lambda x, beta: -x * beta[..., tf.newaxis],
+    [1.0, 0.5],
+    make_kernel_fn=lambda score, _: tfp.mcmc.UncalibratedLangevin(
+      mcmc.ScoreAsLogProb(score, 1), 0.01
+    ),
+    event_ndims=1,
+  )
+  _, results = score_targets.one_step(kernel, tf.zeros([4, 3]))
+  assert results.num_score_evaluations.shape == (4,)
+
+
+def test_a_ladder_may_be_a_tensor_of_a_function():
+  @tf.function
+  def step(ladder):
+    _, results = score_targets.one_step(_exchange(sigmas=ladder), tf.ones([5, 1]))
+    return results.sigmas
+
+  np.testing.assert_allclose(step(tf.constant(_SIGMAS)), _SIGMAS, rtol=1e-6)

@@ -306,3 +306,25 @@ def test_wrong_arguments(changes, message):
   )
   with pytest.raises(ValueError, match=message):
     mcmc.ScoreHamiltonianMonteCarlo(**{**arguments, **changes})
+
+
+@pytest.mark.parametrize("integrator", ["leapfrog", "split"])
+def test_the_shape_of_the_step_size_may_be_unknown(integrator):
+  @tf.function(input_signature=[tf.TensorSpec(None, tf.float32)])
+  def sample(step_size):
+    kernel = mcmc.ScoreHamiltonianMonteCarlo(
+      lambda x: -x,
+      step_size,
+      num_leapfrog_steps=3,
+      event_ndims=1,
+      integrator=integrator,
+      gaussian_mean=0.5,
+      path_integral="trajectory",
+    )
+    return tfp.mcmc.sample_chain(
+      3, tf.zeros([4, 2]), kernel=kernel, seed=(1, 2), trace_fn=None
+    )
+
+  one, each = sample(tf.constant(0.3)), sample(tf.fill([4, 1], 0.3))
+  assert one.shape == (3, 4, 2)
+  np.testing.assert_allclose(one, each, atol=1e-6)

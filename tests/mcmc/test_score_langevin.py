@@ -163,3 +163,22 @@ def test_langevin_arguments():
     lambda x: -x, 0.1, event_ndims=1
   )
   assert kernel.copy(step_size=0.3).parameters["step_size"] == 0.3
+
+
+def test_the_number_of_chains_and_the_shape_of_the_step_may_be_unknown():
+  @tf.function(
+    input_signature=[tf.TensorSpec([None, 3]), tf.TensorSpec(None, tf.float32)]
+  )
+  def sample(start, step_size):
+    kernel = mcmc.ScoreMetropolisAdjustedLangevinAlgorithm(
+      lambda x: -x, step_size, event_ndims=1, volatility_fn=_volatility
+    )
+    return tfp.mcmc.sample_chain(3, start, kernel=kernel, seed=(1, 2), trace_fn=None)
+
+  start = tf.ones([5, 3])
+  found = sample(start, tf.constant(0.1))
+  kernel = mcmc.ScoreMetropolisAdjustedLangevinAlgorithm(
+    lambda x: -x, 0.1, event_ndims=1, volatility_fn=_volatility
+  )
+  expected = tfp.mcmc.sample_chain(3, start, kernel=kernel, seed=(1, 2), trace_fn=None)
+  np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import score_targets
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from tfp_massmap import mcmc
 from tfp_massmap.mcmc import state_parts
@@ -52,3 +53,26 @@ def test_choose_takes_whole_events_of_the_chosen_chains():
   chosen = state_parts.choose(is_chosen, new, old=old)
   np.testing.assert_array_equal(chosen["a"], [[1, 1, 1], [0, 0, 0]])
   np.testing.assert_array_equal(chosen["b"][0], [5, 8])
+
+
+def test_parts_have_the_same_chains():
+  with pytest.raises(ValueError, match="different numbers of chain axes"):
+    state_parts.Events.of([tf.zeros([4]), tf.zeros([4, 3])], [0, 2])
+
+
+def test_named_tuples_stay_what_they_are():
+  """Samples of a joint distribution are such states."""
+  root = tfp.distributions.JointDistributionCoroutine.Root
+
+  def model():
+    yield root(tfp.distributions.MultivariateNormalDiag(tf.zeros([3]), name="a"))
+    yield root(tfp.distributions.Normal(0.0, 1.0, name="b"))
+
+  point = tfp.distributions.JointDistributionCoroutine(model).sample(4, seed=(1, 2))
+  kernel = mcmc.ScoreHamiltonianMonteCarlo(
+    lambda a, b: [-a, -b], 0.1, num_leapfrog_steps=2, event_ndims=[1, 0]
+  )
+  states = tfp.mcmc.sample_chain(
+    3, current_state=point, kernel=kernel, seed=(1, 2), trace_fn=None
+  )
+  assert type(states) is type(point) and states.a.shape == (3, 4, 3)

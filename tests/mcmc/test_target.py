@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import score_targets
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -10,12 +11,12 @@ from tfp_massmap import mcmc
 tfb = tfp.bijectors
 
 
-def test_stand_in_is_zero_with_the_score_as_gradient():
+def test_stand_in_has_the_score_as_gradient_and_no_value():
   """The gradient reaches all parts, and is scaled by what a wrapper computes."""
   stand_in = mcmc.ScoreAsLogProb(lambda x, y: [-x, 3 * y], [1, 0])
   parts = [tf.ones([4, 2]), tf.fill([4], 2.0)]
   value, gradient = tfp.math.value_and_gradient(lambda x, y: 2 * stand_in(x, y), parts)
-  np.testing.assert_array_equal(value, np.zeros(4))
+  np.testing.assert_array_equal(value, np.full(4, np.nan))
   np.testing.assert_array_equal(gradient[0], np.full([4, 2], -2.0))
   np.testing.assert_array_equal(gradient[1], np.full(4, 12.0))
 
@@ -81,3 +82,39 @@ def test_analytic_parts_that_would_be_taken_at_wrong_places_are_refused(name):
     tfp.mcmc.TransformedTransitionKernel(kernel, bijector=tfb.Exp())
   with pytest.raises(ValueError, match="does not work with experimental_shard"):
     make(experimental_shard_axis_names="space")
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
+def test_scores_of_distributions_survive_the_cache_of_bijectors(mode):
+  """`LogNormal` finds the inverse of `Exp.forward` in a cache, without a gradient."""
+  log_prob = lambda x: tfp.distributions.LogNormal(0.0, 1.0).log_prob(x) - 0.1 * x
+  score = lambda x: tfp.math.value_and_gradient(log_prob, x)[1]
+  start = tf.constant([0.3, 1.0, 4.0])
+  ratios = []
+  for inner in (
+    tfp.mcmc.HamiltonianMonteCarlo(log_prob, 0.3, 3),
+    mcmc.ScoreHamiltonianMonteCarlo(
+      score, 0.3, num_leapfrog_steps=3, event_ndims=0, num_intervals=64
+    ),
+  ):
+    kernel = tfp.mcmc.TransformedTransitionKernel(inner, tfb.Exp())
+    _, results = score_targets.run(
+      lambda kernel=kernel: score_targets.one_step(kernel, start), mode
+    )
+    ratios.append(results.inner_results.log_accept_ratio)
+  np.testing.assert_allclose(ratios[1], ratios[0], atol=1e-5)
+
+
+def test_kernels_that_decide_by_values_stand_still():
+  """They would accept by made-up values; now nothing is accepted."""
+  stand_in = mcmc.ScoreAsLogProb(lambda x: -4 * x, 1)
+  start = tf.ones([8, 3])
+  for kernel in (
+    tfp.mcmc.HamiltonianMonteCarlo(stand_in, 0.5, 3),
+    tfp.mcmc.MetropolisAdjustedLangevinAlgorithm(stand_in, 0.1),
+    tfp.mcmc.RandomWalkMetropolis(stand_in),
+    tfp.mcmc.NoUTurnSampler(stand_in, 0.3),
+  ):
+    states, results = score_targets.one_step(kernel, start)
+    np.testing.assert_array_equal(states, start)
+    assert not np.any(results.is_accepted)

@@ -188,3 +188,24 @@ def test_bad_schedules():
     _tempered(cooling=1.2)
   with pytest.raises(ValueError, match="min_steps must be at least 1"):
     _tempered(min_steps=0)
+
+
+def test_a_ladder_may_be_a_tensor_of_a_function():
+  @tf.function
+  def last(ladder):
+    kernel = mcmc.TemperedMC(
+      lambda x, sigma: -x / (1 + sigma**2)[:, tf.newaxis],
+      lambda score, _: mcmc.ScoreHamiltonianMonteCarlo(
+        score, 0.5, num_leapfrog_steps=2, event_ndims=1
+      ),
+      sigmas=ladder,
+    )
+    return tfp.mcmc.sample_chain(
+      4,
+      tf.zeros([3, 2]),
+      kernel=kernel,
+      seed=(1, 2),
+      trace_fn=lambda _, r: r.sigma,
+    )[1][-1]
+
+  np.testing.assert_allclose(last(tf.constant([1.0, 0.5, 0.1])), np.full(3, 0.1))

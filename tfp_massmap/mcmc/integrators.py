@@ -71,11 +71,13 @@ def leapfrog(velocity_fn: _PartsFn, steps: state_parts.Parts) -> Integrator:
 
   def kick(parts, momentum, scores, fraction):
     del parts
-    return [m + fraction * h * s for m, h, s in zip(momentum, steps, scores)]
+    kicked = [m + fraction * h * s for m, h, s in zip(momentum, steps, scores)]
+    return state_parts.shaped_like(kicked, momentum)
 
   def drift(parts, momentum):
     velocity = velocity_fn(momentum)
-    return [x + h * v for x, h, v in zip(parts, steps, velocity)], momentum
+    moved = [x + h * v for x, h, v in zip(parts, steps, velocity)]
+    return state_parts.shaped_like(moved, parts), momentum
 
   return Integrator(kick, drift)
 
@@ -93,17 +95,20 @@ def split(
 
   def kick(parts, velocity, scores, fraction):
     pulls = velocity_fn(scores)
-    return [
+    kicked = [
       v + fraction * h * (pull + x - mean)
       for v, h, pull, x, mean in zip(velocity, steps, pulls, parts, means)
     ]
+    return state_parts.shaped_like(kicked, velocity)
 
   def drift(parts, velocity):
     turned = []
     for x, v, h, mean in zip(parts, velocity, steps, means):
       cos, sin = tf.cos(h), tf.sin(h)
       turned.append((mean + cos * (x - mean) + sin * v, cos * v - sin * (x - mean)))
-    return [x for x, _ in turned], [v for _, v in turned]
+    return tuple(
+      state_parts.shaped_like([pair[i] for pair in turned], parts) for i in (0, 1)
+    )
 
   return Integrator(kick, drift)
 
@@ -227,8 +232,10 @@ class _Walk:
         lambda: zero,
       )
       even, odd = sums
-      even = _add(even, _where(i % 2 == 0, last_pair, zero))
-      odd = _add(odd, _where((i % 2 == 1) & (i > 3), last_pair, zero))
+      # Outside of eager mode and tf.function, == of tensors compares their names.
+      is_even = tf.equal(i % 2, 0)
+      even = _add(even, _where(is_even, last_pair, zero))
+      odd = _add(odd, _where(~is_even & (i > 3), last_pair, zero))
       return i, points, path, motion, scores, (even, _add(odd, first_three))
 
     path_scores = _without(scores, self._known(parts))

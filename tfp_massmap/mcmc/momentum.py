@@ -227,8 +227,10 @@ def _check_shapes(
   split = len(part.shape) - num_event_axes
   chains, event = part.shape[:split], part.shape[split:]
   batch = distribution.batch_shape
-  fits = batch.rank <= chains.rank and chains[chains.rank - batch.rank :] == batch
-  if not fits or distribution.event_shape != event:
+  fits = batch.rank <= chains.rank and batch.is_compatible_with(
+    chains[chains.rank - batch.rank :]
+  )
+  if not fits or not event.is_compatible_with(distribution.event_shape):
     raise ValueError(
       f"The momentum distribution {distribution.name} has batch shape {batch} and"
       f" event shape {distribution.event_shape}; for a state of shape {part.shape}"

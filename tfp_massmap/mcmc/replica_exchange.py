@@ -32,7 +32,10 @@ class ScoreReplicaExchangeMCResults(typing.NamedTuple):
 
   Attributes:
     replica_states: List of state parts, `[R, chains, event]`.
-    replica_results: Results of the inner kernel, with replicas as the leading axis.
+    pre_swap_replica_results: Results of the inner step, with replicas as the leading
+      axis: acceptance and other diagnostics of the inner kernel are here.
+    post_swap_replica_results: The same for the states after the swap, from which the
+      next step starts; bootstrapped anew if any chain was swapped.
     log_accept_ratio: Log acceptance ratio of the swap with the partner, `[R, chains]`; 0
       for a replica without a partner.
     is_swap_proposed: Bool, `[R]`.
@@ -45,7 +48,8 @@ class ScoreReplicaExchangeMCResults(typing.NamedTuple):
   """
 
   replica_states: state_parts.Parts
-  replica_results: typing.Any
+  pre_swap_replica_results: typing.Any
+  post_swap_replica_results: typing.Any
   log_accept_ratio: tf.Tensor
   is_swap_proposed: tf.Tensor
   is_swap_accepted: tf.Tensor
@@ -115,10 +119,11 @@ class ScoreReplicaExchangeMC(base.KernelOfSigma):
     name: str | None = None,
   ) -> None:
     state_parts.check_event_ndims(event_ndims)
-    if np.ndim(sigmas) != 1 or len(sigmas) < 2:
+    length = tf.convert_to_tensor(sigmas).shape
+    if length.rank != 1 or (length[0] or 0) < 2:
       raise ValueError(
-        f"sigmas must be a list of at least two; got {sigmas!r}. For one"
-        " temperature use the inner kernel by itself."
+        f"sigmas must be a vector of at least two, of known length; got {sigmas!r}. For"
+        " one temperature use the inner kernel by itself."
       )
     rule = path_integral_lib.resolve(path_integral, num_intervals)
     if rule is None:
@@ -143,7 +148,7 @@ class ScoreReplicaExchangeMC(base.KernelOfSigma):
   @property
   def num_replicas(self) -> int:
     """The length of the ladder."""
-    return len(self._parameters["sigmas"])
+    return int(tf.convert_to_tensor(self._parameters["sigmas"]).shape[0])
 
   def one_step(
     self,
@@ -161,7 +166,7 @@ class ScoreReplicaExchangeMC(base.KernelOfSigma):
       kernel = self.inner_kernel_at(sigma)
       moved, results = kernel.one_step(
         state_parts.as_state(previous.replica_states),
-        previous.replica_results,
+        previous.post_swap_replica_results,
         seed=inner_seed,
       )
       moved, _ = state_parts.as_parts(moved)
@@ -179,10 +184,13 @@ class ScoreReplicaExchangeMC(base.KernelOfSigma):
       count = kernel_results.num_score_evaluations
       # A replica evaluates its score at both ends of the path, and after a swap.
       spent = 2 + self._rule.num_score_evaluations + tf.where(any_swap, 1, 0)
-      spent += count(results) - count(previous.replica_results)
+      spent += count(results) - count(previous.post_swap_replica_results)
+      # An inner kernel that counts nothing has no shape of the chains to count for.
+      spent += tf.zeros_like(ratio, tf.int32)
       return unflatten([part[0] for part in swapped]), ScoreReplicaExchangeMCResults(
         replica_states=swapped,
-        replica_results=next_results,
+        pre_swap_replica_results=results,
+        post_swap_replica_results=next_results,
         log_accept_ratio=ratio,
         is_swap_proposed=tf.not_equal(partner, tf.range(self.num_replicas)),
         is_swap_accepted=accepted,
@@ -209,7 +217,8 @@ class ScoreReplicaExchangeMC(base.KernelOfSigma):
       counts = kernel_results.num_score_evaluations(results)
       return ScoreReplicaExchangeMCResults(
         replica_states=replicas,
-        replica_results=results,
+        pre_swap_replica_results=results,
+        post_swap_replica_results=results,
         log_accept_ratio=zero,
         is_swap_proposed=tf.zeros([self.num_replicas], tf.bool),
         is_swap_accepted=tf.zeros_like(zero, tf.bool),

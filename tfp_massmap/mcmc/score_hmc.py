@@ -69,6 +69,7 @@ class ScoreHamiltonianKernel(base.TargetKernel):
     *,
     num_leapfrog_steps: step_numbers.NumSteps | None = None,
     event_ndims: int | collections.abc.Sequence[int] | None = None,
+    target_event_ndims: int | collections.abc.Sequence[int] | None = None,
     path_integral: path_integral_lib.PathIntegral = "straight",
     num_intervals: int = 4,
     momentum_distribution: typing.Any = None,
@@ -95,11 +96,18 @@ class ScoreHamiltonianKernel(base.TargetKernel):
         integer, or a list of them for a list of parts. All axes before are chains, each
         with its own test. A score has the shape of the state, so the kernel cannot infer
         this number.
+      target_event_ndims: None; or the same of what `target_score_fn` gets, where
+        `tfp.mcmc.TransformedTransitionKernel` has a bijector that changes the number of
+        axes, such as `tfb.CorrelationCholesky`. `event_ndims` is then that of the
+        unconstrained state.
       path_integral: Rule for the change of the log-density. "straight" is Simpson's rule
         on the line between the ends (`num_intervals - 1` score evaluations).
-        "trajectory" integrates along the leapfrog points (no further evaluations). It
-        may also be a rule such as `mcmc.gauss_lobatto(4)`, an `mcmc.PathIntegralRule`,
-        or a function like its `difference_fn`.
+        "trajectory" integrates along the leapfrog points (no further evaluations); its
+        error grows with the step as the energy error does, so that far from a Gaussian
+        an adaptation to an acceptance below 0.9 makes steps too long and means wrong,
+        which `mcmc.simpson(2)` avoids with one evaluation more. It may also be a rule
+        such as `mcmc.gauss_lobatto(4)`, an `mcmc.PathIntegralRule`, or a function like
+        its `difference_fn`.
       num_intervals: Even number of intervals of the "straight" rule; see `mcmc.simpson`.
       momentum_distribution: None for a standard normal; or a distribution on the state
         (a list of them, or one joint distribution, for a list of parts) that broadcasts
@@ -137,6 +145,7 @@ class ScoreHamiltonianKernel(base.TargetKernel):
         step_size=step_size,
         num_leapfrog_steps=num_leapfrog_steps,
         event_ndims=event_ndims,
+        target_event_ndims=target_event_ndims,
         path_integral=path_integral,
         num_intervals=num_intervals,
         momentum_distribution=momentum_distribution,

@@ -2,6 +2,7 @@
 
 import collections.abc
 import dataclasses
+import functools
 import typing
 
 import numpy as np
@@ -57,6 +58,7 @@ class Events:
           f"event_ndims = {count} is more than the {part.shape.rank} axes of a state"
           f" part of shape {part.shape}; give the number of trailing axes of one event."
         )
+    _check_chain_axes(parts, ndims)
     names = shard_axis_names
     if names is not None:
       each = isinstance(names, (list, tuple)) and len(names) == len(parts)
@@ -116,13 +118,49 @@ class Events:
     return self.shard_axis_names or [None] * len(self.axes)
 
 
+def _check_chain_axes(parts: Parts, ndims: collections.abc.Sequence[int]) -> None:
+  """Raises ValueError if parts have different numbers of axes before their events."""
+  counts = {p.shape.rank - n for p, n in zip(parts, ndims) if p.shape.rank is not None}
+  if len(counts) > 1:
+    raise ValueError(
+      f"State parts of shapes {[str(part.shape) for part in parts]} with {ndims} event"
+      " axes have different numbers of chain axes. Give event_ndims of the state; where"
+      " a bijector changes the number of axes, target_event_ndims is that of what"
+      " target_score_fn gets."
+    )
+
+
+def shaped_like(values: Parts, parts: Parts) -> Parts:
+  """Returns values with the static shapes of the parts where their own are unknown.
+
+  A step size of unknown shape hides the shape of what it moves; loops need it.
+
+  Args:
+    values: Tensors of the shapes of the parts.
+    parts: State parts.
+  """
+  return [
+    v if v.shape.rank is not None else tf.ensure_shape(v, p.shape)
+    for v, p in zip(values, parts)
+  ]
+
+
 def as_parts(
   state: typing.Any,
 ) -> tuple[Parts, collections.abc.Callable[[Parts], typing.Any]]:
-  """Returns a state as a list of tensors, and the function back to its structure."""
+  """Returns a state as a list of tensors, and the function back to its structure.
+
+  Args:
+    state: A tensor, or a list, a tuple or a named tuple of tensors, such as a sample of a
+      joint distribution.
+  """
   if isinstance(state, (list, tuple)):
-    kind = tuple if isinstance(state, tuple) else list
-    return [tf.convert_to_tensor(part) for part in state], kind
+    back: collections.abc.Callable[[Parts], typing.Any] = tuple
+    if isinstance(state, list):
+      back = list
+    elif type(state) is not tuple:
+      back = functools.partial(tf.nest.pack_sequence_as, state)
+    return [tf.convert_to_tensor(part) for part in state], back
   return [tf.convert_to_tensor(state)], lambda parts: parts[0]
 
 

@@ -2,9 +2,10 @@
 
 The wrappers of TFP (`TransformedTransitionKernel`) act on a kernel's
 `target_log_prob_fn` and differentiate it. `ScoreAsLogProb` takes that place: a function
-of value zero whose gradient is the score. Wrappers transform its gradient by the chain
-rule and add the terms that they know in closed form, such as a log-determinant. The
-kernels of this package use the gradient only.
+without a value (it is NaN) whose gradient is the score. Wrappers transform its gradient
+by the chain rule and add the terms that they know in closed form, such as a
+log-determinant. The kernels of this package use the gradient only. Kernels of TFP that
+decide by values stand still, or give NaN, instead of being wrong.
 """
 
 import collections.abc
@@ -12,6 +13,7 @@ import threading
 import types
 import typing
 
+import numpy as np
 import tensorflow as tf
 
 from tfp_massmap.mcmc import state_parts
@@ -30,7 +32,7 @@ _CALLS = _Calls()
 
 
 class ScoreAsLogProb:
-  """A function of the state parts of value zero, whose gradient is the score.
+  """A function of the state parts of value NaN, whose gradient is the score.
 
   Attributes:
     target_score_fn: `fn(*state_parts)` that returns the score.
@@ -46,13 +48,16 @@ class ScoreAsLogProb:
     self.event_ndims = event_ndims
 
   def __call__(self, *parts: tf.Tensor) -> tf.Tensor:
-    """Returns zeros of the shape of the chains."""
-    tensors = [tf.convert_to_tensor(part) for part in parts]
+    """Returns NaN, of the shape of the chains."""
+    # New tensors: bijectors of TFP find the inverse of a tensor that they made in their
+    # cache, past which no gradient comes. A score that differentiates a transformed
+    # distribution would lose it.
+    tensors = [tf.identity(part) for part in parts]
     _CALLS.count += 1
     events = state_parts.Events.of(tensors, self.event_ndims)
 
     @tf.custom_gradient
-    def zero(*parts):
+    def unknown(*parts):
       scores = evaluate(self.target_score_fn, parts)
       chains = events.chain_shape(parts)
 
@@ -65,10 +70,10 @@ class ScoreAsLogProb:
           for score, a in zip(scores, events.axes)
         ]
 
-      value = tf.zeros(chains, parts[0].dtype)
+      value = tf.fill(chains, tf.constant(np.nan, parts[0].dtype))
       return tf.ensure_shape(value, events.static_chain_shape(parts)), gradient
 
-    return zero(*tensors)
+    return unknown(*tensors)
 
 
 def evaluate(target_score_fn: ScoreFn, parts: state_parts.Parts) -> state_parts.Parts:

@@ -109,7 +109,7 @@ class TemperedMC(base.KernelOfSigma):
     initial_sigma: _Sigma | None = None,
     min_sigma: _Sigma | None = None,
     cooling: float | None = None,
-    sigmas: collections.abc.Sequence[float] | np.ndarray | None = None,
+    sigmas: collections.abc.Sequence[float] | np.ndarray | tf.Tensor | None = None,
     min_steps: int = 1,
     move_fn: collections.abc.Callable | None = None,
     chain_ndims: int = 1,
@@ -237,7 +237,10 @@ def _check_schedule(sigmas, geometric):
   if sigmas is None:
     _check_geometric(*geometric)
     return
-  if np.ndim(sigmas) != 1 or not (np.all(np.diff(sigmas) < 0) and sigmas[-1] > 0):
+  ladder = tf.convert_to_tensor(sigmas)
+  values = tf.get_static_value(ladder)  # None for a tensor inside a tf.function.
+  falls = values is None or (np.all(np.diff(values) < 0) and np.all(values > 0))
+  if ladder.shape.rank != 1 or not falls:
     raise ValueError(f"sigmas must be positive and falling; got {sigmas!r}.")
   if any(value is not None for value in geometric):
     raise ValueError(
