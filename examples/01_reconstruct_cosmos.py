@@ -27,6 +27,7 @@ from tfp_massmap import io
 from tfp_massmap import reconstruction
 from tfp_massmap import samplers
 from tfp_massmap import sign_check
+from tfp_massmap import theory
 
 parser = argparse.ArgumentParser(description="Reconstructs the COSMOS field.")
 parser.add_argument("--data", required=True, type=pathlib.Path)
@@ -34,7 +35,7 @@ parser.add_argument("--output", default=pathlib.Path("cosmos"), type=pathlib.Pat
 parser.add_argument("--full", action="store_true")
 parser.add_argument("--num-samples", type=int)
 parser.add_argument("--method", default="guided", choices=sorted(samplers.METHODS))
-parser.add_argument("--prior", default="cosmos-halo", help="name or path of a prior")
+parser.add_argument("--prior", default="universal", help="name or path of a prior")
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--overwrite", action="store_true")
 options = parser.parse_args()
@@ -73,6 +74,7 @@ cluster_ra, cluster_dec = np.loadtxt(xray, usecols=(1, 2)).T
 result = reconstruction.reconstruct(
   shear_map,
   options.prior,
+  sources=theory.SourceRedshifts.of_survey("cosmos"),
   num_samples=num_samples,
   seed=options.seed,
   sampler=reconstruction.Sampler(options.method),

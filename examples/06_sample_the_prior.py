@@ -24,10 +24,11 @@ from tfp_massmap import map_statistics
 from tfp_massmap import priors
 from tfp_massmap import simulate
 from tfp_massmap import spectra
+from tfp_massmap import theory
 from tfp_massmap.samplers import probability_flow
 
 parser = argparse.ArgumentParser(description="Samples of the neural prior.")
-parser.add_argument("--prior", default="cosmos-halo", help="name, or path of a card")
+parser.add_argument("--prior", default="universal", help="name, or path of a card")
 parser.add_argument("--output", default=pathlib.Path("."), type=pathlib.Path)
 parser.add_argument("--overwrite", action="store_true")
 parser.add_argument("--full", action="store_true", help="48 samples, not 2")
@@ -45,7 +46,8 @@ for path in (picture, product):
 # %%
 SIZE = 360
 grid = geometry.PixelGrid((SIZE, SIZE), 0.29 * u.arcmin)
-prior = priors.HybridPrior.load(options.prior, grid)
+sources = theory.SourceRedshifts.of_survey("cosmos")
+prior = priors.HybridPrior.load(options.prior, grid, sources=sources)
 sigmas = probability_flow.sigma_ladder(2.0, 0.004, num_steps=24)
 draw = tf.function(
   lambda seed: probability_flow.sample_prior(prior, 2, seed=seed, sigmas=sigmas)

@@ -35,10 +35,11 @@ from tfp_massmap import priors
 from tfp_massmap import resumable
 from tfp_massmap import samplers
 from tfp_massmap import simulate
+from tfp_massmap import theory
 
 parser = argparse.ArgumentParser(description="All methods on the same mocks.")
 parser.add_argument("--data", type=pathlib.Path, help="released COSMOS maps, kappaTNG")
-parser.add_argument("--prior", default="cosmos-halo", help="name, or path of a card")
+parser.add_argument("--prior", default="universal", help="name, or path of a card")
 parser.add_argument("--output", default=pathlib.Path("."), type=pathlib.Path)
 parser.add_argument("--overwrite", action="store_true")
 parser.add_argument("--full", action="store_true", help="16 truths, 8 seeds, 64 draws")
@@ -61,7 +62,8 @@ size, sky = (360, 1024) if options.full or options.data else (180, 512)
 grid = geometry.PixelGrid((size, size), 0.29 * u.arcmin)
 survey = cosmos_survey.released_maps(options.data, grid)
 mask = survey.mask
-prior = priors.HybridPrior.load(options.prior, grid)
+sources = theory.SourceRedshifts.of_survey("cosmos")
+prior = priors.HybridPrior.load(options.prior, grid, sources=sources)
 gaussian = prior.gaussian
 large = geometry.PixelGrid((sky, sky), grid.pixel_scale)
 simulator = simulate.ConvergenceSimulator(large, seed=options.seed + 60_000_000)

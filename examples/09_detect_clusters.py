@@ -27,11 +27,12 @@ from tfp_massmap import io
 from tfp_massmap import priors
 from tfp_massmap import resumable
 from tfp_massmap import simulate
+from tfp_massmap import theory
 from tfp_massmap.detection import figures
 
 parser = argparse.ArgumentParser(description="Detects injected clusters.")
 parser.add_argument("--output", default=pathlib.Path("."), type=pathlib.Path)
-parser.add_argument("--prior", default="cosmos-halo", help="name, or path of a card")
+parser.add_argument("--prior", default="universal", help="name, or path of a card")
 parser.add_argument("--threshold", default=3.0, type=float)
 parser.add_argument("--full", action="store_true", help="6 fields, 40 samples each")
 parser.add_argument("--seed", default=0, type=int)
@@ -91,7 +92,8 @@ for name, values in backgrounds.items():
 # All have the same noise and the same seed of the sampler. An interrupted run resumes.
 
 # %%
-prior = priors.HybridPrior.load(options.prior, grid)
+sources = theory.SourceRedshifts.of_survey("cosmos")
+prior = priors.HybridPrior.load(options.prior, grid, sources=sources)
 sample = calibration.guided_sampler(prior, num_samples, batch_size=20)
 center = (SIZE // 2, SIZE // 2)
 zoom = slice(SIZE // 2 - 24, SIZE // 2 + 24)

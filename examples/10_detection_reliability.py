@@ -32,11 +32,12 @@ from tfp_massmap import priors
 from tfp_massmap import resumable
 from tfp_massmap import simulate
 from tfp_massmap import spectra
+from tfp_massmap import theory
 from tfp_massmap.detection import figures
 
 parser = argparse.ArgumentParser(description="Reliability of detections.")
 parser.add_argument("--output", default=pathlib.Path("."), type=pathlib.Path)
-parser.add_argument("--prior", default="cosmos-halo", help="name, or path of a card")
+parser.add_argument("--prior", default="universal", help="name, or path of a card")
 parser.add_argument("--threshold", default=2.0, type=float)
 parser.add_argument("--full", action="store_true", help="96 simulated fields, not 1")
 parser.add_argument("--seed", default=0, type=int)
@@ -119,7 +120,8 @@ starts = range(0, SKY - SIZE, 256)
 corners = [(row, column) for row in starts for column in starts]
 skies = list(simulator.maps(-(-num_fields // len(corners))))
 std = detection.background_std(skies, SCALE)
-prior = priors.HybridPrior.load(options.prior, grid)
+sources = theory.SourceRedshifts.of_survey("cosmos")
+prior = priors.HybridPrior.load(options.prior, grid, sources=sources)
 sample = calibration.guided_sampler(prior, NUM_SAMPLES, batch_size=NUM_SAMPLES)
 places = np.meshgrid(*[SIZE // 2 + np.array([-0.3, 0, 0.3]) * SIZE] * 2)
 places = tuple(axis.ravel() for axis in places)

@@ -27,13 +27,14 @@ from tfp_massmap import plot
 from tfp_massmap import posterior
 from tfp_massmap import priors
 from tfp_massmap import samplers
+from tfp_massmap import theory
 
 parser = argparse.ArgumentParser(description="Structures of the COSMOS field.")
 parser.add_argument("--data", required=True, type=pathlib.Path)
 parser.add_argument("--output", default=pathlib.Path("."), type=pathlib.Path)
 parser.add_argument("--samples", type=pathlib.Path, help="FITS cube of samples")
 parser.add_argument("--num-samples", type=int)
-parser.add_argument("--prior", default="cosmos-halo", help="a trained prior")
+parser.add_argument("--prior", default="universal", help="a trained prior")
 parser.add_argument("--full", action="store_true", help="128 samples, not 32")
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--overwrite", action="store_true")
@@ -61,7 +62,8 @@ if options.samples:
   samples, header = fits.getdata(options.samples, header=True)
   made = dict(io.read_settings(header), samples=options.samples.name)
 else:
-  prior = priors.HybridPrior.load(options.prior, grid)
+  sources = theory.SourceRedshifts.of_survey("cosmos")
+  prior = priors.HybridPrior.load(options.prior, grid, sources=sources)
   target = posterior.Posterior(likelihood.ShearLikelihood(shear_map), prior)
   num_samples = options.num_samples or (128 if options.full else 32)
   samples = samplers.sample(target, num_samples, seed=options.seed).samples

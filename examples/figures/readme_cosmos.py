@@ -22,6 +22,7 @@ from tfp_massmap import geometry
 from tfp_massmap import io
 from tfp_massmap import plot
 from tfp_massmap import reconstruction
+from tfp_massmap import theory
 
 NUM_PIXELS = 360
 # Drawn larger than it is shown, so that text stays sharp.
@@ -70,7 +71,8 @@ def main():
   shear_map = bin_cosmos(options.data)
   result = reconstruction.reconstruct(
     shear_map,
-    "cosmos-halo",
+    "universal",
+    sources=theory.SourceRedshifts.of_survey("cosmos"),
     num_samples=options.num_samples,
     seed=options.seed,
     products=reconstruction.Products(options.output / "cosmos_samples.fits"),
