@@ -1,5 +1,7 @@
 """What `reconstruct` checks before it samples, and the priors and data it takes."""
 
+import dataclasses
+
 from astropy import units as u
 import mixture_prior
 import numpy as np
@@ -65,6 +67,20 @@ def test_a_prior_of_a_user_is_taken(tmp_path):
   assert result.settings["prior"] == "mixture of two Gaussian fields"
   result.save(tmp_path / "posterior.fits")
   assert np.isfinite(result.sample_set.samples).all()
+
+
+def test_products_have_circles_around_positions(tmp_path):
+  """On a grid with a WCS; without one both files are left unwritten."""
+  grid = geometry.PixelGrid.tangent((150.0, 2.0), GRID.shape, pixel_scale=1 * u.arcmin)
+  result = _reconstruct(products=reconstruction.Products(thresholds=(0.05,)))
+  paths = tmp_path / "posterior.fits", tmp_path / "posterior.png"
+  with pytest.raises(ValueError, match="leave out the markers"):
+    result.save_products(*paths, markers=([150.0], [2.0]))
+  assert not any(path.exists() for path in paths)
+  shear_map = dataclasses.replace(result.shear_map, grid=grid)
+  placed = dataclasses.replace(result, shear_map=shear_map)
+  placed.save_products(*paths, markers=([150.0], [2.0]), title="Circles")
+  assert all(path.stat().st_size > 1000 for path in paths)
 
 
 def test_an_uncertain_cosmology_gives_each_batch_its_own():

@@ -121,11 +121,12 @@ class Reconstruction:
     figure_path: str | os.PathLike,
     *,
     overwrite: bool = False,
+    markers: tuple | None = None,
     title: str | None = None,
   ) -> None:
     """Writes what `save` and `save_figure` do; both files or neither."""
     with io.atomic_path(figure_path, overwrite=overwrite) as temporary:
-      self._draw(temporary, title=title)
+      self._draw(temporary, markers=markers, title=title)
       self.save(fits_path, overwrite=overwrite)
 
   def _extensions(self) -> dict[str, tuple[np.ndarray, str, str]]:

@@ -11,6 +11,7 @@ from tfp_massmap import priors
 from tfp_massmap import spectra
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_a_catalogue_gets_a_verdict(tmp_path, catalogue, capsys):
   out = tmp_path / "out"
   words = ["calibrate", str(catalogue), "-o", str(out), "--pixel-scale", "1.5"]
@@ -52,6 +53,7 @@ def test_a_catalogue_gets_a_verdict(tmp_path, catalogue, capsys):
   assert "their shapes are of the shear" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_an_uncertain_cosmology_has_a_prior_for_each_batch(tmp_path, catalogue):
   out = tmp_path / "out"
   words = ["calibrate", str(catalogue), "-o", str(out), "--pixel-scale", "1.5"]
@@ -82,7 +84,16 @@ def test_what_the_data_say_of_the_cosmology_is_proved_too(
 
   monkeypatch.setattr(cosmology_inference, "_truth", truth)
   out = tmp_path / "out"
-  same = ["--pixel-scale", "1.5", "--prior", "gaussian", "--mean-redshift", "1.4"]
+  same = [
+    "--pixel-scale",
+    "1.5",
+    "--size",
+    "32",
+    "--prior",
+    "gaussian",
+    "--mean-redshift",
+    "1.4",
+  ]
   same += ["--cosmology", "sigma_8=0.80+-0.06", "--infer-cosmology", "64", "--quiet"]
   words = ["calibrate", str(catalogue), "-o", str(out), *same, "--window", "24"]
   words += ["--num-truths", "2", "--num-samples", "9", "--batch-size", "3"]
