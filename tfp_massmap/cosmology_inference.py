@@ -297,14 +297,14 @@ def simulate_mocks(
       statistics=statistics(shear_map),
     )
 
-  content = survey.mask.tobytes() + survey.noise_std.tobytes()
-  content += sources.redshift.tobytes() + sources.weight.tobytes()
+  n_of_z = sources.redshift.tobytes() + sources.weight.tobytes()
   found = resumable.collect(
     step,
     num_mocks,
     folder=folder,
     label=dict(
-      survey=hashlib.sha256(content).hexdigest()[:16],
+      survey=survey.noise_checksum()[:16],
+      sources=hashlib.sha256(n_of_z).hexdigest()[:16],
       pixel_scale=str(survey.grid.pixel_scale),
       cosmologies=str(cosmologies),
       num_mocks=num_mocks,

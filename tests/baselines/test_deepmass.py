@@ -76,13 +76,14 @@ def _interrupt_after(monkeypatch, last, error):
 
 
 def test_examples_may_have_mask_and_noise_of_a_survey(maps, fiducial):
-  """Of their own kind, and no other shape or pixels."""
+  """The noise has the given standard deviation; other shapes and pixels are refused."""
   mock = _mock(maps)
   mask = mock.mask.copy()
   mask[:4] = False
   survey = dataclasses.replace(mock, mask=mask)
   rng = np.random.default_rng(0)
-  kappa, shear, weight = deepmass._example(maps, survey, grid=GRID, rng=rng)
+  observed = deepmass._observed(survey, None, PIXEL)
+  kappa, shear, weight = deepmass._example(maps, observed, rng)
   np.testing.assert_allclose(weight, np.where(mask, survey.noise_std**-2.0, 0))
   clean = lensing.shear_from_convergence(tf.constant(kappa)).numpy()
   pulls = (np.asarray(shear - clean) / survey.noise_std)[:, mask]

@@ -93,10 +93,10 @@ def test_samples_over_errors_of_the_shear_are_calibrated(survey, prior):
 
 @pytest.mark.usefixtures("without_xla")
 def test_mocks_may_have_priors_of_their_own(survey, fiducial):
-  """Truths of half or twice the power, which the noise of mocks would not tell.
+  """Half of the truths have 16 times the power of the others.
 
-  A function of the mock knows the power by the scatter of its shear. Its samples are
-  calibrated, eight findings as above, and those of the prior in the middle are not.
+  A function of the mock tells the power from the scatter of its shear. Samples with its
+  priors are calibrated, eight findings as above, and those with one prior are not.
   """
   made = [
     priors.GaussianPrior.from_spectrum(
@@ -117,6 +117,22 @@ def test_mocks_may_have_priors_of_their_own(survey, fiducial):
   verdict = calibration.calibrate(quiet, made[0], priors_of=priors_of, **given)
   assert verdict.is_calibrated, str(verdict)
   assert "; others for each mock of Gaussian" in verdict.label
+  seen = []
+
+  def watched(shear_map):
+    seen.append(np.std(shear_map.shear[:, shear_map.mask]))
+    return priors_of(shear_map)
+
+  for errors in (None, shear_errors.ShearErrors(bias=3.0)):
+    calibration.calibrate(
+      quiet,
+      made[0],
+      priors_of=watched,
+      shear_errors=errors,
+      **{**given, "num_truths": 2},
+    )
+  # The shear is measured four times too large, and corrected with its noise.
+  np.testing.assert_allclose(seen[2:], seen[:2], rtol=0.3)
   alone = calibration.calibrate(quiet, made[0], **given)
   assert not alone.is_calibrated
   assert alone.label != verdict.label

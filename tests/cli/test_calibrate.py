@@ -75,7 +75,8 @@ def test_what_the_data_say_of_the_cosmology_is_proved_too(
 ):
   """Fields of the power of their cosmology stand for simulated maps of the mocks.
 
-  The proof is one of maps of the same inference, not of a cosmology by its prior alone.
+  The proof holds for maps of the same inference, and is refused for a map whose
+  cosmologies count by their prior alone.
   """
 
   def truth(grid, sources, cosmology, *, seed):

@@ -128,6 +128,10 @@ def test_the_data_may_say_what_the_cosmology_is(run, monkeypatch, capsys):
   assert given["num_mocks"] == 70 and given["folder"].name == "posterior_mocks"
   assert str(given["cosmologies"]) == "Omega_m=0.3089, sigma_8=0.8+-0.1"
   assert "Cosmology within Omega_m=0.3089" in capsys.readouterr().out
+  # A known bias of the shear is corrected before the cosmology is inferred.
+  plain = given["survey"].shear
+  assert run.cosmology_of(*words, *known, "--shear-errors", "m=0.5") is inferred
+  np.testing.assert_allclose(1.5 * given["survey"].shear, plain)
   for less, message in (
     (known[:2], "give --cosmology with errors"),
     (known[2:], "needs the n(z) of the galaxies"),

@@ -10,10 +10,12 @@ it tends to the mean of kappa given the Wiener map and the noise: a check on the
 samples.
 """
 
+from collections.abc import Callable
 from collections.abc import Iterator
 import dataclasses
 import os
 import pathlib
+import typing
 
 from astropy import units as u
 import keras
@@ -217,9 +219,10 @@ def train(
     RuntimeError: If the Wiener filter of a batch does not converge.
     FloatingPointError: If weights are no longer finite; the last checkpoint stays.
   """
-  grid = _grid_of(survey, shape, u.Quantity(pixel_scale))
+  observed = _observed(survey, shape, u.Quantity(pixel_scale))
+  grid = observed.grid
   _check_examples(maps, grid.shape, architecture)
-  circumstances = dict(num_maps=len(maps), survey=_describe(survey))
+  circumstances = dict(num_maps=len(maps), survey=observed.description)
   notes = _open_folder(
     folder,
     dict(
@@ -233,7 +236,7 @@ def train(
   loss = _Loss(architecture, prior, settings=settings, pixel_std=float(fields.std()))
   loop = _make_loop(loss, notes, settings)
   loop.run(
-    lambda first: _batches(maps, survey, grid=grid, settings=settings, first=first),
+    lambda first: _batches(maps, observed, settings=settings, first=first),
     check=lambda figures: _check_converged(figures["iterations"], figures["residual"]),
     progress=progress,
   )
@@ -256,27 +259,44 @@ def train(
   return ratio
 
 
-def _grid_of(survey, shape, pixel_scale):
-  """Returns the grid of the examples."""
+class _Observed(typing.NamedTuple):
+  """The way in which examples are observed.
+
+  Attributes:
+    grid: Their `geometry.PixelGrid`.
+    description: The survey in words, by which a training is resumed.
+    observe: Function of a convergence map and a seed to a `shear_map.ShearMap`.
+  """
+
+  grid: geometry.PixelGrid
+  description: str
+  observe: Callable[[np.ndarray, int], shear_map_lib.ShearMap]
+
+
+def _observed(survey, shape, pixel_scale):
+  """Returns how examples of a survey, or of a shear map, are observed."""
   if not isinstance(survey, shear_map_lib.ShearMap):
-    return geometry.PixelGrid(shape or _SHAPE, pixel_scale)
-  mismatch = geometry.pixel_scale_mismatch(
-    survey.grid, float(pixel_scale.to_value(u.arcmin))
-  )
+    grid = geometry.PixelGrid(shape or _SHAPE, pixel_scale)
+    return _Observed(
+      grid,
+      str(survey),
+      lambda kappa, seed: simulate.mock_observation(
+        kappa, grid, survey=survey, seed=seed
+      ),
+    )
+  given = float(pixel_scale.to_value(u.arcmin))
+  mismatch = geometry.pixel_scale_mismatch(survey.grid, given)
   if mismatch is not None or shape not in (None, survey.grid.shape):
     raise ValueError(
       "The examples are observed with mask and noise of the shear map, which has"
       f" {survey.grid.shape} pixels of {survey.grid.pixel_scale:g}; got shape = {shape}"
       f" and pixel_scale = {pixel_scale:g}."
     )
-  return survey.grid
-
-
-def _describe(survey):
-  """Returns a survey in words, by which a training is resumed."""
-  if isinstance(survey, shear_map_lib.ShearMap):
-    return f"mask and noise {survey.noise_checksum()[:16]}"
-  return str(survey)
+  return _Observed(
+    survey.grid,
+    f"mask and noise {survey.noise_checksum()[:16]}",
+    lambda kappa, seed: simulate.observe_like(kappa, survey, seed=seed),
+  )
 
 
 def _check_examples(maps, shape, architecture):
@@ -325,29 +345,25 @@ def _make_loop(loss, folder, settings):
 
 
 def _batches(
-  maps, survey, *, grid, settings, first
+  maps, observed, *, settings, first
 ) -> Iterator[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
   """Yields convergence, shear and inverse variance of batches, fixed by number."""
   for step in range(first, settings.num_steps):
     examples = [
-      _example(
-        maps, survey, grid=grid, rng=np.random.default_rng([settings.seed, step, index])
-      )
+      _example(maps, observed, np.random.default_rng([settings.seed, step, index]))
       for index in range(settings.batch_size)
     ]
     yield tuple(tf.constant(np.stack(a).astype(np.float32)) for a in zip(*examples))
 
 
-def _example(maps, survey, *, grid, rng):
+def _example(maps, observed, rng):
+  """Returns convergence, shear and inverse variance of an example."""
   kappa = maps[rng.integers(len(maps))]
   kappa = np.roll(kappa, rng.integers(kappa.shape), axis=(0, 1))
-  kappa = kappa[: grid.shape[0], : grid.shape[1]]
+  rows, columns = observed.grid.shape
+  kappa = kappa[:rows, :columns]
   kappa = kappa[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
-  seed = rng.integers(2**31)
-  if isinstance(survey, shear_map_lib.ShearMap):
-    mock = simulate.observe_like(kappa, survey, seed=seed)
-  else:
-    mock = simulate.mock_observation(kappa, grid, survey=survey, seed=seed)
+  mock = observed.observe(kappa, int(rng.integers(2**31)))
   shear, weight = noise_propagation.weighted_data(mock)
   return kappa - kappa.mean(), shear, weight
 

@@ -78,7 +78,8 @@ def calibrate(
       first.
     priors_of: None, or a function of a mock to the priors of equal shares of its samples,
       `shares(num_samples)` of them, where the data say what the cosmology is; `prior` is
-      then the one in the middle. Those of equal fingerprints share a compiled sampler.
+      then the one in the middle. The mock is corrected by the mean of `shear_errors`. A
+      prior that is returned again finds its compiled sampler.
     shear_errors: `shear_errors.ShearErrors`, as of `reconstruction.reconstruct`: each mock
       has a bias and a scale of the noise of its own, and samples are over both. None for
       none.
@@ -100,8 +101,9 @@ def calibrate(
   )
   several = _several(prior, num_samples, errors.is_uncertain or priors_of is not None)
   central = central or several[0]
+  of_mock = priors_of or (lambda _: several)
   sampler = _over(
-    priors_of or (lambda _: several),
+    lambda shear_map: of_mock(errors.mean.apply(shear_map)),
     errors.draw(len(several), seed + 1),
     make=_maker(num_samples, len(several), method=method, batch_size=batch_size),
   )
@@ -255,16 +257,17 @@ def _num_bands(num_samples):
 
 def _over(priors_of, factors, *, make):
   """Returns a sampler with equal shares of each prior and the factors beside it."""
-  kept: dict[tuple, mocks_lib.Sampler] = {}
+  kept: dict[tuple, tuple[priors.Prior, mocks_lib.Sampler]] = {}
 
   def sampler_of(prior, pair):
-    # A compiled sampler is of one prior and one noise.
-    key = (prior.fingerprint(), pair)
+    # A compiled sampler is of one prior and one noise. The prior is kept, too, so that
+    # no other one gets its identity.
+    key = (id(prior), pair)
     if key not in kept:
       if len(kept) == _MOST_KEPT:
         del kept[next(iter(kept))]
-      kept[key] = make(prior)
-    return kept[key]
+      kept[key] = (prior, make(prior))
+    return kept[key][1]
 
   def sample(shear_map, seed):
     pairs = zip(priors_of(shear_map), factors, strict=True)

@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
   )
   truth, cosmology = _truths(survey, shear_map.grid, options)
   infer = inference.prepare(
-    options, survey, shear_map=shear_map, folder=folder / "mocks"
+    options, survey, shear_map=survey.corrected(shear_map), folder=folder / "mocks"
   )
   verdict = calibration.calibrate(
     shear_map,

@@ -22,7 +22,8 @@ def prepare(
   Args:
     options: See `arguments`.
     survey: The survey, with its n(z) and the errors of its cosmology.
-    shear_map: `shear_map.ShearMap` of it, or of the part that is mocked.
+    shear_map: `shear_map.ShearMap` of it, or of the part that is mocked, corrected by the
+      mean errors of the shear, as those must be that the result is called with.
     folder: Folder of the mocks, in which an interrupted call resumes.
 
   Raises:

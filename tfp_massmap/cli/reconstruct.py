@@ -39,14 +39,15 @@ def _cosmology(options, survey, paths):
   """Returns the cosmology that was given, or what the data say within its errors."""
   from tfp_massmap.cli import inference
 
+  corrected = survey.corrected(survey.shear_map)
   infer = inference.prepare(
     options,
     survey,
-    shear_map=survey.shear_map,
+    shear_map=corrected,
     folder=paths.fits.with_name(f"{paths.fits.stem}_mocks"),
   )
   if infer is None:
     return survey.cosmology
-  found = infer(survey.shear_map)
+  found = infer(corrected)
   print(f"Cosmology within {survey.cosmology}: {found}.")
   return found

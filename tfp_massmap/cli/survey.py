@@ -51,6 +51,16 @@ class Survey:
   header: dict
   title: str
 
+  def corrected(self, shear_map: "shear_map_lib.ShearMap") -> "shear_map_lib.ShearMap":
+    """Returns a shear map corrected by the mean errors of the shear.
+
+    Args:
+      shear_map: `shear_map.ShearMap` of the survey, or of a part of it.
+    """
+    if self.shear_errors is None:
+      return shear_map
+    return self.shear_errors.mean.apply(shear_map)
+
 
 def check(options: argparse.Namespace) -> None:
   """Refuses options that contradict each other, before anything is read.

@@ -75,9 +75,11 @@ class TargetKernel(ScoreKernel):
   """
 
   def __init__(self, parameters: dict[str, typing.Any]) -> None:
-    state_parts.check_event_ndims(parameters["event_ndims"])
-    if parameters["target_event_ndims"] is not None:
-      state_parts.check_event_ndims(parameters["target_event_ndims"])
+    target_event_ndims = parameters["target_event_ndims"]
+    if target_event_ndims is None:
+      target_event_ndims = parameters["event_ndims"]
+    for ndims in (parameters["event_ndims"], target_event_ndims):
+      state_parts.check_event_ndims(ndims)
     if parameters["step_size"] is None:
       raise ValueError("step_size is missing: a number or tensor, or one per part.")
     # None stands for the integral along the trajectory.
@@ -87,9 +89,7 @@ class TargetKernel(ScoreKernel):
     self._score, stand_in = target.make_score_fn(
       parameters["target_score_fn"],
       parameters["target_log_prob_fn"],
-      event_ndims=_first_given(
-        parameters["target_event_ndims"], parameters["event_ndims"]
-      ),
+      event_ndims=target_event_ndims,
     )
     target.check_analytic_part(
       parameters["analytic_log_prob_fn"],
@@ -103,10 +103,6 @@ class TargetKernel(ScoreKernel):
     if not self._parameters["store_parameters_in_results"]:
       return self._parameters
     return {**self._parameters, **kernel_results.fields(results)}
-
-
-def _first_given(value, otherwise):
-  return otherwise if value is None else value
 
 
 class ScoreProposal(ScoreKernel):
